@@ -1,0 +1,42 @@
+"""What a diagnostic says: one frozen record per question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question about a run.
+
+    Attributes
+    ----------
+    id
+        The question, for example ``convergence``.
+    code
+        Its stable code, for example ``KS101``.
+    status
+        ``pass``, ``info``, ``warn``, ``fail``, or ``inconclusive`` when the data cannot tell.
+    message
+        One sentence in words, with its number.
+    value, threshold, unit
+        The number the status rests on, what it was held against, and their unit.
+    hint
+        What the user can do, or ``None``.
+    evidence
+        Plain JSON values that other programs may rely on.
+    """
+
+    id: str
+    code: str
+    status: Status
+    message: str
+    value: float | None = None
+    threshold: float | None = None
+    unit: str | None = None
+    hint: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)

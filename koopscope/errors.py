@@ -1,0 +1,23 @@
+"""The one kind of failure koopscope expects: a sentence that says what is wrong, a hint that says what to do.
+
+Every module raises it; only the command line turns it into text and an exit code.
+"""
+
+from __future__ import annotations
+
+
+class KoopscopeError(Exception):
+    """An expected failure: bad input, an unusable file, a question the data cannot answer.
+
+    Parameters
+    ----------
+    message
+        One sentence that names the thing and the value.
+    hint
+        One sentence that says what to do about it, or ``None``.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

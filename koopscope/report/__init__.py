@@ -1,0 +1,1 @@
+"""A diagnosis as characters, pictures and files. Nothing here decides anything."""

@@ -1,0 +1,1 @@
+"""Where trajectories come from: files in, a ``Run`` out. Knows files, knows no mathematics."""

@@ -1,0 +1,223 @@
+"""A run: a time-ordered trajectory of named weight tensors, read in bounded memory.
+
+Every source of trajectories is a ``Run``. This module knows names, shapes, steps and how to walk
+through the weights block by block; it knows no mathematics and must never hold a whole snapshot.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+#: Bytes of one block as it is stored (T rows x n weights): a few MiB keep the block in reach of
+#: the processor's caches and make the bookkeeping per block negligible.
+BLOCK_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One recorded tensor.
+
+    Attributes
+    ----------
+    name
+        The framework's own name, verbatim.
+    shape
+        Shape of one snapshot of it, without the time axis.
+    dtype
+        How it was stored: ``float16``, ``bfloat16``, ``float32`` or ``float64``.
+    kind
+        ``parameter`` or ``buffer``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str = "parameter"
+
+    @property
+    def size(self) -> int:
+        """Number of weights in one snapshot."""
+        return math.prod(self.shape)
+
+    @property
+    def layer(self) -> str:
+        """The module that owns the tensor: its name without the last dotted or slashed part."""
+        cut = max(self.name.rfind("."), self.name.rfind("/"))
+        return self.name[:cut] if cut > 0 else self.name
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something in the source that is not part of the trajectory, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """The weights ``[start, start + n)`` of one flattened tensor in every snapshot.
+
+    ``values`` has shape (T, n) and a floating dtype. It is a view of a buffer that the next
+    block reuses: copy what must outlive the iteration.
+    """
+
+    tensor: TensorInfo
+    start: int
+    values: FloatArray
+
+    @property
+    def stop(self) -> int:
+        """Index after the last weight of the block."""
+        return self.start + int(self.values.shape[1])
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What is known of a run before a single weight is read.
+
+    Attributes
+    ----------
+    path
+        Where it came from, as the user named it.
+    format
+        The layout found, for example ``koopscope-run 1.0``.
+    steps
+        int64 [T], optimizer steps, strictly increasing.
+    tensors
+        In model order.
+    metrics
+        float64 [T] each, NaN where no value was given.
+    metadata
+        What the recording program said about the run.
+    skipped
+        What was left out, and why.
+    notes
+        Sentences a reader of the numbers should know (an interrupted write, a newer format, ...).
+    """
+
+    path: str
+    format: str
+    steps: npt.NDArray[np.int64]
+    tensors: tuple[TensorInfo, ...]
+    metrics: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def snapshots(self) -> int:
+        """Number of snapshots T."""
+        return len(self.steps)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights N in one snapshot, over all tensors."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    @property
+    def dtype(self) -> str:
+        """The stored dtype, or all of them joined by ``+`` where tensors differ."""
+        return "+".join(sorted({tensor.dtype for tensor in self.tensors}))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer names in model order."""
+        return tuple(dict.fromkeys(tensor.layer for tensor in self.tensors))
+
+
+class Run(ABC):
+    """A trajectory that can be read block by block. Close it, or use it as a context manager."""
+
+    description: RunDescription
+
+    @abstractmethod
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor.
+
+        ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file. Calling it twice is fine."""
+
+    def read_dtype(self, tensor: TensorInfo) -> np.dtype[Any]:
+        """Return the floating dtype in which ``read`` delivers a tensor (bfloat16 widens to float32)."""
+        return np.dtype(np.float32 if tensor.dtype == "bfloat16" else tensor.dtype)
+
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) ranges of about ``width`` weights that the source reads well."""
+        for start in range(0, tensor.size, width):
+            yield start, min(start + width, tensor.size)
+
+    def blocks(
+        self, tensors: Sequence[TensorInfo] | None = None, *, block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[Block]:
+        """Stream the run as blocks of about ``block_bytes``, tensor by tensor, in model order.
+
+        One buffer per dtype is reused for all blocks, so memory does not grow with the size of
+        the network.
+        """
+        snapshots = self.description.snapshots
+        buffers: dict[np.dtype[Any], FloatArray] = {}
+        for tensor in self.description.tensors if tensors is None else tensors:
+            dtype = self.read_dtype(tensor)
+            width = max(1, block_bytes // (max(1, snapshots) * dtype.itemsize))
+            for start, stop in self.cuts(tensor, width):
+                needed = snapshots * (stop - start)
+                buffer = buffers.get(dtype)
+                if buffer is None or buffer.size < needed:
+                    buffer = buffers[dtype] = np.empty(needed, dtype)
+                values = buffer[:needed].reshape(snapshots, stop - start)
+                self.read(tensor, start, stop, values)
+                yield Block(tensor, start, values)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def select_tensors(
+    description: RunDescription, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[TensorInfo, ...]:
+    """Return the tensors whose names match any ``include`` glob (all, if none) and no ``exclude`` glob.
+
+    Raises
+    ------
+    KoopscopeError
+        If nothing is left.
+    """
+    chosen = tuple(
+        tensor
+        for tensor in description.tensors
+        if (not include or any(fnmatchcase(tensor.name, glob) for glob in include))
+        and not any(fnmatchcase(tensor.name, glob) for glob in exclude)
+    )
+    if description.tensors and not chosen:
+        globs = [f"--include {glob}" for glob in include] + [f"--exclude {glob}" for glob in exclude]
+        raise KoopscopeError(
+            f"no tensor of {description.path} is left by {' '.join(globs)}",
+            "list the names with `koopscope inspect`; quote globs so that the shell leaves them alone",
+        )
+    return chosen
