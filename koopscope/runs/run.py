@@ -215,7 +215,9 @@ def select_tensors(
         and not any(fnmatchcase(tensor.name, glob) for glob in exclude)
     )
     if description.tensors and not chosen:
-        globs = [f"--include {glob}" for glob in include] + [f"--exclude {glob}" for glob in exclude]
+        globs = [f"--include {glob}" for glob in include] + [
+            f"--exclude {glob}" for glob in exclude
+        ]
         raise KoopscopeError(
             f"no tensor of {description.path} is left by {' '.join(globs)}",
             "list the names with `koopscope inspect`; quote globs so that the shell leaves them alone",
