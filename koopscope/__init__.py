@@ -1,3 +1,32 @@
-"""koopscope: what the Koopman spectrum of a recorded weight trajectory tells about a training run."""
+"""koopscope: what the Koopman spectrum of recorded weights tells about a training run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from koopscope.errors import KoopscopeError
+
+if TYPE_CHECKING:
+    from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.runs.opening import open_run
+    from koopscope.runs.recorder import Recorder
 
 __version__ = "0.1.0"
+__all__ = ["Diagnosis", "KoopscopeError", "Recorder", "analyze", "open_run"]
+
+# Names resolve on first use, so that `import koopscope` costs a training script, and
+# `koopscope --help` a user, no numpy and no h5py.
+_HOMES = {
+    "Diagnosis": "koopscope.diagnostics.diagnosis",
+    "Recorder": "koopscope.runs.recorder",
+    "analyze": "koopscope.diagnostics.diagnosis",
+    "open_run": "koopscope.runs.opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'koopscope' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The one kind of failure koopscope expects: a sentence that says what is wrong, a hint that says what to do.
+"""The one kind of failure koopscope expects: what is wrong, and a hint that says what to do.
 
 Every module raises it; only the command line turns it into text and an exit code.
 """

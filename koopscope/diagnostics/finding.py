@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from koopscope.analysis import Analysis
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
@@ -40,3 +42,26 @@ class Finding:
     unit: str | None = None
     hint: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One question that can be asked of every run.
+
+    Attributes
+    ----------
+    id, code
+        As in ``Finding``.
+    title
+        A few words for tables.
+    explanation
+        What the finding means, what it rests on, and what it cannot tell; a few sentences.
+    ask
+        Answers it. Too little data is an answer (``inconclusive``), never an exception.
+    """
+
+    id: str
+    code: str
+    title: str
+    explanation: str
+    ask: Callable[[Analysis], Finding]

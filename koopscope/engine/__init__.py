@@ -1,1 +1,1 @@
-"""How a pass over a run is carried out: in this process, or on a cluster. Same result, same interface."""
+"""How a pass over a run is carried out; every way gives the same result."""

@@ -156,7 +156,7 @@ class Run(ABC):
         """Release the file. Calling it twice is fine."""
 
     def read_dtype(self, tensor: TensorInfo) -> np.dtype[Any]:
-        """Return the floating dtype in which ``read`` delivers a tensor (bfloat16 widens to float32)."""
+        """Return the dtype in which ``read`` delivers a tensor; bfloat16 widens to float32."""
         return np.dtype(np.float32 if tensor.dtype == "bfloat16" else tensor.dtype)
 
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
@@ -201,7 +201,7 @@ class Run(ABC):
 def select_tensors(
     description: RunDescription, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[TensorInfo, ...]:
-    """Return the tensors whose names match any ``include`` glob (all, if none) and no ``exclude`` glob.
+    """Return the tensors matched by any ``include`` glob (all, if none) and no ``exclude`` glob.
 
     Raises
     ------
@@ -220,6 +220,6 @@ def select_tensors(
         ]
         raise KoopscopeError(
             f"no tensor of {description.path} is left by {' '.join(globs)}",
-            "list the names with `koopscope inspect`; quote globs so that the shell leaves them alone",
+            "list the names with `koopscope inspect`, and quote globs for the shell",
         )
     return chosen

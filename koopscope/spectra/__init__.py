@@ -1,1 +1,1 @@
-"""The mathematics: arrays in, frozen dataclasses out. Knows no file, no terminal, no configuration."""
+"""The mathematics: arrays in, frozen dataclasses out. Knows no file and no terminal."""

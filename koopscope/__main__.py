@@ -1,0 +1,5 @@
+"""``python -m koopscope``."""
+
+from koopscope.cli.main import main
+
+main()

@@ -1,0 +1,325 @@
+"""The pipeline: a run becomes Gram matrices in one pass, and spectra of any scope on demand.
+
+Decides which snapshots and which weights a number rests on; gives no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.engine.local import ProgressListener, snapshot_grams
+from koopscope.errors import KoopscopeError
+from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
+from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.gram import OBSERVABLES, Observable, SnapshotGram, total
+from koopscope.spectra.modes import ModeBlock, modes
+from koopscope.spectra.rank import RankRule, check_rank_rule
+from koopscope.spectra.window import Window, usable_window
+
+Level = Literal["network", "layer", "tensor"]
+LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
+
+NETWORK = "network"
+
+#: Half the spacing of the numbers just above 1.
+UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for, as used.
+
+    Attributes
+    ----------
+    observable, rank, delay
+        See ``koopscope.spectra.dmd.dmd``.
+    window
+        First and last step to look at, both included; either may be ``None``.
+    until
+        Pretend the run ended at this step.
+    level
+        The finest scopes to report.
+    include, exclude
+        Globs on tensor names.
+    """
+
+    observable: Observable = "increments"
+    rank: RankRule = 0
+    delay: int = 1
+    window: tuple[int | None, int | None] = (None, None)
+    until: int | None = None
+    level: Level = "layer"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_rank_rule(self.rank)
+        if self.observable not in OBSERVABLES:
+            raise KoopscopeError(
+                f"unknown observable {self.observable!r}", f"choose one of {', '.join(OBSERVABLES)}"
+            )
+        if self.level not in LEVELS:
+            raise KoopscopeError(
+                f"unknown level {self.level!r}", f"choose one of {', '.join(LEVELS)}"
+            )
+        if self.delay < 1:
+            raise KoopscopeError(
+                f"a delay of {self.delay} is not possible", "use 1 (no delay) or more"
+            )
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How one scope moved inside the window; lengths are in the weights' own units.
+
+    Attributes
+    ----------
+    name, parameters
+        The scope and its number of weights.
+    norm
+        Length of its weights at the window's first snapshot.
+    displacement, path_length
+        From the first to the last snapshot: straight, and along the way.
+    directness
+        Their ratio, 1 for a straight line; ``None`` where nothing moved.
+    unchanged
+        Of the entries that ever changed, the mean share that did not from one snapshot to the next.
+    rounding
+        Largest length that rounding to the stored dtype can give an increment, relative to the
+        median increment: near or above 1, the motion seen may be rounding alone.
+    """
+
+    name: str
+    parameters: int
+    norm: float
+    displacement: float
+    path_length: float
+    directness: float | None
+    unchanged: float
+    rounding: float
+
+
+class Analysis:
+    """A run's Gram matrices and everything that follows from them without reading again.
+
+    Parameters
+    ----------
+    description
+        The run.
+    grams
+        Each analysed tensor's ``SnapshotGram`` by name, in model order.
+    settings
+        What was asked for.
+    """
+
+    def __init__(
+        self, description: RunDescription, grams: Mapping[str, SnapshotGram], settings: Settings
+    ) -> None:
+        self.description = description
+        self.grams = dict(grams)
+        self.settings = settings
+        low, high = settings.window
+        until = settings.until
+        self.window: Window = usable_window(
+            description.steps,
+            self._finite(),
+            low,
+            high if until is None else until if high is None else min(high, until),
+        )
+        self._spectra: dict[tuple[object, ...], Spectrum] = {}
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        settings: Settings | None = None,
+        on_progress: ProgressListener | None = None,
+    ) -> Analysis:
+        """Analyse a run: one pass over its weights.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be read or the settings leave nothing.
+        """
+        settings = settings or Settings()
+        tensors = select_tensors(run.description, settings.include, settings.exclude)
+        return cls(run.description, snapshot_grams(run, tensors, on_progress), settings)
+
+    @cached_property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """The analysed tensors, in model order."""
+        return tuple(tensor for tensor in self.description.tensors if tensor.name in self.grams)
+
+    @cached_property
+    def finite_tensors(self) -> tuple[TensorInfo, ...]:
+        """The analysed tensors that are finite in at least one snapshot."""
+        return tuple(tensor for tensor in self.tensors if self.grams[tensor.name].finite.any())
+
+    def _finite(self) -> npt.NDArray[np.bool_]:
+        finite = np.ones(self.description.snapshots, np.bool_)
+        for tensor in self.finite_tensors:
+            finite &= self.grams[tensor.name].finite
+        return finite
+
+    def scopes(self, level: Level) -> tuple[str, ...]:
+        """Return the names of the scopes of one level, in model order."""
+        if level == "network":
+            return (NETWORK,) if self.finite_tensors else ()
+        if level == "layer":
+            return tuple(dict.fromkeys(tensor.layer for tensor in self.finite_tensors))
+        return tuple(tensor.name for tensor in self.finite_tensors)
+
+    def level_of(self, scope: str) -> Level:
+        """Return the coarsest level that has a scope of this name.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is none.
+        """
+        for level in LEVELS:
+            if scope in self.scopes(level):
+                return level
+        raise KoopscopeError(
+            f"{self.description.path} has no layer or tensor named {scope!r}",
+            "list the names with `koopscope inspect`",
+        )
+
+    def members(self, scope: str = NETWORK, level: Level | None = None) -> tuple[TensorInfo, ...]:
+        """Return the tensors that make up a scope."""
+        level = level or self.level_of(scope)
+        if level == "network":
+            return self.finite_tensors
+        return tuple(
+            tensor
+            for tensor in self.finite_tensors
+            if scope == (tensor.layer if level == "layer" else tensor.name)
+        )
+
+    def gram(self, scope: str = NETWORK, level: Level | None = None) -> SnapshotGram:
+        """Return the Gram matrix of the network, a layer or a tensor inside the window."""
+        level = level or self.level_of(scope)
+        key = (level, scope)
+        if key not in self._windowed:
+            whole = total(self.grams[tensor.name] for tensor in self.members(scope, level))
+            self._windowed[key] = whole.window(self.window.first, self.window.stop)
+        return self._windowed[key]
+
+    @cached_property
+    def _windowed(self) -> dict[tuple[Level, str], SnapshotGram]:
+        return {}
+
+    def spectrum(
+        self,
+        scope: str = NETWORK,
+        observable: Observable | None = None,
+        *,
+        level: Level | None = None,
+        rank: RankRule | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> Spectrum:
+        """Return the spectrum of a scope; computed once.
+
+        Parameters
+        ----------
+        scope, level
+            ``network``, or a layer's or tensor's name.
+        observable, rank
+            In place of the settings' own.
+        part
+            A sliding window ``(first, stop)`` inside the window, in snapshots counted from the
+            window's first.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such scope, or too few snapshots.
+        """
+        observable = observable or self.settings.observable
+        rule = self.settings.rank if rank is None else rank
+        key = (scope, level, observable, rule, part)
+        if key not in self._spectra:
+            gram = self.gram(scope, level)
+            self._spectra[key] = dmd(
+                gram if part is None else gram.window(*part),
+                observable,
+                rank=rule,
+                delay=self.settings.delay,
+                spacing_steps=self.window.spacing_steps,
+            )
+        return self._spectra[key]
+
+    def spectra(
+        self, observable: Observable | None = None
+    ) -> Iterator[tuple[Level, str, Spectrum]]:
+        """Yield (level, name, spectrum) for every scope down to the settings' level.
+
+        Yields nothing where the window is too short for a spectrum.
+        """
+        if not self.has_spectrum:
+            return
+        for level in LEVELS[: LEVELS.index(self.settings.level) + 1]:
+            for scope in self.scopes(level):
+                yield level, scope, self.spectrum(scope, observable, level=level)
+
+    @property
+    def has_spectrum(self) -> bool:
+        """Whether the window holds enough snapshots for a spectrum of either observable."""
+        return bool(self.finite_tensors) and self.window.snapshots >= self.settings.delay + 2
+
+    def motion(self, scope: str = NETWORK, level: Level | None = None) -> Motion:
+        """Return how a scope moved inside the window."""
+        level = level or self.level_of(scope)
+        gram = self.gram(scope, level)
+        path = gram.path_length()
+        speeds = gram.speeds()
+        speed = float(np.median(speeds)) if len(speeds) else 0.0
+        moving = max(1, gram.compared - gram.still)
+        return Motion(
+            name=scope,
+            parameters=gram.size,
+            norm=float(np.sqrt(max(gram.anchor_square, 0.0))),
+            displacement=gram.displacement(),
+            path_length=path,
+            directness=gram.displacement() / path if path > 0.0 else None,
+            unchanged=float(np.mean(gram.unchanged - gram.still)) / moving if len(speeds) else 0.0,
+            rounding=self._rounding_length(scope, level) / speed if speed > 0.0 else 0.0,
+        )
+
+    def _rounding_length(self, scope: str, level: Level) -> float:
+        """Length of the rounding error of one increment, taken as uniform in the last place."""
+        square = 0.0
+        for tensor in self.members(scope, level):
+            gram = self.gram(tensor.name, "tensor")
+            square += 2.0 / 3.0 * (UNIT_ROUNDOFF[tensor.dtype] ** 2) * max(gram.anchor_square, 0.0)
+        return float(np.sqrt(square))
+
+    def modes(
+        self,
+        run: Run,
+        scope: str = NETWORK,
+        *,
+        which: Sequence[int] | None = None,
+        observable: Observable | None = None,
+        kind: Literal["exact", "projected"] = "exact",
+    ) -> Iterator[ModeBlock[TensorInfo]]:
+        """Stream the modes of a scope's spectrum: the second pass over the same run."""
+        level = self.level_of(scope)
+        return modes(
+            self.spectrum(scope, observable, level=level),
+            run.blocks(self.members(scope, level)),
+            slice(self.window.first, self.window.stop),
+            which=which,
+            kind=kind,
+        )
+
+    def until(self, step: int) -> Analysis:
+        """Return the same analysis as if the run had ended at ``step``; nothing is read again."""
+        return Analysis(self.description, self.grams, replace(self.settings, until=step))

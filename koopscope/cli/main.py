@@ -1,0 +1,136 @@
+"""The ``koopscope`` command: its verbs, its exit codes, and the one place where errors become text.
+
+A verb's module is imported only when it is called, so that ``--help`` stays instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from koopscope import __version__
+from koopscope.errors import KoopscopeError
+
+#: Exit code of a job that could not be done: usage, unreadable or unsafe input.
+COULD_NOT = 2
+
+#: verb -> (module with a click ``command``, one line for ``--help``), in the order of use.
+VERBS = {
+    "inspect": ("koopscope.cli.inspect", "Show what is in a run file, without judging it."),
+    "analyze": ("koopscope.cli.analyze", "Spectra and findings of a run: the main job."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its verbs' one-line help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(VERBS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise KoopscopeError(f"there is no verb {args[0]!r}", _verb_hint(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def _verb_hint(wrong: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(wrong, VERBS, n=1)
+    if close:
+        return f"did you mean `koopscope {close[0]}`?"
+    if os.path.exists(wrong):
+        return f"to analyse the file: koopscope analyze {wrong}"
+    return f"the verbs are: {', '.join(VERBS)}"
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="koopscope %(version)s")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--debug", is_flag=True, help="Show a traceback for every error.")
+@click.pass_context
+def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
+    """Read a recorded weight trajectory and tell, from its Koopman spectrum, how training went.
+
+    A run file is recorded with koopscope.Recorder; see the README.
+    """
+    ctx.obj = {"quiet": quiet, "verbose": verbose, "debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 ``check`` found something, 2 could not do it."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "--debug" in words:
+        code = _run(words)
+    else:
+        try:
+            code = _run(words)
+        except KeyboardInterrupt:
+            code = _complain("interrupted", None, 130)
+        except Exception as error:  # the last line of defence: no traceback reaches a user
+            code = _complain(
+                f"{type(error).__name__}: {error}",
+                "this is a fault of koopscope; `koopscope --debug ...` shows where it happened",
+            )
+    _close_streams()
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        code = cli.main(args=words, prog_name="koopscope", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.Abort:
+        return _complain("interrupted", None, 130)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "koopscope"
+        return _complain(_sentence(error.format_message()), f"see `{where} --help`")
+    except click.ClickException as error:
+        return _complain(_sentence(error.format_message()), None)
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`); that is no failure of ours.
+        return 0
+    except KoopscopeError as error:
+        if "--debug" in words:
+            raise
+        return _complain(error.message, error.hint)
+
+
+def _sentence(text: str) -> str:
+    text = text.rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _complain(message: str, hint: str | None, code: int = COULD_NOT) -> int:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    return code
+
+
+def _close_streams() -> None:
+    """Flush what is left; a reader that has gone must not turn into a message at exit."""
+    try:
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,66 @@
+"""Did any recorded weight become NaN or infinite, and where first?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from koopscope.analysis import Analysis
+from koopscope.diagnostics.finding import Diagnostic, Finding
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Name every tensor with a non-finite entry and the step at which the first one appears."""
+    steps = analysis.description.steps
+    bad: list[dict[str, Any]] = []
+    for tensor in analysis.tensors:
+        counts = analysis.grams[tensor.name].nonfinite
+        if counts.any():
+            first = int(np.flatnonzero(counts)[0])
+            bad.append(
+                {
+                    "tensor": tensor.name,
+                    "first_step": int(steps[first]),
+                    "snapshots": int(np.count_nonzero(counts)),
+                    "entries": int(counts.max()),
+                }
+            )
+    if not bad:
+        return Finding(
+            DIAGNOSTIC.id,
+            DIAGNOSTIC.code,
+            "pass",
+            "Every recorded weight is a finite number.",
+            value=0.0,
+            threshold=0.0,
+            unit="tensors",
+            evidence={"tensors": []},
+        )
+    worst = min(bad, key=lambda entry: entry["first_step"])  # model order within a step
+    others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+    return Finding(
+        DIAGNOSTIC.id,
+        DIAGNOSTIC.code,
+        "fail",
+        f"NaN or infinite weights in {worst['tensor']} from step {worst['first_step']} on"
+        f"{others}; the finite snapshots are analysed.",
+        value=float(len(bad)),
+        threshold=0.0,
+        unit="tensors",
+        hint="lower the learning rate or clip gradients; look at the steps just before",
+        evidence={"tensors": bad},
+    )
+
+
+DIAGNOSTIC = Diagnostic(
+    id="finiteness",
+    code="KS903",
+    title="Finite weights",
+    explanation=(
+        "Counts NaN and infinite entries (and entries too large to square) in every snapshot. The "
+        "spectra rest on the longest stretch of snapshots without one; a tensor that is never "
+        "finite is left out and named here."
+    ),
+    ask=ask,
+)

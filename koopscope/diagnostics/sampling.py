@@ -1,0 +1,77 @@
+"""Are there enough snapshots, evenly spaced, for the other findings to rest on?"""
+
+from __future__ import annotations
+
+from koopscope.analysis import Analysis
+from koopscope.diagnostics.finding import Diagnostic, Finding
+
+#: Two increments make one pair, the least a spectrum can be fitted to.
+LEAST_SNAPSHOTS = 3
+
+#: Below this, a spectrum of rank 4 (what forecasts rest on) has fewer pairs than it has unknowns.
+FEW_SNAPSHOTS = 10
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Judge number and spacing of the snapshots in the window."""
+    window = analysis.window
+    steps = analysis.description.steps
+    evidence = {
+        "snapshots": window.snapshots,
+        "asked": window.asked,
+        "first_step": int(steps[window.first]),
+        "last_step": int(steps[window.stop - 1]),
+        "spacing_steps": window.spacing_steps,
+        "evenly_spaced": window.evenly_spaced,
+    }
+    found = f"{window.snapshots} snapshot" + ("s" if window.snapshots != 1 else "")
+    left_out = window.asked - window.snapshots
+
+    def finding(status: str, message: str, hint: str | None = None) -> Finding:
+        return Finding(
+            DIAGNOSTIC.id,
+            DIAGNOSTIC.code,
+            status,  # type: ignore[arg-type]
+            message,
+            value=float(window.snapshots),
+            threshold=float(FEW_SNAPSHOTS),
+            unit="snapshots",
+            hint=hint,
+            evidence=evidence,
+        )
+
+    if window.snapshots < LEAST_SNAPSHOTS:
+        return finding(
+            "inconclusive",
+            f"{found} cannot show a motion's law; it takes at least {LEAST_SNAPSHOTS} "
+            "evenly spaced ones.",
+            "record more often",
+        )
+    if left_out:
+        why = "not evenly spaced" if not window.evenly_spaced else "not finite"
+        return finding(
+            "warn",
+            f"The snapshots are {why} throughout: the numbers rest on the longest usable stretch, "
+            f"{window.snapshots} of {window.asked}, steps {steps[window.first]} to "
+            f"{steps[window.stop - 1]}.",
+            "record at a fixed number of steps, or choose a stretch with --window",
+        )
+    if window.snapshots < FEW_SNAPSHOTS:
+        return finding(
+            "warn", f"{found} are few: expect wide intervals.", "record at least 20 per run"
+        )
+    return finding("pass", f"{found}, one every {window.spacing_steps:g} steps.")
+
+
+DIAGNOSTIC = Diagnostic(
+    id="sampling",
+    code="KS902",
+    title="Snapshots",
+    explanation=(
+        "Dynamic mode decomposition needs several snapshots at equal distances in steps. Uneven "
+        "runs are analysed on their longest even stretch, and this finding says which. It cannot "
+        "tell whether the spacing is right for what you want to see: motion faster than two "
+        "snapshots is folded onto slower motion."
+    ),
+    ask=ask,
+)

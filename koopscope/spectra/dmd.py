@@ -1,0 +1,240 @@
+"""Exact dynamic mode decomposition from inner products alone.
+
+For an observable y_0 .. y_m with Gram matrix H, X = (y_0 .. y_{m-1}) and Y = (y_1 .. y_m):
+X^T X = H[:m, :m], X^T Y = H[:m, 1:] and Y^T Y = H[1:, 1:] are all that DMD needs
+(Tu et al. 2014; scaling and residuals after Drmac, Mezic, Mohr 2018). The N-dimensional modes are
+combinations of snapshots, so only their coefficients are computed here. Never reads a weight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.rank import RankRule, check_rank_rule, truncation_rank
+
+Complex128 = npt.NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Ritz values of the Koopman operator on one observable, largest amplitude first.
+
+    With orthonormal leading directions u_1 .. u_r of the (scaled) observable, the dynamics is
+    y_t ~ sum_j b_j lambda_j^t v_j for t = 0 .. m, where the exact mode v_j is scaled so that its
+    projection onto those directions has unit norm.
+
+    Attributes
+    ----------
+    observable, delay
+        What y_t is: see ``SnapshotGram.observable``.
+    spacing_steps
+        Optimizer steps between two snapshots; eigenvalues are per snapshot.
+    singular_values
+        float64 [m], descending, of X with columns scaled to unit norm.
+    eigenvalues
+        complex128 [r]. Complex ones come in neighbouring conjugate pairs, positive imaginary first.
+    residuals
+        float64 [r], |Y z - lambda X z| / |X z|: how far the pair is from being an eigenpair on the
+        data it was computed from.
+    coordinates
+        complex128 [r], b_j: the first observable expanded in the modes.
+    eigenvectors
+        complex128 [r, r], unit columns, in the reduced coordinates.
+    operator
+        float64 [r, r], the reduced Koopman operator K.
+    basis
+        float64 [m, r]: u_j = sum_t basis[t, j] y_t.
+    trajectory
+        float64 [r, m + 1]: y_t in the reduced coordinates.
+    scales
+        float64 [m], the norms of y_0 .. y_{m-1} by which columns of X and Y were divided.
+    """
+
+    observable: Observable
+    delay: int
+    spacing_steps: float
+    singular_values: Float64
+    eigenvalues: Complex128
+    residuals: Float64
+    coordinates: Complex128
+    eigenvectors: Complex128
+    operator: Float64
+    basis: Float64
+    trajectory: Float64
+    scales: Float64
+
+    @property
+    def rank(self) -> int:
+        """Number of eigenvalues r."""
+        return len(self.eigenvalues)
+
+    @property
+    def pairs(self) -> int:
+        """Number m of pairs (y_t, y_{t+1}) the operator was fitted to."""
+        return len(self.singular_values)
+
+    @property
+    def magnitudes(self) -> Float64:
+        """|lambda| per snapshot."""
+        return np.abs(self.eigenvalues)
+
+    @property
+    def amplitudes(self) -> Float64:
+        """|b_j|, in the observable's own units."""
+        return np.abs(self.coordinates)
+
+    @property
+    def shares(self) -> Float64:
+        """Amplitudes as parts of their sum."""
+        amplitudes = self.amplitudes
+        whole = float(amplitudes.sum())
+        return amplitudes / whole if whole > 0.0 else amplitudes
+
+    @property
+    def half_lives_steps(self) -> Float64:
+        """Optimizer steps in which a mode halves; infinite where it does not decay."""
+        with np.errstate(divide="ignore"):
+            rates = -np.log(self.magnitudes)
+        decaying = rates > 0.0
+        lives = np.full(self.rank, np.inf)
+        lives[decaying] = self.spacing_steps * math.log(2.0) / rates[decaying]
+        return lives
+
+    @property
+    def magnitudes_per_step(self) -> Float64:
+        """|lambda| per optimizer step."""
+        per_step: Float64 = self.magnitudes ** (1.0 / self.spacing_steps)
+        return per_step
+
+    @property
+    def periods_steps(self) -> Float64:
+        """Optimizer steps in one turn of a rotating mode; infinite where it does not rotate."""
+        angles = np.abs(np.angle(self.eigenvalues))
+        turning = angles > 0.0
+        periods = np.full(self.rank, np.inf)
+        periods[turning] = self.spacing_steps * 2.0 * math.pi / angles[turning]
+        return periods
+
+    def exact_coefficients(self) -> Complex128:
+        """Return complex128 [m, r]: exact mode v_j = sum_t c[t, j] y_{t+1}.
+
+        v_j = Y V S^-1 q_j / lambda_j (Tu et al. 2014, def. 2, divided by the eigenvalue so that the
+        expansion above holds with the same b_j). Where lambda_j is zero to rounding the exact mode
+        does not exist and the column is NaN.
+        """
+        reduced = (self.basis @ self.eigenvectors).astype(np.complex128)
+        nonzero = self.magnitudes > self.pairs * np.finfo(np.float64).eps
+        reduced[:, ~nonzero] = np.nan
+        reduced[:, nonzero] /= self.eigenvalues[nonzero]
+        return reduced
+
+    def projected_coefficients(self) -> Complex128:
+        """Return complex128 [m, r]: projected (unit-norm) mode U q_j = sum_t c[t, j] y_t."""
+        return (self.basis @ self.eigenvectors).astype(np.complex128)
+
+
+def dmd(
+    gram: SnapshotGram,
+    observable: Observable = "increments",
+    *,
+    rank: RankRule = 0,
+    delay: int = 1,
+    spacing_steps: float = 1.0,
+) -> Spectrum:
+    """Return the spectrum of a window of snapshots that are evenly spaced in time.
+
+    Parameters
+    ----------
+    gram
+        The window's inner products; every snapshot of it must be finite.
+    observable, delay
+        See ``SnapshotGram.observable``.
+    rank
+        See ``koopscope.spectra.rank``.
+    spacing_steps
+        Optimizer steps between two snapshots.
+
+    Raises
+    ------
+    KoopscopeError
+        If there are too few snapshots, or some are not finite.
+    """
+    check_rank_rule(rank)
+    if not gram.finite.all():
+        first = int(np.flatnonzero(~gram.finite)[0])
+        raise KoopscopeError(
+            f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
+            "choose a window without them",
+        )
+    needed = delay + (2 if observable == "increments" else 1)
+    if gram.snapshots < needed:
+        raise KoopscopeError(
+            f"{gram.snapshots} snapshots are too few for a spectrum of {observable}"
+            + (f" with delay {delay}" if delay > 1 else ""),
+            f"it takes at least {needed}; record more often",
+        )
+    H = gram.observable(observable, delay)
+    m = len(H) - 1
+    scales = np.sqrt(np.diagonal(H)[:m])
+    scales = np.where(scales > 0.0, scales, 1.0)
+    XX = H[:m, :m] / scales[:, None] / scales
+    XY = H[:m, 1:] / scales[:, None] / scales
+
+    squares, V = np.linalg.eigh((XX + XX.T) / 2.0)
+    singular_values = np.sqrt(np.maximum(squares[::-1], 0.0))
+    r = truncation_rank(singular_values, rank, m / max(gram.size, m))
+    S, V = singular_values[:r], V[:, ::-1][:, :r]
+    to_basis = V / S
+    K = to_basis.T @ XY @ to_basis
+    eigenvalues, Q = np.linalg.eig(K)
+    Q = Q.astype(np.complex128)
+
+    basis = to_basis / scales[:, None]
+    trajectory = basis.T @ H[:m]
+    coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]
+    order = _by_amplitude(eigenvalues, np.abs(coordinates))
+    YY = H[1:, 1:] / scales[:, None] / scales
+    return Spectrum(
+        observable=observable,
+        delay=delay,
+        spacing_steps=spacing_steps,
+        singular_values=singular_values,
+        eigenvalues=eigenvalues.astype(np.complex128)[order],
+        residuals=_residuals(YY, to_basis @ Q, eigenvalues)[order],
+        coordinates=coordinates[order],
+        eigenvectors=Q[:, order],
+        operator=K,
+        basis=basis,
+        trajectory=trajectory,
+        scales=scales,
+    )
+
+
+def _residuals(YY: Float64, Z: Complex128, eigenvalues: Complex128) -> Float64:
+    """|Y z - lambda X z| for |X z| = 1.
+
+    The Ritz value is the projection of Y z onto X z's space, so by Pythagoras the squared residual
+    is |Y z|^2 - |lambda|^2: it needs no product of X and Y and is never negative but for rounding.
+    """
+    lengths = np.real(np.einsum("ij,ij->j", Z.conj(), YY @ Z))
+    residuals: Float64 = np.sqrt(np.maximum(lengths - np.abs(eigenvalues) ** 2, 0.0))
+    return residuals
+
+
+def _by_amplitude(eigenvalues: Complex128, amplitudes: Float64) -> npt.NDArray[np.intp]:
+    """Order by amplitude, largest first, conjugate pairs kept together as LAPACK returns them."""
+    groups: list[list[int]] = []
+    for j, eigenvalue in enumerate(eigenvalues):
+        paired = groups and len(groups[-1]) == 1 and eigenvalues[groups[-1][0]].imag > 0.0
+        if paired and eigenvalue.imag < 0.0:
+            groups[-1].append(j)
+        else:
+            groups.append([j])
+    groups.sort(key=lambda group: -max(amplitudes[j] for j in group))
+    return np.array([j for group in groups for j in group], np.intp)

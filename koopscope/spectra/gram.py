@@ -1,0 +1,295 @@
+"""The snapshot Gram matrix: all that any question about a run needs to know of its N weights.
+
+Snapshots move little: one increment is often 1e-3 .. 1e-6 of the weights' norm, and inner products
+square that ratio. So the matrix is kept in the basis (first snapshot, increments) and never as raw
+products of snapshots: the difference of two neighbouring snapshots is exact or nearly so in
+float64, and no later step has to subtract two large numbers to recover it (Sirovich's method of
+snapshots, anchored). This module must never see a file, and never hold more than one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+
+Float64 = npt.NDArray[np.float64]
+Observable = Literal["increments", "weights", "centered"]
+
+OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered")
+
+#: Columns of a block on which "did this entry change at all" is counted. The fraction is wanted
+#: to two digits, so a part of each block is enough, and the pass stays bound by the product.
+_COMPARED_COLUMNS = 4096
+
+#: Larger magnitudes overflow when squared and summed; they are as useless as infinities.
+_LARGEST = 1e145
+
+
+@dataclass(frozen=True)
+class SnapshotGram:
+    """Inner products of one scope's snapshots w_0 .. w_{T-1} in R^N, anchored at w_0.
+
+    With increments d_t = w_{t+1} - w_t and anchor a = w_0, every snapshot is
+    w_t = a + d_0 + ... + d_{t-1}, so these three hold every inner product there is.
+
+    Attributes
+    ----------
+    increments
+        float64 [T-1, T-1], the products <d_s, d_t>.
+    anchor_increments
+        float64 [T-1], the products <a, d_t>.
+    anchor_square
+        <a, a>.
+    size
+        Number of weights N.
+    unchanged, still, compared
+        int64 [T-1] and counts: of ``compared`` entries looked at, how many did not change from one
+        snapshot to the next, and how many never changed in the whole run. Low-precision storage
+        shows in the first, dead inputs and frozen layers in the second.
+    nonfinite
+        int64 [T], entries that are NaN, infinite or too large to square. Products that involve
+        such a snapshot are meaningless; those of the others are untouched.
+    """
+
+    increments: Float64
+    anchor_increments: Float64
+    anchor_square: float
+    size: int
+    unchanged: npt.NDArray[np.int64]
+    still: int
+    compared: int
+    nonfinite: npt.NDArray[np.int64]
+
+    @property
+    def snapshots(self) -> int:
+        """Number of snapshots T."""
+        return len(self.nonfinite)
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """bool [T], the snapshots without a non-finite entry."""
+        return np.equal(self.nonfinite, 0)
+
+    def __add__(self, other: SnapshotGram) -> SnapshotGram:
+        """Join two disjoint sets of weights recorded at the same steps: every product adds."""
+        if self.snapshots != other.snapshots:
+            raise KoopscopeError(
+                f"cannot join {self.snapshots} snapshots with {other.snapshots}",
+                "parts of one run must be recorded at the same steps",
+            )
+        return SnapshotGram(
+            self.increments + other.increments,
+            self.anchor_increments + other.anchor_increments,
+            self.anchor_square + other.anchor_square,
+            self.size + other.size,
+            self.unchanged + other.unchanged,
+            self.still + other.still,
+            self.compared + other.compared,
+            self.nonfinite + other.nonfinite,
+        )
+
+    def window(self, first: int, stop: int) -> SnapshotGram:
+        """Restrict to the snapshots ``first`` .. ``stop - 1``, re-anchored at ``first``."""
+        if not 0 <= first < stop <= self.snapshots:
+            raise KoopscopeError(
+                f"snapshots {first}:{stop} are outside 0:{self.snapshots}",
+                "a window is a non-empty range of recorded snapshots",
+            )
+        inside = slice(first, stop - 1)
+        to_new_anchor = self.increments[:first]
+        return SnapshotGram(
+            self.increments[inside, inside],
+            self.anchor_increments[inside] + to_new_anchor[:, inside].sum(axis=0),
+            self.anchor_square
+            + 2.0 * float(self.anchor_increments[:first].sum())
+            + float(to_new_anchor[:, :first].sum()),
+            self.size,
+            self.unchanged[inside],
+            self.still,
+            self.compared,
+            self.nonfinite[first:stop],
+        )
+
+    def anchored(self) -> Float64:
+        """Return [T, T] products of w_t - w_0."""
+        total = np.zeros((self.snapshots, self.snapshots))
+        total[1:, 1:] = self.increments.cumsum(axis=0).cumsum(axis=1)
+        return total
+
+    def raw(self) -> Float64:
+        """Return [T, T] products of the snapshots themselves; small motion is lost in them."""
+        along_anchor = np.concatenate([[0.0], self.anchor_increments.cumsum()])
+        products: Float64 = self.anchored() + along_anchor[:, None] + along_anchor
+        return products + self.anchor_square
+
+    def speeds(self) -> Float64:
+        """Return [T-1] lengths of the increments."""
+        lengths: Float64 = np.sqrt(np.maximum(np.diagonal(self.increments), 0.0))
+        return lengths
+
+    def path_length(self) -> float:
+        """Return the length of the polygon through the snapshots."""
+        return float(self.speeds().sum())
+
+    def displacement(self) -> float:
+        """Return the distance between the first and the last snapshot."""
+        return float(np.sqrt(max(float(self.increments.sum()), 0.0)))
+
+    def observable(self, name: Observable, delay: int = 1) -> Float64:
+        """Return the Gram matrix of an observable's time series.
+
+        Parameters
+        ----------
+        name
+            ``increments``: y_t = d_t, T-1 of them; the constant part of the weights is gone.
+            ``weights``: y_t = (w_t - w_0, const); ``centered``: y_t = (w_t - mean, const). Both
+            obey an affine law, which the constant entry makes linear; without it the same shift
+            biases every eigenvalue. The constant is the root mean square of the moving part, so
+            that neither dwarfs the other, and it brings an eigenvalue 1 of its own.
+        delay
+            Number of consecutive values stacked into one (Hankel DMD); the stacked series' Gram
+            matrix is the sum of ``delay`` shifted sub-blocks.
+
+        Returns
+        -------
+        float64 [m, m] with m = T - delay (increments) or T - delay + 1.
+
+        Raises
+        ------
+        KoopscopeError
+            If the delay leaves nothing, or the observable is unknown.
+        """
+        if name == "increments":
+            gram = self.increments
+        elif name in ("weights", "centered"):
+            gram = self.anchored()
+            if name == "centered":
+                gram = gram - gram.mean(axis=0)
+                gram = gram - gram.mean(axis=1)[:, None]
+            gram = gram + float(np.trace(gram)) / max(1, len(gram))
+        else:
+            raise KoopscopeError(
+                f"unknown observable {name!r}", f"choose one of {', '.join(OBSERVABLES)}"
+            )
+        return _delayed(gram, delay)
+
+
+def _delayed(gram: Float64, delay: int) -> Float64:
+    if delay < 1:
+        raise KoopscopeError(f"a delay of {delay} is not possible", "use 1 (no delay) or more")
+    length = len(gram) - delay + 1
+    if length < 1:
+        raise KoopscopeError(
+            f"{len(gram)} values cannot be stacked {delay} at a time",
+            "use a smaller --delay or a longer window",
+        )
+    if delay == 1:
+        return gram
+    stacked = np.zeros((length, length))
+    for lag in range(delay):
+        stacked += gram[lag : lag + length, lag : lag + length]
+    return stacked
+
+
+def total(grams: Iterable[SnapshotGram]) -> SnapshotGram:
+    """Sum the Gram matrices of disjoint sets of weights (tensors, shards, block ranges)."""
+    iterator = iter(grams)
+    try:
+        joined = next(iterator)
+    except StopIteration:
+        raise KoopscopeError(
+            "there is no weight to analyse", "record or select at least one floating tensor"
+        ) from None
+    for gram in iterator:
+        joined = joined + gram
+    return joined
+
+
+class GramAccumulator:
+    """Builds one scope's ``SnapshotGram`` from blocks, in float64, with buffers that are reused.
+
+    Parameters
+    ----------
+    snapshots
+        T, at least 1.
+    """
+
+    def __init__(self, snapshots: int) -> None:
+        self.snapshots = snapshots
+        moves = max(0, snapshots - 1)
+        self._increments = np.zeros((moves, moves))
+        self._product = np.empty((moves, moves))
+        self._anchor_increments = np.zeros(moves)
+        self._anchor_square = 0.0
+        self._size = 0
+        self._unchanged = np.zeros(moves, np.int64)
+        self._still = 0
+        self._compared = 0
+        self._nonfinite = np.zeros(snapshots, np.int64)
+        self._buffer = np.empty(0)
+
+    def add(self, values: npt.NDArray[np.floating[Any]]) -> None:
+        """Add a block of shape (T, n): any n weights that were not added before."""
+        if not self._accumulate(values):
+            bad = ~(np.abs(values) < _LARGEST)
+            self._nonfinite += bad.sum(axis=1)
+            # The last finite value stands in for each bad one, so that the increments of the
+            # other snapshots still add up to where the weight really was.
+            cleaned = np.asarray(values, np.float64).copy()
+            cleaned[0][bad[0]] = 0.0
+            for t in range(1, self.snapshots):
+                np.copyto(cleaned[t], cleaned[t - 1], where=bad[t])
+            self._accumulate(cleaned)
+        some = values[:, : min(values.shape[1], _COMPARED_COLUMNS)]
+        same = some[1:] == some[:-1]
+        self._unchanged += np.count_nonzero(same, axis=1)
+        self._still += int(np.count_nonzero(same.all(axis=0)))
+        self._compared += some.shape[1]
+        self._size += values.shape[1]
+
+    def _accumulate(self, values: npt.NDArray[np.floating[Any]]) -> bool:
+        """Add the products of a block, or return False and add nothing if they are not finite."""
+        moves, width = self.snapshots - 1, values.shape[1]
+        if self._buffer.size < moves * width:
+            self._buffer = np.empty(moves * width)
+        moved = self._buffer[: moves * width].reshape(moves, width)
+        anchor = values[0].astype(np.float64)
+        with np.errstate(all="ignore"):
+            np.subtract(values[1:], values[:-1], out=moved, dtype=np.float64)
+            along_anchor = moved @ anchor
+            square = float(anchor @ anchor)
+            # A matrix times its own transpose: BLAS does half the work (syrk).
+            np.matmul(moved, moved.T, out=self._product)
+            known = float(np.trace(self._product)) + float(along_anchor.sum()) + square
+        if not np.isfinite(known):
+            return False
+        self._increments += self._product
+        self._anchor_increments += along_anchor
+        self._anchor_square += square
+        return True
+
+    def result(self) -> SnapshotGram:
+        """Return what has been accumulated so far."""
+        return SnapshotGram(
+            self._increments.copy(),
+            self._anchor_increments.copy(),
+            self._anchor_square,
+            self._size,
+            self._unchanged.copy(),
+            self._still,
+            self._compared,
+            self._nonfinite.copy(),
+        )
+
+
+def gram_of(snapshots: npt.NDArray[np.floating[Any]]) -> SnapshotGram:
+    """Return the ``SnapshotGram`` of an array (T, N) that fits in memory."""
+    accumulator = GramAccumulator(len(snapshots))
+    accumulator.add(snapshots)
+    return accumulator.result()
