@@ -24,9 +24,7 @@ import numpy as np
 from koopscope import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS, StoredArray
-
-FORMAT = "koopscope-run"
-FORMAT_VERSION = "1.0"
+from koopscope.runs.labels import FORMAT, MAJOR, MINOR
 
 #: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
 CHUNK_ELEMENTS = 262_144
@@ -119,7 +117,7 @@ def create_run(
         h5py.File(draft, "w", libver=_SUPERBLOCK_BOUNDS).close()
         with h5py.File(draft, "r+", libver=_OBJECT_BOUNDS, track_order=True) as file:
             file.attrs["format"] = FORMAT
-            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["format_version"] = f"{MAJOR}.{MINOR}"
             file.attrs["creator"] = f"koopscope {__version__}"
             file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
             file.attrs["metadata"] = json.dumps(_jsonable(metadata))

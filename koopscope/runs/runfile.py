@@ -1,0 +1,335 @@
+"""Read run files of format 1.0, finished or still being written.
+
+Holds on to the snapshots that were committed when the file was opened; it must never show a row
+that was not committed then, and never take a lock that could stop the recorder.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs import safety
+from koopscope.runs.arrays import widen_bfloat16
+from koopscope.runs.hyperslabs import Slab, aligned_ranges, slabs
+from koopscope.runs.labels import checked_version, read_metadata, said_skipped
+from koopscope.runs.run import FloatArray, Run, RunDescription, Skipped, TensorInfo
+
+#: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
+SNAPSHOT_LIMIT = 2**24
+
+#: Bytes of decompressed chunks kept while a tensor is walked through, at most.
+CACHE_BYTES = 128 * 2**20
+
+#: Bytes of a block where chunks must be decompressed and do not all fit the cache.
+FILTERED_BLOCK_BYTES = 32 * 2**20
+
+_ATTEMPTS = 4
+_PAUSE = 0.02
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where a tensor's rows are: its dataset, the chunk of one snapshot, and how it is packed."""
+
+    dataset: h5py.h5d.DatasetID
+    chunk: tuple[int, ...]
+    packed: bool
+
+
+class RunFile(Run):
+    """A run file, opened for reading.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read, is not a run file of a known major version, or is not safe to read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._tensors: dict[str, _Stored] = {}
+        self._skipped: list[Skipped] = []
+        self._notes: list[str] = []
+        # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
+        # whatever was committed then lies before the end that the second opening sees.
+        committed = _patiently(lambda: _committed_snapshots(self.path))
+        self._file = _patiently(lambda: self._open(committed))
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
+        dataset = self._tensors[tensor.name].dataset
+        parts = list(slabs(tensor.shape, start, stop))
+
+        def fill() -> None:
+            with safety.hdf5_failures(self.path, tensor.name):
+                if len(parts) == 1:
+                    _read_slab(dataset, parts[0], out)
+                    return
+                offset = 0
+                for part in parts:
+                    values = np.empty((out.shape[0], part.size), out.dtype)
+                    _read_slab(dataset, part, values)
+                    out[:, offset : offset + part.size] = values
+                    offset += part.size
+
+        if out.size:
+            _patiently(fill)
+
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield ranges that are single hyperslabs, cut where the file's chunks are."""
+        stored = self._tensors[tensor.name]
+        if stored.packed:
+            row = max(1, self.description.snapshots) * self.read_dtype(tensor).itemsize
+            if math.prod(stored.chunk) * row > CACHE_BYTES:
+                width = max(width, min(math.prod(stored.chunk), FILTERED_BLOCK_BYTES // row))
+        return aligned_ranges(tensor.shape, stored.chunk, width)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tensors.clear()
+        self._file.close()
+
+    def _open(self, committed: int) -> h5py.File:
+        file = safety.open_hdf5(self.path)
+        try:
+            self._tensors.clear()
+            self._skipped.clear()
+            self._notes.clear()
+            with safety.hdf5_failures(self.path):
+                self.description = self._describe(h5py.h5g.open(file.id, b"/"), committed)
+        except BaseException:
+            self._tensors.clear()
+            file.close()
+            raise
+        return file
+
+    def _describe(self, root: h5py.h5g.GroupID, committed: int) -> RunDescription:
+        layout = checked_version(self.path, root, self._notes)
+        contents = dict(safety.members(root))
+        steps = _read_steps(self.path, contents.pop("step", None), committed)
+        weights = contents.pop("weights", None)
+        metrics = contents.pop("metrics", None)
+        if not isinstance(weights, h5py.h5g.GroupID):
+            raise _unusable(self.path, "/weights", weights, "a group")
+        for name, found in contents.items():
+            self._skip(f"/{name}", getattr(found, "reason", "not a part of run files"))
+        tensors = tuple(self._read_tensors(weights, len(steps)))
+        self._skipped.extend(said_skipped(root))
+        return RunDescription(
+            path=str(self.path),
+            format=layout,
+            steps=steps,
+            tensors=tensors,
+            metrics=dict(self._read_metrics(metrics, len(steps))),
+            metadata=read_metadata(root, self._notes),
+            skipped=tuple(self._skipped),
+            notes=tuple(self._notes),
+        )
+
+    def _read_tensors(self, weights: h5py.h5g.GroupID, snapshots: int) -> Iterator[TensorInfo]:
+        interrupted = False
+        for name, dataset in self._walk(weights, "", {safety.address(weights): "/weights"}):
+            problem = safety.storage_problem(dataset)
+            if problem:
+                raise _refused(self.path, name, problem)
+            info = _tensor_info(name, dataset)
+            if isinstance(info, str):
+                self._skip(name, info)
+                continue
+            rows = dataset.shape[0]
+            if rows < snapshots:
+                self._skip(name, f"recorded in only {rows} of {snapshots} snapshots")
+                continue
+            missing = safety.missing_bytes(dataset, snapshots)
+            if missing:
+                raise KoopscopeError(
+                    f"{name} of {self.path} lacks {missing} bytes of its {snapshots} snapshots",
+                    "rows that were never written would read as zeros; record the run again",
+                )
+            interrupted |= rows > snapshots
+            self._tensors[name] = _prepared(weights, name, dataset, snapshots)
+            yield info
+        if interrupted:
+            self._notes.append("a snapshot was being written, or was interrupted: it is ignored")
+
+    def _walk(
+        self, group: h5py.h5g.GroupID, prefix: str, seen: dict[int, str]
+    ) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:
+        for key, member in safety.members(group, prefix.count("/")):
+            name = prefix + key
+            if isinstance(member, safety.Refused):
+                raise _refused(self.path, name, member.reason)
+            where = safety.address(member)
+            if where in seen:
+                self._skip(name, f"another name of {seen[where]}")
+                continue
+            seen[where] = name
+            if isinstance(member, h5py.h5g.GroupID):
+                yield from self._walk(member, f"{name}/", seen)
+            else:
+                yield name, member
+
+    def _read_metrics(
+        self, group: safety.Member | None, snapshots: int
+    ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+        if not isinstance(group, h5py.h5g.GroupID):
+            if group is not None:
+                self._skip("/metrics", getattr(group, "reason", "not a group"))
+            return
+        for name, member in safety.members(group):
+            problem = _metric_problem(member)
+            if problem or not isinstance(member, h5py.h5d.DatasetID):
+                self._skip(f"/metrics/{name}", problem)
+                continue
+            values = np.full(snapshots, np.nan)
+            rows = min(snapshots, member.shape[0])
+            if rows:
+                _read_slab(member, Slab((), ()), values[:rows, None])
+            yield name, values
+
+    def _skip(self, name: str, reason: str) -> None:
+        self._skipped.append(Skipped(name, reason))
+
+
+def _committed_snapshots(path: Path) -> int:
+    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
+        root = h5py.h5g.open(file.id, b"/")
+        checked_version(path, root, [])
+        if not root.links.exists(b"step"):
+            raise _unusable(path, "/step", None, "a list of whole numbers")
+        step = safety.member(root, b"step")
+        return int(_checked_steps(path, step).shape[0])
+
+
+def _checked_steps(path: Path, member: safety.Member | None) -> h5py.h5d.DatasetID:
+    if not isinstance(member, h5py.h5d.DatasetID):
+        raise _unusable(path, "/step", member, "a list of whole numbers")
+    problem = safety.storage_problem(member)
+    if problem:
+        raise _refused(path, "/step", problem)
+    shape = member.shape
+    if not isinstance(member.get_type(), h5py.h5t.TypeIntegerID) or len(shape or ()) != 1:
+        raise _unusable(path, "/step", safety.Refused("of another kind"), "a list of whole numbers")
+    if shape[0] > SNAPSHOT_LIMIT:
+        raise _refused(path, "/step", f"{shape[0]} snapshots long, more than {SNAPSHOT_LIMIT}")
+    return member
+
+
+def _read_steps(path: Path, member: safety.Member | None, committed: int) -> npt.NDArray[np.int64]:
+    dataset = _checked_steps(path, member)
+    steps = np.empty(min(int(dataset.shape[0]), committed), np.int64)
+    if steps.size:
+        _read_slab(dataset, Slab((), ()), steps[:, None])
+    wrong = np.flatnonzero(steps[1:] <= steps[:-1])
+    if wrong.size:
+        row = int(wrong[0])
+        raise KoopscopeError(
+            f"the steps of {path} do not increase: {steps[row + 1]} follows {steps[row]}",
+            "record each step once, in order",
+        )
+    return steps
+
+
+def _tensor_info(name: str, dataset: h5py.h5d.DatasetID) -> TensorInfo | str:
+    """Describe a dataset, or say why it is not part of the trajectory."""
+    shape = dataset.shape
+    if not shape:
+        return "a single value without a time axis"
+    dtype = safety.stored_dtype(dataset)
+    if dtype not in ("float16", "bfloat16", "float32", "float64"):
+        return f"{dtype} values, not float16, bfloat16, float32 or float64"
+    if math.prod(shape[1:]) == 0:
+        return f"no elements (shape {list(shape[1:])})"
+    kind = safety.text_attribute(dataset, "kind")
+    return TensorInfo(name, tuple(shape[1:]), dtype, "buffer" if kind == "buffer" else "parameter")
+
+
+def _metric_problem(member: safety.Member) -> str:
+    if isinstance(member, safety.Refused):
+        return member.reason
+    if not isinstance(member, h5py.h5d.DatasetID):
+        return "not a dataset"
+    problem = safety.storage_problem(member)
+    if problem:
+        return problem
+    numeric = (h5py.h5t.TypeFloatID, h5py.h5t.TypeIntegerID)
+    if len(member.shape or ()) != 1 or not isinstance(member.get_type(), numeric):
+        return "not a list of numbers"
+    return ""
+
+
+def _prepared(
+    weights: h5py.h5g.GroupID, name: str, dataset: h5py.h5d.DatasetID, snapshots: int
+) -> _Stored:
+    plan = dataset.get_create_plist()
+    if plan.get_layout() != h5py.h5d.CHUNKED:
+        return _Stored(dataset, tuple(dataset.shape[1:]), False)
+    deep, *chunk = plan.get_chunk()
+    packed = plan.get_nfilters() > 0
+    if packed:
+        columns = math.ceil(max(1, snapshots) / deep)
+        needed = columns * math.prod(plan.get_chunk()) * dataset.get_type().get_size()
+        if needed <= CACHE_BYTES:
+            dataset = safety.reopened_with_cache(weights, name, needed)
+    return _Stored(dataset, tuple(chunk), packed)
+
+
+def _read_slab(dataset: h5py.h5d.DatasetID, slab: Slab, out: npt.NDArray[np.generic]) -> None:
+    """Read the first rows of a slab into ``out`` (rows, n), which is C-contiguous.
+
+    Memory is described in the file's own rank: HDF5 copies such selections in whole runs, and
+    element by element otherwise.
+    """
+    counts = (out.shape[0], *slab.count)
+    where = dataset.get_space()
+    where.select_hyperslab((0, *slab.start), counts)
+    memory = h5py.h5s.create_simple(counts)
+    if out.dtype == np.float32 and safety.stored_dtype(dataset) == "bfloat16":
+        words = out.reshape(-1).view(np.uint16)[: out.size].reshape(counts)
+        dataset.read(memory, where, words)
+        out[...] = widen_bfloat16(words.copy().reshape(out.shape))
+    else:
+        dataset.read(memory, where, out.reshape(counts))
+
+
+def _unusable(path: Path, name: str, member: safety.Member | None, wanted: str) -> KoopscopeError:
+    found = "is missing" if member is None else getattr(member, "reason", "something else")
+    found = found if member is None else f"is {found}, not {wanted}"
+    return KoopscopeError(f"{name} of {path} {found}", "the file was not written by a Recorder")
+
+
+def _refused(path: Path, name: str, problem: str) -> KoopscopeError:
+    return KoopscopeError(
+        f"{name} of {path} is refused: {problem}",
+        "koopscope reads only what the file itself stores",
+    )
+
+
+def _patiently(action: Callable[[], _Result]) -> _Result:
+    """Try again when HDF5 failed: it may have looked while the recorder was writing."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return action()
+        except KoopscopeError as error:
+            if not isinstance(error.__cause__, (OSError, RuntimeError, KeyError)):
+                raise
+        time.sleep(_PAUSE)
+    return action()
