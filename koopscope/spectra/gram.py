@@ -237,7 +237,7 @@ class GramAccumulator:
     def add(self, values: npt.NDArray[np.floating[Any]]) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
         if not self._accumulate(values):
-            bad = ~(np.abs(values) < _LARGEST)
+            bad = ~(np.abs(values) <= min(_LARGEST, float(np.finfo(values.dtype).max)))
             self._nonfinite += bad.sum(axis=1)
             # The last finite value stands in for each bad one, so that the increments of the
             # other snapshots still add up to where the weight really was.
