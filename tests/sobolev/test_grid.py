@@ -117,7 +117,8 @@ def test_the_dtype_is_kept_and_float32_is_right_to_its_precision(dtype):
     got = squared_norm(f.astype(dtype), 0.5)
     assert got.dtype == dtype
     assert gradient(f.astype(dtype), 0.5).dtype == dtype
-    assert float(got) == pytest.approx(float(squared_norm(f, 0.5)), rel=float(50 * np.finfo(dtype).eps))
+    rounding = float(50 * np.finfo(dtype).eps)
+    assert float(got) == pytest.approx(float(squared_norm(f, 0.5)), rel=rounding)
 
 
 def test_the_input_is_not_changed():
