@@ -1,0 +1,1 @@
+"""Checkpoint files of other programs, one module per kind, joined into runs."""

@@ -1,0 +1,309 @@
+"""Checkpoints of Keras: ``.weights.h5``, ``.keras`` and the legacy ``.h5``.
+
+Reads them with HDF5 alone; it must never import Keras, nor rebuild a model from its config.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+import h5py
+import numpy as np
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs import safety
+from koopscope.runs.checkpoints.hdf5tensors import (
+    Hdf5Reader,
+    datasets,
+    described,
+    refused,
+    tensor_dtype,
+)
+from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.run import Skipped, TensorInfo
+
+#: The weights inside a ``.keras`` archive, and the largest config.json that is looked at.
+_WEIGHTS = "model.weights.h5"
+_CONFIG_LIMIT = 64 * 2**20
+
+#: A compressed archive that claims to unpack to more than this many times its size is refused.
+_RATIO_LIMIT = 1000
+
+_CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+
+
+def is_keras3(root: h5py.h5g.GroupID) -> bool:
+    """Return whether a file has the layout of Keras 3's ``save_weights``."""
+    return bool(root.links.exists(b"vars") or root.links.exists(b"layers")) or bool(
+        root.links.exists(b"_layer_checkpoint_dependencies")
+    )
+
+
+def is_legacy_keras(root: h5py.h5g.GroupID) -> bool:
+    """Return whether a file has the layout of Keras 2's ``.h5``."""
+    return bool(h5py.h5a.exists(root, b"layer_names") or root.links.exists(b"model_weights"))
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What one file holds: tensors, where each lies, what is left out, the optimizer's count."""
+
+    tensors: tuple[TensorInfo, ...]
+    places: Mapping[str, str]
+    skipped: tuple[Skipped, ...]
+    step: int | None
+
+    def snapshot(self, path: Path, kind: str, open_file: Callable[[], h5py.File]) -> Snapshot:
+        return Snapshot(
+            path=str(path),
+            kind=kind,
+            tensors=self.tensors,
+            open=lambda: Hdf5Reader(open_file(), path, self.places),
+            step=self.step,
+            skipped=self.skipped,
+        )
+
+
+def keras3_snapshot(path: Path) -> Snapshot:
+    """Describe a ``.weights.h5`` file of Keras 3.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    open_file = partial(safety.open_hdf5, path)
+    with open_file() as file, safety.hdf5_failures(path):
+        contents = _keras3_contents(path, file, {})
+    return contents.snapshot(path, "Keras 3 weights", open_file)
+
+
+def keras_archive_snapshot(path: Path) -> Snapshot:
+    """Describe a ``.keras`` archive.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    with _archive(path) as archive:
+        config = _config(archive)
+    open_file = partial(_open_archived, path)
+    with open_file() as file, safety.hdf5_failures(path):
+        contents = _keras3_contents(path, file, layer_names(config))
+    return contents.snapshot(path, "Keras 3 model", open_file)
+
+
+def legacy_snapshot(path: Path) -> Snapshot:
+    """Describe a legacy ``.h5`` file, saved weights or a saved model.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    open_file = partial(safety.open_hdf5, path)
+    with open_file() as file, safety.hdf5_failures(path):
+        found = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+        top = "" if "layer_names" in file.attrs else "model_weights/"
+        contents = _legacy_contents(file, top, found)
+    return contents.snapshot(path, "legacy Keras weights", open_file)
+
+
+def layer_names(config: Any, prefix: str = "") -> dict[str, str]:
+    """Return the user's name of each layer by its path in the weights file, from config.json.
+
+    Keras stores the layers of a model as ``layers/<class>``, ``layers/<class>_1``, ...
+    """
+    names: dict[str, str] = {}
+    used: Counter[str] = Counter()
+    inner = config.get("config") if isinstance(config, dict) else None
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    for layer in layers if isinstance(layers, list) else []:
+        if not isinstance(layer, dict) or not isinstance(layer.get("class_name"), str):
+            continue
+        stem = _snake_case(layer["class_name"])
+        place = f"{prefix}layers/{stem}" + (f"_{used[stem]}" if used[stem] else "")
+        used[stem] += 1
+        own = layer.get("config")
+        if isinstance(own, dict) and isinstance(own.get("name"), str):
+            names[place] = own["name"]
+        names.update(layer_names(layer, f"{place}/"))
+    return names
+
+
+def _snake_case(name: str) -> str:
+    """Keras' own rule, from CamelCase class names to the names of groups."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str]) -> _Contents:
+    tensors: list[TensorInfo] = []
+    places: dict[str, str] = {}
+    skipped: list[Skipped] = []
+    step = None
+    found = dict(
+        sorted(
+            datasets(path, h5py.h5g.open(file.id, b"/")), key=lambda pair: safety.address(pair[1])
+        )
+    )
+    names = {place: _user_name(file, place, config_names) for place in found}
+    if len(set(names.values())) < len(names):
+        names = {place: place for place in found}
+    for place, dataset in found.items():
+        if place.startswith("optimizer/"):
+            step = _iterations(dataset) if place == "optimizer/vars/0" else step
+            continue
+        kind = "buffer" if _is_moving_statistic(place, found) else "parameter"
+        info = described(names[place], tuple(dataset.shape), tensor_dtype(dataset), kind)
+        if isinstance(info, str):
+            skipped.append(Skipped(names[place], info))
+        else:
+            tensors.append(info)
+            places[info.name] = place
+    if any(place.startswith("optimizer/") for place in found):
+        skipped.append(Skipped("optimizer", "state of the optimizer, not a weight"))
+    return _Contents(tuple(tensors), places, tuple(skipped), step)
+
+
+def _user_name(file: h5py.File, place: str, config_names: Mapping[str, str]) -> str:
+    """Return ``inner/deep/0`` for ``layers/sequential/layers/dense/vars/0``."""
+    *groups, number = place.split("/")
+    shown: list[str] = []
+    for depth, part in enumerate(groups, start=1):
+        if part in (*_CONTAINERS, "vars"):
+            continue
+        group = "/".join(groups[:depth])
+        given = None
+        if f"{group}/vars" in file:
+            given = safety.text_attribute(file[f"{group}/vars"].id, "name")
+        shown.append(given or config_names.get(group) or part)
+    return "/".join([*shown, number])
+
+
+def _is_moving_statistic(place: str, found: Mapping[str, h5py.h5d.DatasetID]) -> bool:
+    """Batch normalization keeps its two moving statistics after what it trains."""
+    group, _, number = place.rpartition("/")
+    layer = group.removesuffix("/vars").rpartition("/")[2]
+    if not re.fullmatch(r"batch_normalization(_\d+)?", layer) or not number.isdecimal():
+        return False
+    count = sum(other.rpartition("/")[0] == group for other in found)
+    return int(number) >= count - 2
+
+
+def _legacy_contents(
+    file: h5py.File, top: str, found: Mapping[str, h5py.h5d.DatasetID]
+) -> _Contents:
+    tensors: list[TensorInfo] = []
+    places: dict[str, str] = {}
+    skipped: list[Skipped] = []
+    step = None
+    weights = file[top] if top else file
+    for layer in (*_texts(weights, "layer_names"), "top_level_model_weights"):
+        if layer not in weights:
+            continue
+        for weight in _texts(weights[layer], "weight_names"):
+            place = f"{top}{layer}/{weight}"
+            if place not in found:
+                raise KoopscopeError(
+                    f"{weight} of {file.filename} is listed but not stored",
+                    "the file is incomplete; save it again",
+                )
+            buffer = re.search(r"/moving_(mean|variance)(:0)?$", weight)
+            info = described(
+                weight.removesuffix(":0"),
+                tuple(found[place].shape),
+                tensor_dtype(found[place]),
+                "buffer" if buffer else "parameter",
+            )
+            if isinstance(info, str):
+                skipped.append(Skipped(weight, info))
+            elif info.name in places:
+                skipped.append(Skipped(weight, "a second tensor of this name"))
+            else:
+                tensors.append(info)
+                places[info.name] = place
+    state = [place for place in found if place.startswith("optimizer_weights/")]
+    for place in state:
+        if re.search(r"/(iteration|iter|iterations)(:0)?$", place):
+            step = _iterations(found[place])
+    if state:
+        skipped.append(Skipped("optimizer_weights", "state of the optimizer, not a weight"))
+    return _Contents(tuple(tensors), places, tuple(skipped), step)
+
+
+def _iterations(dataset: h5py.h5d.DatasetID) -> int | None:
+    """Return the optimizer's count of its own steps."""
+    if tuple(dataset.shape) or not isinstance(dataset.get_type(), h5py.h5t.TypeIntegerID):
+        return None
+    value = np.empty((), np.int64)
+    dataset.read(h5py.h5s.create(h5py.h5s.SCALAR), h5py.h5s.create(h5py.h5s.SCALAR), value)
+    return int(value)
+
+
+def _texts(group: h5py.Group, name: str) -> Iterator[str]:
+    """Yield a list of texts that Keras may have spread over ``name0``, ``name1``, ..."""
+    parts = [name] if name in group.attrs else []
+    while f"{name}{len(parts)}" in group.attrs and name not in parts:
+        parts.append(f"{name}{len(parts)}")
+    for part in parts:
+        for text in np.ravel(group.attrs[part]):
+            yield text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise KoopscopeError(
+            f"{path} is not a readable .keras archive: {error}", "save or copy the model again"
+        ) from None
+
+
+def _config(archive: zipfile.ZipFile) -> Any:
+    try:
+        if archive.getinfo("config.json").file_size > _CONFIG_LIMIT:
+            return None
+        return json.loads(archive.read("config.json"))
+    except (KeyError, ValueError, RecursionError, OSError, zipfile.BadZipFile, RuntimeError):
+        return None
+
+
+def _open_archived(path: Path) -> h5py.File:
+    """Open the HDF5 file inside an archive, in place where it is stored uncompressed."""
+    archive = _archive(path)
+    try:
+        entry = archive.getinfo(_WEIGHTS)
+        stream: IO[bytes] = archive.open(entry)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            if entry.file_size > _RATIO_LIMIT * max(1, entry.compress_size):
+                raise refused(path, _WEIGHTS, f"it unpacks to {entry.file_size} bytes")
+            stream = _unpacked(stream)
+    except KeyError:
+        raise KoopscopeError(
+            f"{path} holds no {_WEIGHTS}", "name an archive that Keras 3 saved"
+        ) from None
+    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+        raise KoopscopeError(
+            f"{_WEIGHTS} of {path} cannot be read: {error}", "save or copy the model again"
+        ) from None
+    with safety.hdf5_failures(path, _WEIGHTS):
+        return h5py.File(stream, "r")
+
+
+def _unpacked(stream: IO[bytes]) -> IO[bytes]:
+    whole = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (h5py closes it)
+    shutil.copyfileobj(stream, whole, 2**20)
+    return whole
