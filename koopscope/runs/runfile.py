@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -20,36 +17,16 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs import safety
-from koopscope.runs.arrays import widen_bfloat16
-from koopscope.runs.hyperslabs import Slab, aligned_ranges, slabs
+from koopscope.runs.hyperslabs import Slab
 from koopscope.runs.labels import checked_version, read_metadata, said_skipped
-from koopscope.runs.run import FloatArray, Run, RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import RunDescription, Skipped, TensorInfo
+from koopscope.runs.stacked import StackedRun, patiently, prepared, read_slab
 
 #: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
 SNAPSHOT_LIMIT = 2**24
 
-#: Bytes of decompressed chunks kept while a tensor is walked through, at most.
-CACHE_BYTES = 128 * 2**20
 
-#: Bytes of a block where chunks must be decompressed and do not all fit the cache.
-FILTERED_BLOCK_BYTES = 32 * 2**20
-
-_ATTEMPTS = 4
-_PAUSE = 0.02
-
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Where a tensor's rows are: its dataset, the chunk of one snapshot, and how it is packed."""
-
-    dataset: h5py.h5d.DatasetID
-    chunk: tuple[int, ...]
-    packed: bool
-
-
-class RunFile(Run):
+class RunFile(StackedRun):
     """A run file, opened for reading.
 
     Parameters
@@ -64,48 +41,13 @@ class RunFile(Run):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._tensors: dict[str, _Stored] = {}
+        super().__init__(Path(path))
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
         # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
         # whatever was committed then lies before the end that the second opening sees.
-        committed = _patiently(lambda: _committed_snapshots(self.path))
-        self._file = _patiently(lambda: self._open(committed))
-
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
-        dataset = self._tensors[tensor.name].dataset
-        parts = list(slabs(tensor.shape, start, stop))
-
-        def fill() -> None:
-            with safety.hdf5_failures(self.path, tensor.name):
-                if len(parts) == 1:
-                    _read_slab(dataset, parts[0], out)
-                    return
-                offset = 0
-                for part in parts:
-                    values = np.empty((out.shape[0], part.size), out.dtype)
-                    _read_slab(dataset, part, values)
-                    out[:, offset : offset + part.size] = values
-                    offset += part.size
-
-        if out.size:
-            _patiently(fill)
-
-    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
-        """Yield ranges that are single hyperslabs, cut where the file's chunks are."""
-        stored = self._tensors[tensor.name]
-        if stored.packed:
-            row = max(1, self.description.snapshots) * self.read_dtype(tensor).itemsize
-            if math.prod(stored.chunk) * row > CACHE_BYTES:
-                width = max(width, min(math.prod(stored.chunk), FILTERED_BLOCK_BYTES // row))
-        return aligned_ranges(tensor.shape, stored.chunk, width)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._tensors.clear()
-        self._file.close()
+        committed = patiently(lambda: _committed_snapshots(self.path))
+        self._file = patiently(lambda: self._open(committed))
 
     def _open(self, committed: int) -> h5py.File:
         file = safety.open_hdf5(self.path)
@@ -165,7 +107,7 @@ class RunFile(Run):
                     "rows that were never written would read as zeros; record the run again",
                 )
             interrupted |= rows > snapshots
-            self._tensors[name] = _prepared(weights, name, dataset, snapshots)
+            self._tensors[name] = prepared(weights, name, dataset, snapshots)
             yield info
         if interrupted:
             self._notes.append("a snapshot was being written, or was interrupted: it is ignored")
@@ -202,7 +144,7 @@ class RunFile(Run):
             values = np.full(snapshots, np.nan)
             rows = min(snapshots, member.shape[0])
             if rows:
-                _read_slab(member, Slab((), ()), values[:rows, None])
+                read_slab(member, Slab((), ()), values[:rows, None])
             yield name, values
 
     def _skip(self, name: str, reason: str) -> None:
@@ -237,7 +179,7 @@ def _read_steps(path: Path, member: safety.Member | None, committed: int) -> npt
     dataset = _checked_steps(path, member)
     steps = np.empty(min(int(dataset.shape[0]), committed), np.int64)
     if steps.size:
-        _read_slab(dataset, Slab((), ()), steps[:, None])
+        read_slab(dataset, Slab((), ()), steps[:, None])
     wrong = np.flatnonzero(steps[1:] <= steps[:-1])
     if wrong.size:
         row = int(wrong[0])
@@ -276,40 +218,6 @@ def _metric_problem(member: safety.Member) -> str:
     return ""
 
 
-def _prepared(
-    weights: h5py.h5g.GroupID, name: str, dataset: h5py.h5d.DatasetID, snapshots: int
-) -> _Stored:
-    plan = dataset.get_create_plist()
-    if plan.get_layout() != h5py.h5d.CHUNKED:
-        return _Stored(dataset, tuple(dataset.shape[1:]), False)
-    deep, *chunk = plan.get_chunk()
-    packed = plan.get_nfilters() > 0
-    if packed:
-        columns = math.ceil(max(1, snapshots) / deep)
-        needed = columns * math.prod(plan.get_chunk()) * dataset.get_type().get_size()
-        if needed <= CACHE_BYTES:
-            dataset = safety.reopened_with_cache(weights, name, needed)
-    return _Stored(dataset, tuple(chunk), packed)
-
-
-def _read_slab(dataset: h5py.h5d.DatasetID, slab: Slab, out: npt.NDArray[np.generic]) -> None:
-    """Read the first rows of a slab into ``out`` (rows, n), which is C-contiguous.
-
-    Memory is described in the file's own rank: HDF5 copies such selections in whole runs, and
-    element by element otherwise.
-    """
-    counts = (out.shape[0], *slab.count)
-    where = dataset.get_space()
-    where.select_hyperslab((0, *slab.start), counts)
-    memory = h5py.h5s.create_simple(counts)
-    if out.dtype == np.float32 and safety.stored_dtype(dataset) == "bfloat16":
-        words = out.reshape(-1).view(np.uint16)[: out.size].reshape(counts)
-        dataset.read(memory, where, words)
-        out[...] = widen_bfloat16(words.copy().reshape(out.shape))
-    else:
-        dataset.read(memory, where, out.reshape(counts))
-
-
 def _unusable(path: Path, name: str, member: safety.Member | None, wanted: str) -> KoopscopeError:
     found = "is missing" if member is None else getattr(member, "reason", "something else")
     found = found if member is None else f"is {found}, not {wanted}"
@@ -321,15 +229,3 @@ def _refused(path: Path, name: str, problem: str) -> KoopscopeError:
         f"{name} of {path} is refused: {problem}",
         "koopscope reads only what the file itself stores",
     )
-
-
-def _patiently(action: Callable[[], _Result]) -> _Result:
-    """Try again when HDF5 failed: it may have looked while the recorder was writing."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return action()
-        except KoopscopeError as error:
-            if not isinstance(error.__cause__, (OSError, RuntimeError, KeyError)):
-                raise
-        time.sleep(_PAUSE)
-    return action()

@@ -1,0 +1,140 @@
+"""Tensors that an HDF5 file stores time first, ``[T, *shape]``: read block by block.
+
+The geometry of reading, whoever wrote the file; it must never look past the first T rows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs import safety
+from koopscope.runs.arrays import widen_bfloat16
+from koopscope.runs.hyperslabs import Slab, aligned_ranges, slabs
+from koopscope.runs.run import FloatArray, Run, TensorInfo
+
+#: Bytes of decompressed chunks kept while a tensor is walked through, at most.
+CACHE_BYTES = 128 * 2**20
+
+#: Bytes of a block where chunks must be decompressed and do not all fit the cache.
+FILTERED_BLOCK_BYTES = 32 * 2**20
+
+_ATTEMPTS = 4
+_PAUSE = 0.02
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class StackedDataset:
+    """Where a tensor's rows are: its dataset, the chunk of one snapshot, and how it is packed."""
+
+    dataset: h5py.h5d.DatasetID
+    chunk: tuple[int, ...]
+    packed: bool
+
+
+class StackedRun(Run):
+    """A run whose tensors are datasets with time first.
+
+    Parameters
+    ----------
+    path
+        The file, for error messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tensors: dict[str, StackedDataset] = {}
+        self._file: h5py.File | None = None
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
+        dataset = self._tensors[tensor.name].dataset
+        parts = list(slabs(tensor.shape, start, stop))
+
+        def fill() -> None:
+            with safety.hdf5_failures(self.path, tensor.name):
+                if len(parts) == 1:
+                    read_slab(dataset, parts[0], out)
+                    return
+                offset = 0
+                for part in parts:
+                    values = np.empty((out.shape[0], part.size), out.dtype)
+                    read_slab(dataset, part, values)
+                    out[:, offset : offset + part.size] = values
+                    offset += part.size
+
+        if out.size:
+            patiently(fill)
+
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield ranges that are single hyperslabs, cut where the file's chunks are."""
+        stored = self._tensors[tensor.name]
+        if stored.packed:
+            row = max(1, self.description.snapshots) * self.read_dtype(tensor).itemsize
+            if math.prod(stored.chunk) * row > CACHE_BYTES:
+                width = max(width, min(math.prod(stored.chunk), FILTERED_BLOCK_BYTES // row))
+        return aligned_ranges(tensor.shape, stored.chunk, width)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tensors.clear()
+        if self._file is not None:
+            self._file.close()
+
+
+def prepared(
+    weights: h5py.h5g.GroupID, name: str, dataset: h5py.h5d.DatasetID, snapshots: int
+) -> StackedDataset:
+    """Return a dataset ready for reading its first rows, with a cache where chunks are packed."""
+    plan = dataset.get_create_plist()
+    if plan.get_layout() != h5py.h5d.CHUNKED:
+        return StackedDataset(dataset, tuple(dataset.shape[1:]), False)
+    deep, *chunk = plan.get_chunk()
+    packed = plan.get_nfilters() > 0
+    if packed:
+        columns = math.ceil(max(1, snapshots) / deep)
+        needed = columns * math.prod(plan.get_chunk()) * dataset.get_type().get_size()
+        if needed <= CACHE_BYTES:
+            dataset = safety.reopened_with_cache(weights, name, needed)
+    return StackedDataset(dataset, tuple(chunk), packed)
+
+
+def read_slab(dataset: h5py.h5d.DatasetID, slab: Slab, out: npt.NDArray[np.generic]) -> None:
+    """Read the first rows of a slab into ``out`` (rows, n), which is C-contiguous.
+
+    Memory is described in the file's own rank: HDF5 copies such selections in whole runs, and
+    element by element otherwise.
+    """
+    counts = (out.shape[0], *slab.count)
+    where = dataset.get_space()
+    where.select_hyperslab((0, *slab.start), counts)
+    memory = h5py.h5s.create_simple(counts)
+    if out.dtype == np.float32 and safety.stored_dtype(dataset) == "bfloat16":
+        words = out.reshape(-1).view(np.uint16)[: out.size].reshape(counts)
+        dataset.read(memory, where, words)
+        out[...] = widen_bfloat16(words.copy().reshape(out.shape))
+    else:
+        dataset.read(memory, where, out.reshape(counts))
+
+
+def patiently(action: Callable[[], _Result]) -> _Result:
+    """Try again when HDF5 failed: it may have looked while the recorder was writing."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return action()
+        except KoopscopeError as error:
+            if not isinstance(error.__cause__, (OSError, RuntimeError, KeyError)):
+                raise
+        time.sleep(_PAUSE)
+    return action()
