@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from koopscope.spectra.window import Window, usable_window
 Level = Literal["network", "layer", "tensor"]
 LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
 
-NETWORK = "network"
+NETWORK: Final = "network"
 
 #: Half the spacing of the numbers just above 1.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}

@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from koopscope import __version__
+from koopscope.cli import console
 from koopscope.errors import KoopscopeError
 
 #: Exit code of a job that could not be done: usage, unreadable or unsafe input.
@@ -77,6 +78,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 ``check`` found something, 2 could not do it."""
     words = sys.argv[1:] if arguments is None else arguments
+    console.set_up()
     if "--debug" in words:
         code = _run(words)
     else:
@@ -122,9 +124,7 @@ def _sentence(text: str) -> str:
 
 
 def _complain(message: str, hint: str | None, code: int = COULD_NOT) -> int:
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
+    console.complain(message, hint)
     return code
 
 

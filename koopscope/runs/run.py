@@ -159,6 +159,11 @@ class Run(ABC):
         """Return the dtype in which ``read`` delivers a tensor; bfloat16 widens to float32."""
         return np.dtype(np.float32 if tensor.dtype == "bfloat16" else tensor.dtype)
 
+    def volume(self, tensors: Sequence[TensorInfo]) -> int:
+        """Return how many bytes the blocks of these tensors hold together."""
+        snapshots = self.description.snapshots
+        return sum(snapshots * tensor.size * self.read_dtype(tensor).itemsize for tensor in tensors)
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) ranges of about ``width`` weights that the source reads well."""
         for start in range(0, tensor.size, width):

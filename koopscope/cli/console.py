@@ -1,0 +1,158 @@
+"""The streams of the command: results on stdout, everything else on stderr.
+
+The only module that looks at terminals and at the environment; it must stay as quick to import as
+``--help`` is to print.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from koopscope.errors import KoopscopeError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from koopscope.engine.local import ProgressListener
+    from koopscope.report.page import Page
+
+#: A progress bar appears only for what takes longer than this.
+PATIENCE_SECONDS = 1.0
+
+#: Narrower terminals are written to as if they had this many columns.
+NARROWEST = 40
+
+
+def set_up() -> None:
+    """Make both streams write any name: what the encoding lacks is spelled out, never an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def page() -> Page:
+    """Return what stdout can show; piped, it has no width, and no name is ever cut."""
+    from koopscope.report.page import Page
+
+    is_terminal = sys.stdout.isatty()
+    styled = is_terminal and os.environ.get("TERM") != "dumb"
+    return Page(
+        width=max(NARROWEST, shutil.get_terminal_size().columns) if is_terminal else None,
+        unicode=_writes_unicode(sys.stdout),
+        styled=styled,
+        coloured=styled and not os.environ.get("NO_COLOR"),
+    )
+
+
+def _writes_unicode(stream: TextIO) -> bool:
+    try:
+        "⣿→λ●".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def result(text: str) -> None:
+    """Write a result to stdout."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def complain(message: str, hint: str | None = None, kind: str = "error") -> None:
+    """Write an error or a warning, and what to do about it, to stderr."""
+    click.echo(f"{kind}: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+
+
+def complain_of(error: KoopscopeError) -> None:
+    """Write an expected failure to stderr."""
+    complain(error.message, error.hint)
+
+
+def say(sentence: str) -> None:
+    """Write a remark to stderr, unless the user asked for silence."""
+    if not _asked_for("quiet"):
+        click.echo(sentence, err=True)
+
+
+def say_more(sentence: str) -> None:
+    """Write a remark to stderr that only ``--verbose`` wants."""
+    if _asked_for("verbose"):
+        say(sentence)
+
+
+def _asked_for(flag: str) -> bool:
+    context = click.get_current_context(silent=True)
+    settings = context.find_object(dict) if context else None
+    return bool(settings and settings.get(flag))
+
+
+@contextmanager
+def progress(title: str, total_bytes: int) -> Iterator[ProgressListener | None]:
+    """Give a listener that counts bytes and shows a bar on stderr once it takes long.
+
+    There is no listener where there is nobody to watch: stderr is not a terminal, or the user asked
+    for silence.
+    """
+    if not sys.stderr.isatty() or _asked_for("quiet"):
+        yield None
+        return
+    bar = _Bar(title, total_bytes)
+    try:
+        yield bar.advance
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """A rich progress bar that comes into being when patience has run out."""
+
+    def __init__(self, title: str, total_bytes: int) -> None:
+        self._title, self._total = title, total_bytes
+        self._done = 0
+        self._began = time.monotonic()
+        self._shown: Progress | None = None
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._shown is None and time.monotonic() - self._began > PATIENCE_SECONDS:
+            self._show()
+        if self._shown is not None:
+            self._shown.update(self._task, completed=self._done)
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        shown = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = shown.add_task(self._title, total=self._total)
+        shown.start()
+        self._shown = shown
+
+    def close(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()

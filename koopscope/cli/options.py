@@ -1,0 +1,109 @@
+"""Options that several verbs share, each defined once.
+
+A verb takes ``@analysis_options`` and gets a ``settings`` argument; a new option of the analysis is
+one line here and one field of ``koopscope.analysis.Settings``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+
+def _rank(context: click.Context, option: click.Parameter, text: str) -> int | float:
+    """An integer or a fraction; what they mean is checked with the settings."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    raise click.BadParameter(f"{text!r} is not a number")
+
+
+def _window(
+    context: click.Context, option: click.Parameter, text: str
+) -> tuple[int | None, int | None]:
+    """``FIRST:LAST`` in steps; either side may be left open."""
+    first, colon, last = text.partition(":")
+    with contextlib.suppress(ValueError):
+        bounds = (int(first) if first else None, int(last) if last else None)
+        if colon:
+            return bounds
+    raise click.BadParameter(f"{text!r} is not FIRST:LAST in steps, such as 100:900 or 500:")
+
+
+#: What ``click.option`` returns.
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+#: Field of ``Settings`` -> the option that sets it, in the order of ``--help``.
+_ANALYSIS_OPTIONS: dict[str, Option] = {
+    "observable": click.option(
+        "--observable",
+        type=click.Choice(["increments", "weights", "centered"]),
+        default="increments",
+        show_default=True,
+        help="What the spectrum is of.",
+    ),
+    "rank": click.option(
+        "--rank",
+        callback=_rank,
+        default="0",
+        show_default=True,
+        metavar="R|0|0.99|-1",
+        help="Truncation: R directions, 0 the optimal hard threshold, 0.99 of the energy, -1 none.",
+    ),
+    "delay": click.option(
+        "--delay",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        metavar="D",
+        help="Stack D consecutive values of the observable.",
+    ),
+    "window": click.option(
+        "--window",
+        callback=_window,
+        default=":",
+        show_default="the whole run",
+        metavar="FIRST:LAST",
+        help="Look only at these steps; either side may be open.",
+    ),
+    "until": click.option(
+        "--until", type=int, metavar="STEP", help="Pretend the run ended at this step."
+    ),
+    "level": click.option(
+        "--level",
+        type=click.Choice(["network", "layer", "tensor"]),
+        default="layer",
+        show_default=True,
+        help="The finest parts to report.",
+    ),
+    "include": click.option(
+        "--include", multiple=True, metavar="GLOB", help="Analyse only tensors named like this."
+    ),
+    "exclude": click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this."
+    ),
+}
+
+
+def analysis_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the analysis to a verb; it receives them as one ``settings``."""
+
+    @functools.wraps(verb)
+    def with_settings(*arguments: Any, **options: Any) -> Any:
+        from koopscope.analysis import Settings
+
+        chosen = {name: options.pop(name) for name in _ANALYSIS_OPTIONS}
+        return verb(*arguments, settings=Settings(**chosen), **options)
+
+    return decorated(with_settings, _ANALYSIS_OPTIONS.values())
+
+
+def decorated(verb: Callable[..., Any], options: Iterable[Option]) -> Callable[..., Any]:
+    """Apply click options so that ``--help`` lists them in the order given."""
+    for option in reversed(list(options)):
+        verb = option(verb)
+    return verb

@@ -1,0 +1,179 @@
+"""Where reports and pictures go: stdout, or files that appear complete or not at all.
+
+Refuses, before any work is done, to touch a file that exists.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from koopscope.cli import console
+from koopscope.cli.options import decorated
+from koopscope.errors import KoopscopeError
+from koopscope.report.formats import FORMATS, render
+from koopscope.report.page import Page
+from koopscope.report.pictures import PICTURE_FORMATS, picture_paths
+
+if TYPE_CHECKING:
+    from koopscope.report.report import Report
+
+
+@dataclass(frozen=True)
+class Destination:
+    """One report: a format, and the file it goes to; ``None`` is stdout."""
+
+    format: str
+    path: Path | None = None
+
+
+def _destinations(
+    context: click.Context, option: click.Parameter, texts: Sequence[str]
+) -> tuple[Destination, ...]:
+    """``FORMAT`` or ``FORMAT=FILE``, any number of times."""
+    wanted = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if name not in FORMATS:
+            raise click.BadParameter(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
+        if equals and not path:
+            raise click.BadParameter(f"{text!r} names no file")
+        wanted.append(Destination(name, Path(path) if path else None))
+    return tuple(wanted)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Everything the user wants written.
+
+    Attributes
+    ----------
+    reports
+        As given; a table goes to stdout where no other format does.
+    plots, plot_format
+        Folder for the pictures, or ``None``, and their file format.
+    force
+        Whether files that exist may be replaced.
+    """
+
+    reports: tuple[Destination, ...] = ()
+    plots: Path | None = None
+    plot_format: str = "png"
+    force: bool = False
+
+    def check(self, runs: Sequence[str]) -> None:
+        """Find out before the work whether everything can be written.
+
+        Raises
+        ------
+        KoopscopeError
+            If two reports would share stdout or a file, or a file exists and may not be replaced.
+        """
+        to_stdout = [report.format for report in self.reports if report.path is None]
+        if len(to_stdout) > 1:
+            raise KoopscopeError(
+                f"{' and '.join(to_stdout)} cannot both go to stdout",
+                f"give all but one a file, such as --format {to_stdout[-1]}=FILE",
+            )
+        files = [report.path for report in self.reports if report.path is not None]
+        for file in files:
+            if files.count(file) > 1:
+                raise KoopscopeError(f"two reports would go to {file}", "give each its own file")
+            if not file.parent.is_dir():
+                raise KoopscopeError(f"there is no folder {file.parent}", "create it first")
+        if self.plots is not None:
+            if self.plots.exists() and not self.plots.is_dir():
+                raise KoopscopeError(f"{self.plots} is not a folder", "name a folder for --plots")
+            pictures = picture_paths(runs, self.plots, self.plot_format, len(runs) > 1)
+            files += [path for run in pictures for path in run.values()]
+        for file in files:
+            if file.is_dir():
+                raise KoopscopeError(f"{file} is a folder", "name a file")
+            if file.exists() and not self.force:
+                raise KoopscopeError(f"{file} exists and is kept", "pass --force to replace it")
+
+    def write(self, report: Report) -> None:
+        """Write everything; files first, so that a closed pipe costs none of them."""
+        if self.plots is not None:
+            self._draw(report, self.plots)
+        for wanted in self.reports:
+            if wanted.path is not None:
+                write_file(wanted.path, render(report, wanted.format, Page()).encode())
+                console.say_more(f"wrote {wanted.path}")
+        to_stdout = [wanted.format for wanted in self.reports if wanted.path is None]
+        console.result(render(report, to_stdout[0] if to_stdout else "table", console.page()))
+
+    def _draw(self, report: Report, folder: Path) -> None:
+        from koopscope.report.pictures import draw
+
+        runs = [diagnosis.analysis.description.path for diagnosis in report.diagnoses]
+        everything = picture_paths(runs, folder, self.plot_format, not report.is_single)
+        for diagnosis, paths in zip(report.diagnoses, everything, strict=True):
+            for name, path in paths.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_file(path, draw(name, diagnosis, self.plot_format))
+                console.say_more(f"wrote {path}")
+
+
+def output_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --format, --plots, --plot-format and --force to a verb; it receives one ``outputs``."""
+
+    @functools.wraps(verb)
+    def with_outputs(*arguments: Any, **options: Any) -> Any:
+        names = ("reports", "plots", "plot_format", "force")
+        outputs = Outputs(**{name: options.pop(name) for name in names})
+        return verb(*arguments, outputs=outputs, **options)
+
+    return decorated(with_outputs, _OUTPUT_OPTIONS)
+
+
+_OUTPUT_OPTIONS = (
+    click.option(
+        "--format",
+        "-f",
+        "reports",
+        callback=_destinations,
+        multiple=True,
+        metavar="FORMAT[=FILE]",
+        help=f"{' or '.join(FORMATS)}; repeat it to write several, all but one to files. A table "
+        "goes to stdout where nothing else does.",
+    ),
+    click.option(
+        "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Draw figures there."
+    ),
+    click.option(
+        "--plot-format",
+        type=click.Choice(PICTURE_FORMATS),
+        default=PICTURE_FORMATS[0],
+        show_default=True,
+        help="File format of the figures.",
+    ),
+    click.option("--force", is_flag=True, help="Replace outputs that exist already."),
+)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment it is the old one or the new one, complete.
+
+    Raises
+    ------
+    KoopscopeError
+        If the system refuses.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            scratch.write_bytes(content)
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise KoopscopeError(
+            f"cannot write {path}: {error.strerror}", "check the folder and its permissions"
+        ) from error

@@ -1,0 +1,61 @@
+"""Singular values of both observables, and where the spectrum cuts them."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.report.figures.eigenvalues import OBSERVABLES
+from koopscope.report.figures.style import (
+    COLORS,
+    FAINT,
+    INK,
+    new_figure,
+    nothing_to_show,
+    run_name,
+)
+from koopscope.spectra.dmd import Spectrum
+
+
+def figure(diagnosis: Diagnosis) -> Figure:
+    """Draw the picture: kept values are full circles, those beyond the cut are open."""
+    analysis = diagnosis.analysis
+    picture = new_figure(3.0)
+    for axes, observable in zip(picture.subplots(1, 2, sharey=True), OBSERVABLES, strict=True):
+        axes.set_xlabel("index")
+        axes.set_ylabel("singular value (columns of unit norm)")
+        axes.set_title(observable.capitalize())
+        if not analysis.has_spectrum:
+            nothing_to_show(axes, f"{analysis.window.snapshots} usable snapshots are too few")
+            continue
+        spectrum = analysis.spectrum(observable=observable)
+        if spectrum.rank == 0:
+            nothing_to_show(axes, "nothing moved")
+            continue
+        _values(axes, spectrum)
+        axes.set_title(f"{observable.capitalize()}: rank {spectrum.rank} of {spectrum.pairs}")
+    picture.suptitle(f"Singular values of {run_name(analysis)}", fontsize=10)
+    return picture
+
+
+def _values(axes: Axes, spectrum: Spectrum) -> None:
+    values = spectrum.singular_values
+    index = np.arange(1, len(values) + 1)
+    shown = values > 0.0
+    kept = index <= spectrum.rank
+    axes.semilogy(index[shown], values[shown], color=FAINT, linewidth=0.7, zorder=1)
+    for part, face, name in ((kept, COLORS[0], "kept"), (~kept, "white", "cut")):
+        axes.semilogy(
+            index[shown & part],
+            values[shown & part],
+            linestyle="none",
+            marker="o",
+            markerfacecolor=face,
+            markeredgecolor=COLORS[0],
+            markeredgewidth=0.8,
+            label=name,
+        )
+    axes.axvline(spectrum.rank + 0.5, color=INK, linewidth=0.9, linestyle="--")
+    axes.legend(loc="upper right")

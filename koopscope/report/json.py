@@ -1,0 +1,156 @@
+"""A report as JSON, schema 1: for programs, and for comparing one run with the next.
+
+The same input gives the same bytes: no time, no host, no order that could change. A number that is
+not finite becomes ``null``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from koopscope import __version__
+from koopscope.analysis import NETWORK, Analysis, Level
+from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.report.page import Page
+from koopscope.report.report import Report
+from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.gram import Observable
+
+SCHEMA_VERSION = "1.0"
+
+JsonObject = dict[str, Any]
+
+
+def schema() -> JsonObject:
+    """Return the JSON Schema that every document follows; it ships with the package."""
+    name = f"analysis-{SCHEMA_VERSION}.schema.json"
+    text = (resources.files("koopscope.report") / "schema" / name).read_text("utf-8")
+    parsed: JsonObject = json.loads(text)
+    return parsed
+
+
+def render(report: Report, page: Page) -> str:
+    """Return the report as indented JSON in ASCII, whatever the page."""
+    return json.dumps(document(report), indent=2, allow_nan=False)
+
+
+def document(report: Report) -> JsonObject:
+    """Return the report as plain JSON values: one run's object, or an object with ``runs``."""
+    if report.is_single and report.diagnoses:
+        return run_document(report.diagnoses[0])
+    failed = [
+        {"path": failure.path, "error": failure.error.message, "hint": failure.error.hint}
+        for failure in report.failures
+    ]
+    whole: JsonObject = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "koopscope_version": __version__,
+            "runs": [run_document(diagnosis) for diagnosis in report.diagnoses],
+            "failed": failed,
+            "sweep": report.sweep,
+        }
+    )
+    return whole
+
+
+def run_document(diagnosis: Diagnosis) -> JsonObject:
+    """Return one run's analysis as plain JSON values."""
+    analysis = diagnosis.analysis
+    levels: tuple[Level, ...] = ("layer", "tensor")
+    wanted = {"layer": analysis.settings.level != NETWORK, "tensor": _has_tensors(analysis)}
+    moved = {level: _motions(analysis, level) if wanted[level] else [] for level in levels}
+    whole: JsonObject = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "koopscope_version": __version__,
+            "run": _run(analysis),
+            "settings": asdict(analysis.settings),
+            "spectra": _spectra(analysis),
+            "layers": moved["layer"],
+            "tensors": moved["tensor"],
+            "findings": [asdict(finding) for finding in diagnosis.findings],
+        }
+    )
+    return whole
+
+
+def _has_tensors(analysis: Analysis) -> bool:
+    return analysis.settings.level == "tensor"
+
+
+def _run(analysis: Analysis) -> JsonObject:
+    run, window = analysis.description, analysis.window
+    return {
+        "path": run.path,
+        "format": run.format,
+        "snapshots": run.snapshots,
+        "parameters": run.parameters,
+        "tensors": len(run.tensors),
+        "dtype": run.dtype,
+        "first_step": run.steps[0],
+        "last_step": run.steps[-1],
+        "spacing": window.spacing_steps if window.snapshots > 1 else None,
+        "evenly_spaced": window.evenly_spaced,
+        "skipped": [asdict(skipped) for skipped in run.skipped],
+        "notes": run.notes,
+    }
+
+
+def _spectra(analysis: Analysis) -> list[JsonObject]:
+    """Every scope in the observable asked for, and the network in the other one as well."""
+    found = [_spectrum(analysis, *entry) for entry in analysis.spectra()]
+    if found:
+        shown = analysis.settings.observable
+        other: Observable = "weights" if shown == "increments" else "increments"
+        found.insert(1, _spectrum(analysis, NETWORK, NETWORK, analysis.spectrum(observable=other)))
+    return found
+
+
+def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -> JsonObject:
+    steps, window = analysis.description.steps, analysis.window
+    return {
+        "scope": level,
+        "name": name,
+        "observable": spectrum.observable,
+        "window": [steps[window.first], steps[window.stop - 1]],
+        "rank": spectrum.rank,
+        "singular_values": spectrum.singular_values,
+        "eigenvalues": [
+            {
+                "re": value.real,
+                "im": value.imag,
+                "abs": abs(value),
+                "residual": spectrum.residuals[j],
+                "amplitude": spectrum.amplitudes[j],
+                "share": spectrum.shares[j],
+                "half_life_steps": spectrum.half_lives_steps[j],
+                "interval": None,
+            }
+            for j, value in enumerate(spectrum.eigenvalues)
+        ],
+    }
+
+
+def _motions(analysis: Analysis, level: Level) -> list[JsonObject]:
+    return [asdict(analysis.motion(scope, level)) for scope in analysis.scopes(level)]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: NumPy types as Python's, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,169 @@
+"""What the place a report goes to can show: its width, its characters, its colours.
+
+Knows the signs of the field in two alphabets, and how to lay out and wrap lines of text; must
+never look at a stream or at the environment itself.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Every character outside ASCII that a report writes, by what it stands for."""
+
+    eigenvalue: str
+    magnitude: str
+    dash: str
+    cut: str
+    infinity: str
+    hint: str
+    marks: dict[str, str]
+    levels: str
+    residual_marks: tuple[str, str, str]
+
+
+UNICODE = Glyphs(
+    eigenvalue="λ",
+    magnitude="|λ|",
+    dash="–",
+    cut="…",
+    infinity="∞",
+    hint="→",
+    marks={"pass": "✓", "info": "i", "warn": "!", "fail": "✗", "inconclusive": "?"},
+    levels="▁▂▃▄▅▆▇█",
+    residual_marks=("●", "◐", "○"),
+)
+ASCII = Glyphs(
+    eigenvalue="lambda",
+    magnitude="|l|",
+    dash="-",
+    cut="..",
+    infinity="inf",
+    hint="->",
+    marks={"pass": "+", "info": "i", "warn": "!", "fail": "x", "inconclusive": "?"},
+    levels="_.:-=+*#",
+    residual_marks=("@", "o", "."),
+)
+
+#: Terminal colours and weights by role; readable on light and dark backgrounds alike.
+_SEQUENCES = {
+    "plain": "",
+    "title": "1",
+    "strong": "1",
+    "faint": "2",
+    "pass": "32",
+    "info": "36",
+    "warn": "33",
+    "fail": "1;31",
+    "inconclusive": "35",
+}
+_COLOURED = frozenset({"pass", "info", "warn", "fail", "inconclusive"})
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a report is written to.
+
+    Attributes
+    ----------
+    width
+        Columns, or ``None`` where lines may be as long as they like and nothing is cut.
+    unicode
+        Whether characters outside ASCII can be written.
+    styled
+        Whether text can be bold or faint.
+    coloured
+        Whether it can have colours as well.
+    """
+
+    width: int | None = None
+    unicode: bool = True
+    styled: bool = False
+    coloured: bool = False
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The characters to write with."""
+        return UNICODE if self.unicode else ASCII
+
+    def style(self, text: str, role: str) -> str:
+        """Return the text in the style of a role, plain where the page knows no styles."""
+        codes = _SEQUENCES[role]
+        if not text.strip() or not codes or not self.styled:
+            return text
+        if role in _COLOURED and not self.coloured:
+            return text
+        return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of text with one style; numbers go to the right of their column."""
+
+    text: str
+    role: str = "plain"
+    right: bool = False
+
+
+def columns_of(text: str) -> int:
+    """Return how many terminal columns a text without styles takes."""
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+        for sign in text
+    )
+
+
+def cut_middle(text: str, width: int, page: Page) -> str:
+    """Shorten a name to ``width`` columns by leaving out its middle; both ends tell it apart."""
+    if columns_of(text) <= width:
+        return text
+    room = max(0, width - len(page.glyphs.cut))
+    tail = room - room // 3
+    return text[: room // 3] + page.glyphs.cut + text[len(text) - tail :]
+
+
+def table(rows: Sequence[Sequence[Cell]], page: Page, gap: str = "  ") -> list[str]:
+    """Lay out rows of cells in columns as wide as they need; no line ends in spaces."""
+    widths = [max(columns_of(cell.text) for cell in column) for column in zip(*rows, strict=True)]
+    return [gap.join(_padded(row, widths, page)).rstrip() for row in rows]
+
+
+def _padded(row: Sequence[Cell], widths: Sequence[int], page: Page) -> list[str]:
+    pieces = []
+    for cell, width in zip(row, widths, strict=True):
+        space = " " * (width - columns_of(cell.text))
+        text = page.style(cell.text, cell.role)
+        pieces.append(space + text if cell.right else text + space)
+    return pieces
+
+
+def wrapped(text: str, page: Page, indent: int = 0) -> list[str]:
+    """Break a sentence into lines for the page; names and numbers are never broken."""
+    if page.width is None:
+        return [text]
+    return textwrap.wrap(
+        text,
+        max(20, page.width - indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def sparkline(values: Sequence[float], width: int, page: Page) -> str:
+    """Draw a series of non-negative numbers as ``width`` characters, each the mean of its share."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    edges = [len(values) * k // count for k in range(count + 1)]
+    means = [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
+    top = max(means)
+    levels = page.glyphs.levels
+    if top <= 0.0:
+        return page.glyphs.dash
+    return "".join(levels[min(len(levels) - 1, int(mean / top * len(levels)))] for mean in means)

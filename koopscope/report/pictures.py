@@ -1,0 +1,48 @@
+"""The one list of pictures ``--plots`` draws, and where their files go.
+
+Knows no matplotlib until a picture is drawn. A new picture is one module in ``figures`` with
+``figure(diagnosis) -> Figure`` and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from koopscope.diagnostics.diagnosis import Diagnosis
+
+#: File name without suffix -> module with ``figure``.
+PICTURES = {
+    "eigenvalues": "koopscope.report.figures.eigenvalues",
+    "singular_values": "koopscope.report.figures.singular_values",
+    "windows": "koopscope.report.figures.windows",
+    "motion": "koopscope.report.figures.motion",
+}
+
+PICTURE_FORMATS = ("png", "svg", "pdf")
+
+
+def picture_paths(
+    runs: Sequence[str], folder: Path, suffix: str, a_folder_each: bool
+) -> list[Mapping[str, Path]]:
+    """Return, for each run, the file of each picture."""
+    folders: list[Path] = []
+    for run in runs:
+        wanted = candidate = folder / (Path(run).stem or "run") if a_folder_each else folder
+        count = 1
+        while candidate in folders:
+            count += 1
+            candidate = wanted.with_name(f"{wanted.name}-{count}")
+        folders.append(candidate)
+    return [{name: place / f"{name}.{suffix}" for name in PICTURES} for place in folders]
+
+
+def draw(name: str, diagnosis: Diagnosis, file_format: str) -> bytes:
+    """Return one picture as the bytes of a file."""
+    from koopscope.report.figures.style import styled, to_bytes
+
+    with styled():
+        return to_bytes(import_module(PICTURES[name]).figure(diagnosis), file_format)

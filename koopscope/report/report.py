@@ -1,0 +1,45 @@
+"""What one call of the command has to report: runs that were analysed, and runs that could not be.
+
+Every output format is a function of a ``Report``; none of them decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from koopscope.errors import KoopscopeError
+
+if TYPE_CHECKING:
+    from koopscope.diagnostics.diagnosis import Diagnosis
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that could not be analysed, and why."""
+
+    path: str
+    error: KoopscopeError
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is to be reported.
+
+    Attributes
+    ----------
+    diagnoses, failures
+        In the order in which the user named the runs.
+    sweep
+        What the runs say together, as plain JSON values, or ``None``.
+    """
+
+    diagnoses: tuple[Diagnosis, ...]
+    failures: tuple[Failure, ...] = ()
+    sweep: Mapping[str, Any] | None = None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the user asked about one run."""
+        return len(self.diagnoses) + len(self.failures) == 1

@@ -1,0 +1,267 @@
+"""A diagnosis as text for people: what was read, the spectrum, the layers, the findings.
+
+Lays out what the analysis and the diagnostics say; computes and decides nothing of its own.
+"""
+
+from __future__ import annotations
+
+import math
+
+from koopscope.analysis import NETWORK, Analysis, Level, Motion
+from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import Finding
+from koopscope.report.folding import RESIDUAL_SCALE, Folded, folded, residual_level
+from koopscope.report.page import Cell, Page, columns_of, cut_middle, sparkline, table, wrapped
+from koopscope.report.report import Report
+from koopscope.report.unitcircle import LABELS, draw
+from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.gram import Observable
+
+#: Rows of the plot and of the table next to it.
+PLOT_ROWS = 15
+TABLE_ROWS = 12
+
+#: Characters of the speed column.
+SPARK_COLUMNS = 10
+
+#: Styles by residual level: what is far from being an eigenvalue is faint.
+_ROLES = ("strong", "plain", "faint")
+
+
+def render(report: Report, page: Page) -> str:
+    """Return the report as text for a page."""
+    return "\n\n\n".join(_run(diagnosis, page) for diagnosis in report.diagnoses)
+
+
+def _run(diagnosis: Diagnosis, page: Page) -> str:
+    analysis = diagnosis.analysis
+    sections = [_header(analysis, page), _spectrum(analysis, page)]
+    if analysis.settings.level != NETWORK and analysis.finite_tensors:
+        sections.append(_layers(analysis, page))
+    sections.append(_findings(diagnosis.findings, page))
+    return "\n\n".join("\n".join(section) for section in sections)
+
+
+def _header(analysis: Analysis, page: Page) -> list[str]:
+    run, window = analysis.description, analysis.window
+    steps = run.steps
+    recorded = f"{_count(run.snapshots, 'snapshot')}, {_steps(int(steps[0]), int(steps[-1]))}"
+    weights = f"{run.parameters:,} weights in {_count(len(run.tensors), 'tensor')}, {run.dtype}"
+    lines = [page.style(run.path, "title"), *wrapped(f"{recorded}; {weights}", page)]
+    if window.snapshots < run.snapshots or len(analysis.tensors) < len(run.tensors):
+        used = (
+            f"analysed: {_count(window.snapshots, 'snapshot')}, "
+            f"{_steps(int(steps[window.first]), int(steps[window.stop - 1]))}"
+        )
+        if len(analysis.tensors) < len(run.tensors):
+            used += f"; {_count(len(analysis.tensors), 'tensor')}"
+        lines += wrapped(used, page)
+    if run.skipped:
+        names = ", ".join(skipped.name for skipped in run.skipped[:2])
+        more = f" and {len(run.skipped) - 2} more" if len(run.skipped) > 2 else ""
+        lines += wrapped(f"not read: {names}{more} (`koopscope inspect` says why)", page)
+    for note in run.notes:
+        lines += wrapped(f"note: {note}", page)
+    return lines
+
+
+def _spectrum(analysis: Analysis, page: Page) -> list[str]:
+    title = page.style("Spectrum of the network", "title")
+    if not analysis.has_spectrum:
+        needed = analysis.settings.delay + 2
+        why = (
+            f"none: {_count(analysis.window.snapshots, 'usable snapshot')}, and it takes {needed}"
+            if analysis.finite_tensors
+            else "none: no tensor is finite"
+        )
+        return [title, *wrapped(why, page)]
+    spectrum = analysis.spectrum()
+    delayed = f", {spectrum.delay} delays" if spectrum.delay > 1 else ""
+    lines = [
+        title + f": {spectrum.observable}{delayed}, rank {spectrum.rank} of {spectrum.pairs}, "
+        f"{page.glyphs.eigenvalue} per {_count_steps(spectrum.spacing_steps)}"
+    ]
+    rows = folded(spectrum)
+    if not rows:
+        return [*lines, "nothing moved between the snapshots"]
+    lines += _beside(_plot(rows, page), _eigenvalue_table(rows, page), 2 * PLOT_ROWS)
+    for other in _other_observables(spectrum.observable):
+        lines += _line_of_magnitudes(analysis.spectrum(observable=other), page)
+    return lines
+
+
+def _other_observables(shown: Observable) -> tuple[Observable, ...]:
+    both: tuple[Observable, ...] = ("increments", "weights")
+    return tuple(name for name in both if name != shown)[:1]
+
+
+def _plot(rows: tuple[Folded, ...], page: Page) -> list[str]:
+    return draw(rows, [_ROLES[residual_level(row.residual)] for row in rows], PLOT_ROWS, page)
+
+
+def _eigenvalue_table(rows: tuple[Folded, ...], page: Page) -> list[str]:
+    glyphs = page.glyphs
+    heads = ("", glyphs.magnitude, "period", "half-life", "residual", "share")
+    cells = [[Cell(head, "faint", right=True) for head in heads]]
+    for label, row in zip(LABELS, rows[:TABLE_ROWS], strict=False):
+        level = residual_level(row.residual)
+        values = (
+            label,
+            f"{row.magnitude:.4f}",
+            _steps_or(row.period_steps, glyphs.dash),
+            _half_life(row, page),
+            f"{_small(row.residual)} {glyphs.residual_marks[level]}",
+            _share(row.share),
+        )
+        cells.append([Cell(value, _ROLES[level], right=True) for value in values])
+    lines = table(cells, page)
+    if len(rows) > TABLE_ROWS:
+        hidden = sum(row.share for row in rows[TABLE_ROWS:])
+        lines.append(
+            page.style(f"   {len(rows) - TABLE_ROWS} more, together {_share(hidden)}", "faint")
+        )
+    low, high = RESIDUAL_SCALE
+    full, half, empty = glyphs.residual_marks
+    key = f"   residual: {full} below {low}  {half} below {high}  {empty} above"
+    return [*lines, page.style(key, "faint")]
+
+
+def _line_of_magnitudes(spectrum: Spectrum, page: Page) -> list[str]:
+    rows = folded(spectrum)
+    if not rows:
+        return []
+    shown = ", ".join(f"{row.magnitude:.4f} ({_share(row.share)})" for row in rows[:4])
+    more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
+    return wrapped(
+        f"{spectrum.observable}: rank {spectrum.rank}, {page.glyphs.magnitude} {shown}{more}", page
+    )
+
+
+def _beside(left: list[str], right: list[str], left_columns: int) -> list[str]:
+    """Put two blocks side by side; ``left`` already fills its columns."""
+    height = max(len(left), len(right))
+    offset = max(0, (len(left) - len(right)) // 2)
+    right = [""] * offset + right
+    lines = []
+    for k in range(height):
+        start = left[k] if k < len(left) else " " * left_columns
+        lines.append(f"{start}  {right[k] if k < len(right) else ''}".rstrip())
+    return lines
+
+
+def _layers(analysis: Analysis, page: Page) -> list[str]:
+    glyphs = page.glyphs
+    has_tensors = analysis.settings.level == "tensor"
+    heads = ("weights", "moved", "path", "direct", glyphs.magnitude, "speed")
+    title = "Layers and tensors" if has_tensors else "Layers"
+    rows = [[Cell(title, "title"), *(Cell(head, "faint", head != "speed") for head in heads)]]
+    for layer in analysis.scopes("layer"):
+        rows.append([Cell(layer), *_movement(analysis, layer, "layer", page)])
+        if has_tensors:
+            for tensor in analysis.members(layer, "layer"):
+                name = Cell(f"  {tensor.name}", "faint")
+                rows.append([name, *_movement(analysis, tensor.name, "tensor", page)])
+    if page.width is not None:
+        rows = _with_names_cut(rows, page.width, page)
+    legend = (
+        "moved, path: displacement and path length relative to the norm at the first snapshot; "
+        "direct: moved / path; speed: over time, each row relative to its own maximum"
+    )
+    return [*table(rows, page), *(page.style(line, "faint") for line in wrapped(legend, page))]
+
+
+def _with_names_cut(rows: list[list[Cell]], width: int, page: Page) -> list[list[Cell]]:
+    others = sum(
+        2 + max(columns_of(cell.text) for cell in column)
+        for column in list(zip(*rows, strict=True))[1:]
+    )
+    room = max(12, width - others)
+    return [[Cell(cut_middle(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+
+
+def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[Cell]:
+    glyphs = page.glyphs
+    motion = analysis.motion(scope, level)
+    speeds = analysis.gram(scope, level).speeds()
+    leading = folded(analysis.spectrum(scope, level=level))[:1] if analysis.has_spectrum else ()
+    magnitude = (
+        f"{leading[0].magnitude:.4f} {glyphs.residual_marks[residual_level(leading[0].residual)]}"
+        if leading
+        else glyphs.dash
+    )
+    values = (
+        f"{motion.parameters:,}",
+        _relative(motion.displacement, motion, page),
+        _relative(motion.path_length, motion, page),
+        glyphs.dash if motion.directness is None else f"{motion.directness:.2f}",
+        magnitude,
+    )
+    cells = [Cell(value, right=True) for value in values]
+    return [*cells, Cell(sparkline(speeds.tolist(), SPARK_COLUMNS, page), "faint")]
+
+
+def _relative(length: float, motion: Motion, page: Page) -> str:
+    """Return a length in percent of the norm; a layer that starts at zero has no such number."""
+    if motion.norm <= 0.0:
+        return page.glyphs.dash if length == 0.0 else page.glyphs.infinity
+    return _percent(length / motion.norm)
+
+
+def _findings(findings: tuple[Finding, ...], page: Page) -> list[str]:
+    name_columns = max((len(finding.id) for finding in findings), default=0)
+    lines = [page.style("Findings", "title")]
+    indent = 4 + name_columns + 2
+    for finding in findings:
+        mark = page.style(page.glyphs.marks[finding.status], finding.status)
+        message = wrapped(finding.message, page, indent)
+        lines.append(f"  {mark} {finding.id:<{name_columns}}  {message[0]}")
+        lines += [" " * indent + line for line in message[1:]]
+        if finding.hint:
+            hint = wrapped(finding.hint, page, indent + 3)
+            arrow = page.glyphs.hint
+            lines.append(" " * indent + page.style(f"{arrow} {hint[0]}", "faint"))
+            lines += [" " * (indent + 3) + page.style(line, "faint") for line in hint[1:]]
+    return lines
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def _count_steps(number: float) -> str:
+    return f"{number:,.6g} step" + ("" if number == 1 else "s")
+
+
+def _steps(first: int, last: int) -> str:
+    return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
+
+
+def _steps_or(number: float, otherwise: str) -> str:
+    if math.isinf(number):
+        return otherwise
+    return f"{number:,.0f}" if number >= 100 else f"{number:,.3g}"
+
+
+def _half_life(row: Folded, page: Page) -> str:
+    if math.isinf(row.half_life_steps) and row.magnitude > 1.0 + 5e-5:
+        return "grows"
+    return _steps_or(row.half_life_steps, page.glyphs.infinity)
+
+
+def _small(number: float) -> str:
+    if number == 0.0:
+        return "0"
+    return f"{number:.3f}" if number >= 5e-4 else f"{number:.0e}"
+
+
+def _share(part: float) -> str:
+    return "<1%" if 0.0 < part < 0.005 else f"{part:.0%}"
+
+
+def _percent(part: float) -> str:
+    percent = 100.0 * part
+    if percent == 0.0:
+        return "0%"
+    if percent >= 1000.0:
+        return f"{percent / 100.0:,.3g}x"
+    return f"{percent:.0f}%" if percent >= 10.0 else f"{percent:.2g}%"
