@@ -239,7 +239,10 @@ def _steps(first: int, last: int) -> str:
 def _steps_or(number: float, otherwise: str) -> str:
     if math.isinf(number):
         return otherwise
-    return f"{number:,.0f}" if number >= 100 else f"{number:,.3g}"
+    if number >= 100.0:  # three digits are known at best
+        number = float(f"{number:.3g}")
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
 
 
 def _half_life(row: Folded, page: Page) -> str:

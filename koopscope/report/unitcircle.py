@@ -84,7 +84,7 @@ def draw(eigenvalues: Sequence[Folded], roles: Sequence[str], rows: int, page: P
 
     turns = 16 * rows
     for k in range(turns):
-        angle = 2.0 * math.pi * k / turns
+        angle = 2.0 * math.pi * (k + 0.5) / turns  # never on the edge of a dot
         canvas.dot(0.5 + radius * math.cos(angle), 0.5 + radius * math.sin(angle))
     for k in range(-8 * rows, 8 * rows + 1, 8):
         along = radius * k / (8 * rows)
