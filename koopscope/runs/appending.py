@@ -6,9 +6,11 @@ It must never touch a byte that a committed snapshot depends on.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,10 +22,12 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from koopscope import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS, StoredArray
+from koopscope.runs.journal import JournaledFile, finish_change, pending_journal
 from koopscope.runs.labels import FORMAT, MAJOR, MINOR
 
 #: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
@@ -36,6 +40,11 @@ _SCALAR_CHUNK = 1024
 # refuses to open; the 1.10 chunk index only ever grows, so a torn write cannot hide an older chunk.
 _SUPERBLOCK_BOUNDS = ("v108", "v108")
 _OBJECT_BOUNDS = ("v110", "v110")
+
+
+# The start of a version-2 superblock: signature, version, three bytes of no interest here, the base
+# address, the extension's address, and the end of everything that the file refers to.
+_SUPERBLOCK = struct.Struct("<8sB3xQ8xQ")
 
 
 @dataclass(frozen=True)
@@ -59,49 +68,54 @@ class RunWriter:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self._row = int(file["step"].shape[0])
-        self.tensors = tuple(_planned(file["weights"], self._row))
-        self.known_names = frozenset(_dataset_names(file["weights"])) | _skipped_names(file)
+        self._steps = file["step"]
+        self._metrics = file["metrics"]
+        self._datasets = dict(_datasets(file["weights"]))
+        self._row = int(self._steps.shape[0])
 
     @property
     def last_step(self) -> int | None:
         """The step of the last committed snapshot."""
-        return int(self._file["step"][self._row - 1]) if self._row else None
+        return int(self._steps[self._row - 1]) if self._row else None
+
+    def known_names(self) -> set[str]:
+        """Return the names that the first snapshot had, recorded or not."""
+        listed = json.loads(_text(self._file.attrs.get("skipped")) or "[]")
+        return {*self._datasets, *(entry["name"] for entry in listed)}
+
+    def tensors(self) -> Iterator[TensorPlan]:
+        """Yield the tensors still being recorded: those with a row in every snapshot."""
+        for name, dataset in self._datasets.items():
+            if dataset.shape[0] >= self._row:
+                dtype = _text(dataset.attrs.get("dtype")) or dataset.dtype.name
+                yield TensorPlan(name, dataset.shape[1:], dtype)
 
     def write_tensor(self, name: str, stored: StoredArray) -> None:
         """Write a tensor's row of the coming snapshot."""
-        dataset = self._file["weights"][name]
-        dataset.resize(self._row + 1, axis=0)
-        dataset[self._row] = stored.words
+        _write_row(self._datasets[name], self._row, stored.words)
 
     def write_metric(self, name: str, value: float) -> None:
         """Write a metric of the coming snapshot; rows where it was not given are NaN."""
-        metrics = self._file["metrics"]
-        if name not in metrics:
-            metrics.create_dataset(
+        if name not in self._metrics:
+            self._metrics.create_dataset(
                 name, (0,), np.float64, maxshape=(None,), chunks=(_SCALAR_CHUNK,), fillvalue=np.nan
             )
-        dataset = metrics[name]
-        dataset.resize(self._row + 1, axis=0)
-        dataset[self._row] = value
+        _write_row(self._metrics[name], self._row, np.float64(value))
 
     def commit(self, step: int) -> None:
         """Make the snapshot exist: everything else reaches the file before its step does."""
-        for dataset in self._file["metrics"].values():
-            dataset.resize(self._row + 1, axis=0)
+        for metric in self._metrics.values():
+            metric.resize(self._row + 1, axis=0)
         self._file.flush()
-        steps = self._file["step"]
-        steps.resize(self._row + 1, axis=0)
-        steps[self._row] = step
-        self._file.flush()
+        _write_row(self._steps, self._row, np.int64(step))
         self._row += 1
 
     def discard_after(self, step: int) -> None:
-        """Forget the snapshots after ``step``: their rows stay behind and are overwritten."""
-        steps = self._file["step"]
-        self._row = int(np.searchsorted(steps[:], step, side="right"))
-        steps.resize(self._row, axis=0)
-        self._file.flush()
+        """Forget the snapshots after ``step``. Their space in the file is not used again."""
+        self._row = int(np.searchsorted(self._steps[:], step, side="right"))
+        for dataset in (self._steps, *self._metrics.values(), *self._datasets.values()):
+            if dataset.shape[0] > self._row:
+                dataset.resize(self._row, axis=0)
 
 
 @contextmanager
@@ -137,13 +151,29 @@ def create_run(
 
 @contextmanager
 def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
-    """Open an existing run file, waiting up to ``patience`` seconds for another program's lock."""
-    with _open_patiently(path, patience) as file:
-        if _text(file.attrs.get("format")) != FORMAT:
-            raise KoopscopeError(
-                f"{path} exists and is not a koopscope run file", "record to another path"
-            )
-        yield RunWriter(file)
+    """Open an existing run file for one change, which happens wholly or not at all.
+
+    Parameters
+    ----------
+    path
+        The run file.
+    patience
+        Seconds to wait for a lock that another program holds.
+    """
+    descriptor = _locked(path, patience)
+    try:
+        change = _begun_change(path, descriptor)
+        with h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0) as file:
+            try:
+                if _text(file.attrs.get("format")) != FORMAT:
+                    raise _not_a_run(path)
+                yield RunWriter(file)
+            except BaseException:
+                change.abandon()
+                raise
+        change.commit()
+    finally:
+        os.close(descriptor)
 
 
 def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:
@@ -173,18 +203,6 @@ def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
         dataset.attrs["dtype"] = "bfloat16"
 
 
-def _planned(group: h5py.Group, rows: int, prefix: str = "") -> Iterator[TensorPlan]:
-    """Yield the tensors that are still being recorded: those with a row in every snapshot."""
-    for key in group:
-        member = group[key]
-        if isinstance(member, h5py.Group):
-            yield from _planned(member, rows, f"{prefix}{key}/")
-        elif member.shape[0] >= rows:
-            dtype = _text(member.attrs.get("dtype")) or member.dtype.name
-            kind = _text(member.attrs.get("kind")) or "parameter"
-            yield TensorPlan(f"{prefix}{key}", member.shape[1:], dtype, kind)
-
-
 def name_problem(name: str, taken: Sequence[TensorPlan]) -> str:
     """Return why HDF5 cannot store a tensor under this name, or an empty string."""
     if any(part in ("", ".") for part in name.split("/")) or not name.isprintable():
@@ -195,33 +213,56 @@ def name_problem(name: str, taken: Sequence[TensorPlan]) -> str:
     return ""
 
 
-def _dataset_names(group: h5py.Group, prefix: str = "") -> Iterator[str]:
-    for key in group:
-        if isinstance(group[key], h5py.Group):
-            yield from _dataset_names(group[key], f"{prefix}{key}/")
+def _datasets(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
+    for key, member in group.items():
+        if isinstance(member, h5py.Group):
+            yield from _datasets(member, f"{prefix}{key}/")
         else:
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", member
 
 
-def _skipped_names(file: h5py.File) -> frozenset[str]:
-    try:
-        listed = json.loads(_text(file.attrs.get("skipped")) or "[]")
-        return frozenset(str(entry["name"]) for entry in listed)
-    except (ValueError, TypeError, KeyError):
-        return frozenset()
+def _write_row(dataset: h5py.Dataset, row: int, values: npt.ArrayLike) -> None:
+    dataset.resize(row + 1, axis=0)
+    dataset[row] = values
 
 
-def _open_patiently(path: Path, patience: float) -> h5py.File:
+def _locked(path: Path, patience: float) -> int:
+    """Open a file and take the lock that HDF5 itself would take, where the system has locks."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     deadline = time.monotonic() + patience
     wait = 0.005
     while True:
         try:
-            return h5py.File(path, "r+", libver=_OBJECT_BOUNDS)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() + wait > deadline:
+                os.close(descriptor)
                 raise
             time.sleep(wait)
             wait = min(2 * wait, 0.2)
+        except OSError:
+            return descriptor
+        else:
+            return descriptor
+
+
+def _begun_change(path: Path, descriptor: int) -> JournaledFile:
+    journal = pending_journal(descriptor)
+    if journal is not None:
+        finish_change(descriptor, journal)
+    superblock = os.pread(descriptor, _SUPERBLOCK.size, 0)
+    if len(superblock) < _SUPERBLOCK.size:
+        raise _not_a_run(path)
+    signature, version, base, end = _SUPERBLOCK.unpack(superblock)
+    if signature != b"\x89HDF\r\n\x1a\n" or version != 2 or base != 0:
+        raise _not_a_run(path)
+    return JournaledFile(descriptor, end)
+
+
+def _not_a_run(path: Path) -> KoopscopeError:
+    return KoopscopeError(
+        f"{path} exists and is not a run file that Recorder wrote", "record to another path"
+    )
 
 
 def _jsonable(value: Any) -> Any:

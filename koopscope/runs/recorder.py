@@ -23,6 +23,7 @@ from koopscope.runs.appending import (
     open_for_appending,
 )
 from koopscope.runs.arrays import StoredArray, as_stored, named_tensors
+from koopscope.runs.runfile import RunFile
 
 #: Names that frameworks give to state that is not trained.
 BUFFER_NAMES = (
@@ -119,10 +120,12 @@ class Recorder:
                 self._append(number, named, values)
             else:
                 self._create(number, named, values)
-        except OSError as error:
+        except KoopscopeError:
+            raise
+        except Exception as error:  # whatever the disk or HDF5 does must not end the training
             self._warn(
                 f"snapshot at step {number} was not recorded in {self.path}: {_one_line(error)}",
-                cause=f"{type(error).__name__} {error.errno}",
+                cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
             )
             return False
         return True
@@ -142,9 +145,10 @@ class Recorder:
         self.close()
 
     def _continue_run(self, resume_from: int | None) -> None:
+        RunFile(self.path).close()
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
             if resume_from is not None:
-                writer.discard_after(resume_from)
+                writer.discard_after(_checked_step(resume_from))
 
     def _create(self, step: int, named: dict[str, Any], metrics: dict[str, float]) -> None:
         plan: list[TensorPlan] = []
@@ -182,7 +186,7 @@ class Recorder:
         self, writer: RunWriter, step: int, named: dict[str, Any], metrics: dict[str, float]
     ) -> None:
         written = 0
-        for plan in writer.tensors:
+        for plan in writer.tensors():
             stored = self._fitting(plan, named)
             if stored is not None:
                 writer.write_tensor(plan.name, stored)
@@ -192,7 +196,7 @@ class Recorder:
                 f"the snapshot at step {step} holds none of the tensors recorded in {self.path}",
                 "record another model in another file",
             )
-        for name in named.keys() - writer.known_names:
+        for name in named.keys() - writer.known_names():
             self._warn(
                 f"{name} was not in the first snapshot and is not recorded in {self.path}",
                 cause=name,

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.journal import as_if_finished
 
 #: A dataset that declares more than this must store at least a thousandth of it.
 UNBACKED_BYTES = 4 * 2**30
@@ -86,6 +87,9 @@ def open_hdf5(path: Path) -> h5py.File:
     if start != _SIGNATURE:
         raise KoopscopeError(f"{path} is not an HDF5 file", "name a run file that Recorder wrote")
     with hdf5_failures(path):
+        finished = as_if_finished(path)
+        if finished is not None:
+            return h5py.File(finished, "r", rdcc_nbytes=0)
         return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
 
 
