@@ -1,0 +1,211 @@
+"""What a weight is worth: every criterion is a product of linear combinations of its snapshots.
+
+That is what the modes are, so one pass over the run scores all weights with a (T, k) matrix of
+coefficients. Reads no file and selects nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.analysis import Analysis
+from koopscope.errors import KoopscopeError
+from koopscope.spectra.dmd import Spectrum
+
+Float64 = npt.NDArray[np.float64]
+
+#: An eigenvalue further than this from 1 says that the motion had no resting place to rank by.
+REACH_OF_ONE = 0.1
+
+#: Modes of the increments that decay more slowly than this have no limit to extrapolate to.
+SLOWEST = 0.995
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Scores of the weights of one run at one step; larger is worth keeping.
+
+    Attributes
+    ----------
+    name
+        As on the command line.
+    coefficients
+        float64 [T, k]: the score of a weight with snapshots x_0 .. x_{T-1} is
+        prod_j |sum_t coefficients[t, j] x_t|. Empty (k = 0) for ``random``.
+    eigenvalue
+        The eigenvalue whose mode the score rests on, if it rests on one.
+    seed
+        Of ``random``.
+    """
+
+    name: str
+    coefficients: Float64
+    eigenvalue: complex | None = None
+    seed: int = 0
+
+    def scores(
+        self, tensor: str, start: int, values: npt.NDArray[np.floating[Any]]
+    ) -> npt.NDArray[np.float64]:
+        """Return float64 [n] for a block (T, n) of a tensor; not a number scores 0."""
+        if self.name == "random":
+            return _uniform(self.seed, tensor, start, values.shape[1])
+        used = np.flatnonzero(self.coefficients.any(axis=1))
+        combined = values[used].T.astype(np.float64) @ self.coefficients[used]
+        scores: Float64 = np.nan_to_num(np.abs(combined).prod(axis=1), nan=0.0, posinf=0.0)
+        return scores
+
+
+def criterion(name: str, analysis: Analysis, seed: int = 0) -> Criterion:
+    """Return a criterion for the weights at the last snapshot of the analysis' window.
+
+    Parameters
+    ----------
+    name
+        One of ``CRITERIA``.
+    analysis
+        Of the run up to the step at which it is pruned.
+    seed
+        Of ``random``.
+
+    Raises
+    ------
+    KoopscopeError
+        If the name is unknown, the run too short, or no mode near 1 was found.
+    """
+    if name not in CRITERIA:
+        raise KoopscopeError(f"unknown criterion {name!r}", f"choose one of {', '.join(CRITERIA)}")
+    return CRITERIA[name](analysis, seed)
+
+
+def _empty(analysis: Analysis, columns: int) -> Float64:
+    return np.zeros((analysis.description.snapshots, columns))
+
+
+def _magnitude(analysis: Analysis, seed: int) -> Criterion:
+    """|w|: global magnitude pruning, the baseline."""
+    coefficients = _empty(analysis, 1)
+    coefficients[analysis.window.stop - 1, 0] = 1.0
+    return Criterion("magnitude", coefficients)
+
+
+def _gradient_magnitude(analysis: Analysis, seed: int) -> Criterion:
+    """|w d|, with the last recorded increment d in place of the gradient, which is not recorded."""
+    _require(analysis, 2, "the last increment")
+    last = analysis.window.stop - 1
+    coefficients = _empty(analysis, 2)
+    coefficients[last, :] = 1.0
+    coefficients[last - 1, 1] = -1.0
+    return Criterion("gradient-magnitude", coefficients)
+
+
+def _koopman_magnitude(analysis: Analysis, seed: int) -> Criterion:
+    """|v_1|: KMP of Redman et al. 2022, the mode of the weights whose eigenvalue is nearest 1."""
+    spectrum, nearest = _resting_mode(analysis)
+    coefficients = _empty(analysis, 1)
+    first = analysis.window.first
+    column = spectrum.exact_coefficients()[:, nearest]
+    coefficients[first + 1 : first + 1 + spectrum.pairs, 0] = column.real
+    return Criterion("koopman-magnitude", coefficients, complex(spectrum.eigenvalues[nearest]))
+
+
+def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
+    """|v_1 sum_{j>1} (lambda_j - 1) lambda_j^t b_j v_j|: KGP, reconstructed from the paper's words.
+
+    The sum is the step that the decaying modes still predict from the last snapshot on, a gradient
+    as the trajectory shows it.
+    """
+    spectrum, nearest = _resting_mode(analysis)
+    others = np.delete(np.arange(spectrum.rank), nearest)
+    columns = spectrum.exact_coefficients()
+    eigenvalues = spectrum.eigenvalues[others]
+    still_to_come = (eigenvalues - 1.0) * eigenvalues**spectrum.pairs * spectrum.coordinates[others]
+    rows = slice(analysis.window.first + 1, analysis.window.first + 1 + spectrum.pairs)
+    coefficients = _empty(analysis, 2)
+    coefficients[rows, 0] = columns[:, nearest].real
+    coefficients[rows, 1] = (columns[:, others] @ still_to_come).real
+    return Criterion("koopman-gradient", coefficients, complex(spectrum.eigenvalues[nearest]))
+
+
+def _forecast_magnitude(analysis: Analysis, seed: int) -> Criterion:
+    """|w + sum_j b_j lambda_j / (1 - lambda_j) v_j|: where the increments' spectrum comes to rest.
+
+    The increments' modes start from the last increment; slower ones are bounded in magnitude, for
+    a drift has no limit.
+    """
+    _require(analysis, 3, "a spectrum of the increments")
+    spectrum = analysis.spectrum(observable="increments")
+    coefficients = _empty(analysis, 1)
+    last = analysis.window.stop - 1
+    coefficients[last, 0] = 1.0
+    if spectrum.rank:
+        magnitudes = np.maximum(spectrum.magnitudes, np.finfo(float).tiny)
+        bounded = spectrum.eigenvalues * np.minimum(1.0, SLOWEST / magnitudes)
+        start = np.linalg.lstsq(
+            spectrum.eigenvectors, spectrum.trajectory[:, -1].astype(complex), rcond=None
+        )[0]
+        total = spectrum.projected_coefficients() @ (start * bounded / (1.0 - bounded))
+        # A combination of increments is a combination of snapshots: d_t = w_{t+1} - w_t.
+        first = analysis.window.first
+        coefficients[first + 1 : first + 1 + spectrum.pairs, 0] += total.real
+        coefficients[first : first + spectrum.pairs, 0] -= total.real
+    return Criterion("forecast-magnitude", coefficients)
+
+
+def _random(analysis: Analysis, seed: int) -> Criterion:
+    """Uniform scores: what any criterion has to beat."""
+    return Criterion("random", _empty(analysis, 0), seed=seed)
+
+
+CRITERIA: dict[str, Callable[[Analysis, int], Criterion]] = {
+    "koopman-magnitude": _koopman_magnitude,
+    "koopman-gradient": _koopman_gradient,
+    "forecast-magnitude": _forecast_magnitude,
+    "magnitude": _magnitude,
+    "gradient-magnitude": _gradient_magnitude,
+    "random": _random,
+}
+
+
+def _resting_mode(analysis: Analysis) -> tuple[Spectrum, int]:
+    _require(analysis, 3, "a spectrum of the weights")
+    spectrum = analysis.spectrum(observable="weights")
+    distances = np.abs(spectrum.eigenvalues - 1.0)
+    nearest = int(np.argmin(distances)) if spectrum.rank else 0
+    if not spectrum.rank or distances[nearest] > REACH_OF_ONE:
+        found = (
+            "nothing moved"
+            if not spectrum.rank
+            else f"the nearest is {distances[nearest]:.2g} away"
+        )
+        raise KoopscopeError(
+            f"no mode of the weights has an eigenvalue near 1: {found}",
+            "such a run has no resting place to rank weights by; use --criterion magnitude",
+        )
+    return spectrum, nearest
+
+
+def _require(analysis: Analysis, snapshots: int, what: str) -> None:
+    found = analysis.window.snapshots
+    if found < snapshots:
+        raise KoopscopeError(
+            f"{found} usable snapshots are too few for {what}",
+            f"it takes {snapshots}; use --criterion magnitude, or prune at a later step with --at",
+        )
+
+
+def _uniform(seed: int, tensor: str, start: int, count: int) -> npt.NDArray[np.float64]:
+    """Return the same numbers for a weight however the tensor is cut into blocks.
+
+    Philox is counter-based, four draws to a count, so any weight's draw can be reached directly.
+    """
+    aligned = start - start % 4
+    bits = np.random.Philox(key=[seed, crc32(tensor.encode())])
+    bits.advance(aligned // 4)
+    draws: Float64 = np.random.Generator(bits).random(start - aligned + count)
+    return draws[start - aligned :]
