@@ -1,0 +1,83 @@
+"""Scores on disk: one pass over the run writes them, every later question reads only them.
+
+Costs 8 bytes per weight and column in the temporary folder, a few per cent of the run itself, and
+never more memory than one block.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.pruning.criteria import Criterion
+from koopscope.runs.run import Run, TensorInfo
+
+Float64 = npt.NDArray[np.float64]
+
+#: Scores read at once.
+_CHUNK = 1 << 18
+
+
+class ScoreSpool:
+    """The scores of some tensors by several criteria; close it, or use it as a context manager."""
+
+    def __init__(
+        self, run: Run, tensors: Sequence[TensorInfo], criteria: Sequence[Criterion]
+    ) -> None:
+        self.tensors = tuple(tensors)
+        self._files = {criterion.name: tempfile.TemporaryFile() for criterion in criteria}
+        self._starts: dict[str, int] = {}
+        position = 0
+        for tensor in self.tensors:
+            self._starts[tensor.name] = position
+            position += tensor.size
+        try:
+            for block in run.blocks(self.tensors):
+                for criterion in criteria:
+                    scores = criterion.scores(block.tensor.name, block.start, block.values)
+                    self._files[criterion.name].write(scores.tobytes())
+        except BaseException:
+            self.close()
+            raise
+
+    def scores(self, criterion: str, tensor: TensorInfo) -> Iterator[Float64]:
+        """Yield a tensor's scores in flattened order, a chunk at a time."""
+        file = self._files[criterion]
+        for start in range(0, tensor.size, _CHUNK):
+            file.seek(8 * (self._starts[tensor.name] + start))
+            count = min(_CHUNK, tensor.size - start)
+            yield np.frombuffer(file.read(8 * count), np.float64)
+
+    def unit_scores(self, criterion: str, tensor: TensorInfo) -> Float64:
+        """Return the mean score of each unit: each index of the tensor's first axis."""
+        units = tensor.shape[0]
+        row = tensor.size // units
+        sums = np.zeros(units)
+        start = 0
+        for chunk in self.scores(criterion, tensor):
+            owners = np.arange(start, start + len(chunk)) // row
+            first = int(owners[0])
+            part = np.bincount(owners - first, chunk)
+            sums[first : first + len(part)] += part
+            start += len(chunk)
+        return sums / row
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> ScoreSpool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
