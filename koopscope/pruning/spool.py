@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
@@ -29,7 +30,11 @@ class ScoreSpool:
         self, run: Run, tensors: Sequence[TensorInfo], criteria: Sequence[Criterion]
     ) -> None:
         self.tensors = tuple(tensors)
-        self._files = {criterion.name: tempfile.TemporaryFile() for criterion in criteria}
+        self._stack = ExitStack()
+        self._files = {
+            criterion.name: self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            for criterion in criteria
+        }
         self._starts: dict[str, int] = {}
         position = 0
         for tensor in self.tensors:
@@ -68,8 +73,7 @@ class ScoreSpool:
 
     def close(self) -> None:
         """Give the disk space back."""
-        for file in self._files.values():
-            file.close()
+        self._stack.close()
 
     def __enter__(self) -> ScoreSpool:
         return self
