@@ -57,10 +57,12 @@ class TensorPlan:
     kind: str = "parameter"
 
     @classmethod
-    def of(cls, name: str, stored: StoredArray, buffers: Sequence[str]) -> TensorPlan:
-        """Plan a tensor from its first value."""
-        buffer = any(fnmatchcase(name, glob) for glob in buffers)
-        return cls(name, stored.words.shape, stored.dtype, "buffer" if buffer else "parameter")
+    def of(cls, name: str, stored: StoredArray, kinds: Mapping[str, Sequence[str]]) -> TensorPlan:
+        """Plan a tensor from its first value; ``kinds`` has globs of names for each kind."""
+        matching = (
+            kind for kind, globs in kinds.items() if any(fnmatchcase(name, glob) for glob in globs)
+        )
+        return cls(name, stored.words.shape, stored.dtype, next(matching, "parameter"))
 
 
 class RunWriter:

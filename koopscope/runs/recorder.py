@@ -49,7 +49,10 @@ class Recorder:
         What to say about the run (optimizer, learning rate, seed, ...): any mapping. Values that
         JSON does not know are stored as text. Written when the file is created.
     buffers
-        Globs of tensor names that are state rather than trained weights.
+        Globs of tensor names that a network keeps but no optimizer trains.
+    states
+        Globs of tensor names that are iterates of a network operator, such as the hidden states of
+        a layer applied again and again; the step counts the iterations. ``["*"]`` for all.
     resume_from
         Drop the snapshots after this step before continuing, for a training run that restarts
         from a checkpoint older than its last snapshot.
@@ -74,6 +77,7 @@ class Recorder:
         *,
         metadata: Mapping[str, Any] | None = None,
         buffers: Iterable[str] = BUFFER_NAMES,
+        states: Iterable[str] = (),
         resume_from: int | None = None,
     ) -> None:
         self.path = Path(path)
@@ -83,7 +87,7 @@ class Recorder:
                 'pass a dictionary, for example metadata={"lr": 1e-3}',
             )
         self._metadata = metadata or {}
-        self._buffers = tuple(buffers)
+        self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
         self._warned: set[str] = set()
         if not self.path.parent.is_dir():
             raise KoopscopeError(
@@ -159,7 +163,7 @@ class Recorder:
             if isinstance(stored, str) or problem:
                 skipped[name] = problem
             else:
-                plan.append(TensorPlan.of(name, stored, self._buffers))
+                plan.append(TensorPlan.of(name, stored, self._kinds))
         if not plan:
             raise KoopscopeError(
                 f"none of the {len(named)} values given is a tensor of floats",

@@ -39,7 +39,7 @@ class TensorInfo:
     dtype
         How it was stored: ``float16``, ``bfloat16``, ``float32`` or ``float64``.
     kind
-        ``parameter`` or ``buffer``.
+        ``parameter``, ``buffer``, or ``state`` for iterates of a network operator.
     """
 
     name: str

@@ -25,6 +25,9 @@ from koopscope.runs.stacked import StackedRun, patiently, prepared, read_slab
 #: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
 SNAPSHOT_LIMIT = 2**24
 
+#: What ``@kind`` may say of a dataset, or at the root of all of them.
+KINDS = ("parameter", "buffer", "state")
+
 
 class RunFile(StackedRun):
     """A run file, opened for reading.
@@ -73,7 +76,7 @@ class RunFile(StackedRun):
             raise _unusable(self.path, "/weights", weights, "a group")
         for name, found in contents.items():
             self._skip(f"/{name}", getattr(found, "reason", "not a part of run files"))
-        tensors = tuple(self._read_tensors(weights, len(steps)))
+        tensors = tuple(self._read_tensors(weights, len(steps), _kind_of(root, "parameter")))
         self._skipped.extend(said_skipped(root))
         return RunDescription(
             path=str(self.path),
@@ -86,13 +89,15 @@ class RunFile(StackedRun):
             notes=tuple(self._notes),
         )
 
-    def _read_tensors(self, weights: h5py.h5g.GroupID, snapshots: int) -> Iterator[TensorInfo]:
+    def _read_tensors(
+        self, weights: h5py.h5g.GroupID, snapshots: int, default_kind: str
+    ) -> Iterator[TensorInfo]:
         interrupted = False
         for name, dataset in self._walk(weights, "", {safety.address(weights): "/weights"}):
             problem = safety.storage_problem(dataset)
             if problem:
                 raise _refused(self.path, name, problem)
-            info = _tensor_info(name, dataset)
+            info = _tensor_info(name, dataset, default_kind)
             if isinstance(info, str):
                 self._skip(name, info)
                 continue
@@ -190,7 +195,13 @@ def _read_steps(path: Path, member: safety.Member | None, committed: int) -> npt
     return steps
 
 
-def _tensor_info(name: str, dataset: h5py.h5d.DatasetID) -> TensorInfo | str:
+def _kind_of(labelled: h5py.h5g.GroupID | h5py.h5d.DatasetID, default: str) -> str:
+    """Return what an ``@kind`` attribute says, or the default where it says nothing known."""
+    kind = safety.text_attribute(labelled, "kind")
+    return kind if kind is not None and kind in KINDS else default
+
+
+def _tensor_info(name: str, dataset: h5py.h5d.DatasetID, default_kind: str) -> TensorInfo | str:
     """Describe a dataset, or say why it is not part of the trajectory."""
     shape = dataset.shape
     if not shape:
@@ -200,8 +211,7 @@ def _tensor_info(name: str, dataset: h5py.h5d.DatasetID) -> TensorInfo | str:
         return f"{dtype} values, not float16, bfloat16, float32 or float64"
     if math.prod(shape[1:]) == 0:
         return f"no elements (shape {list(shape[1:])})"
-    kind = safety.text_attribute(dataset, "kind")
-    return TensorInfo(name, tuple(shape[1:]), dtype, "buffer" if kind == "buffer" else "parameter")
+    return TensorInfo(name, tuple(shape[1:]), dtype, _kind_of(dataset, default_kind))
 
 
 def _metric_problem(member: safety.Member) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.recorder import Recorder
+from koopscope.runs.runfile import RunFile
 
 
 def weights(step: int) -> dict[str, np.ndarray]:
@@ -43,3 +44,24 @@ def test_a_second_recorder_continues_the_run(tmp_path):
     Recorder(tmp_path / "run.h5").snapshot(2, weights(2))
     with h5py.File(tmp_path / "run.h5") as file:
         assert file["step"][:].tolist() == [1, 2]
+
+
+def test_iterates_of_an_operator_are_marked_as_states(tmp_path):
+    path = tmp_path / "iterates.h5"
+    with Recorder(path, states=["hidden*"]) as recorder:
+        for step in range(3):
+            recorder.snapshot(step, {"hidden.0": np.zeros(4), "weight": np.zeros(2)})
+    with RunFile(path) as run:
+        assert {t.name: t.kind for t in run.description.tensors} == {
+            "hidden.0": "state",
+            "weight": "parameter",
+        }
+
+
+def test_a_file_may_say_at_its_root_that_all_it_holds_are_states(tmp_path):
+    path = tmp_path / "iterates.h5"
+    Recorder(path, buffers=["mean"]).snapshot(0, {"x": np.zeros(4), "mean": np.zeros(2)})
+    with h5py.File(path, "r+") as file:
+        file.attrs["kind"] = "state"
+    with RunFile(path) as run:
+        assert [tensor.kind for tensor in run.description.tensors] == ["state", "buffer"]
