@@ -19,6 +19,7 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs import safety
 from koopscope.runs.arrays import widen_bfloat16
+from koopscope.runs.extents import Extents, extents
 from koopscope.runs.hyperslabs import Slab, aligned_ranges, slabs
 from koopscope.runs.run import FloatArray, Run, TensorInfo
 
@@ -55,10 +56,13 @@ class StackedRun(Run):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._tensors: dict[str, StackedDataset] = {}
+        self._extents: dict[str, Extents | None] = {}
         self._file: h5py.File | None = None
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
+        if self._read_directly(tensor, start, stop, out):
+            return
         dataset = self._tensors[tensor.name].dataset
         parts = list(slabs(tensor.shape, start, stop))
 
@@ -77,6 +81,18 @@ class StackedRun(Run):
         if out.size:
             patiently(fill)
 
+    def _read_directly(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> bool:
+        dataset, snapshots = self._tensors[tensor.name].dataset, self.description.snapshots
+
+        def find() -> Extents | None:
+            with safety.hdf5_failures(self.path, tensor.name):
+                return extents(self._file, dataset, snapshots, tensor.dtype)
+
+        if tensor.name not in self._extents:
+            self._extents[tensor.name] = patiently(find)
+        found = self._extents[tensor.name]
+        return found is not None and found.read(start, stop, out)
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that are single hyperslabs, cut where the file's chunks are."""
         stored = self._tensors[tensor.name]
@@ -89,6 +105,7 @@ class StackedRun(Run):
     def close(self) -> None:
         """Close the file."""
         self._tensors.clear()
+        self._extents.clear()
         if self._file is not None:
             self._file.close()
 
