@@ -6,12 +6,12 @@ Decides which snapshots and which weights a number rests on; gives no verdict.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from koopscope.engine.local import ProgressListener, snapshot_grams
 from koopscope.errors import KoopscopeError
@@ -26,6 +26,9 @@ Level = Literal["network", "layer", "tensor"]
 LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
 
 NETWORK: Final = "network"
+
+#: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
+SUMS_BYTES = 48 * 2**20
 
 #: Half the spacing of the numbers just above 1.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -122,17 +125,25 @@ class Analysis:
         self, description: RunDescription, grams: Mapping[str, SnapshotGram], settings: Settings
     ) -> None:
         self.description = description
-        self.grams = dict(grams)
+        self.grams = grams
+        self._finite = {name: gram.finite for name, gram in grams.items()}
+        self._look(settings)
+
+    def _look(self, settings: Settings) -> None:
         self.settings = settings
         low, high = settings.window
         until = settings.until
+        finite = np.ones(self.description.snapshots, np.bool_)
+        for tensor in self.finite_tensors:
+            finite &= self._finite[tensor.name]
         self.window: Window = usable_window(
-            description.steps,
-            self._finite(),
+            self.description.steps,
+            finite,
             low,
             high if until is None else until if high is None else min(high, until),
         )
         self._spectra: dict[tuple[object, ...], Spectrum] = {}
+        self._windowed: dict[tuple[Level, str], SnapshotGram] = {}
 
     @classmethod
     def of(
@@ -150,7 +161,9 @@ class Analysis:
         """
         settings = settings or Settings()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
-        return cls(run.description, snapshot_grams(run, tensors, on_progress), settings)
+        grams = snapshot_grams(run, tensors, on_progress)
+        notes = (*run.description.notes, *grams.notes)
+        return cls(replace(run.description, notes=notes), grams, settings)
 
     @cached_property
     def tensors(self) -> tuple[TensorInfo, ...]:
@@ -160,13 +173,7 @@ class Analysis:
     @cached_property
     def finite_tensors(self) -> tuple[TensorInfo, ...]:
         """The analysed tensors that are finite in at least one snapshot."""
-        return tuple(tensor for tensor in self.tensors if self.grams[tensor.name].finite.any())
-
-    def _finite(self) -> npt.NDArray[np.bool_]:
-        finite = np.ones(self.description.snapshots, np.bool_)
-        for tensor in self.finite_tensors:
-            finite &= self.grams[tensor.name].finite
-        return finite
+        return tuple(tensor for tensor in self.tensors if self._finite[tensor.name].any())
 
     def scopes(self, level: Level) -> tuple[str, ...]:
         """Return the names of the scopes of one level, in model order."""
@@ -207,14 +214,13 @@ class Analysis:
         """Return the Gram matrix of the network, a layer or a tensor inside the window."""
         level = level or self.level_of(scope)
         key = (level, scope)
-        if key not in self._windowed:
-            whole = total(self.grams[tensor.name] for tensor in self.members(scope, level))
-            self._windowed[key] = whole.window(self.window.first, self.window.stop)
-        return self._windowed[key]
-
-    @cached_property
-    def _windowed(self) -> dict[tuple[Level, str], SnapshotGram]:
-        return {}
+        if key in self._windowed:
+            return self._windowed[key]
+        whole = total(self.grams[tensor.name] for tensor in self.members(scope, level))
+        found = whole.window(self.window.first, self.window.stop)
+        if level == "network" or 8 * found.snapshots**2 * len(self._windowed) < SUMS_BYTES:
+            self._windowed[key] = found
+        return found
 
     def spectrum(
         self,
@@ -322,4 +328,6 @@ class Analysis:
 
     def until(self, step: int) -> Analysis:
         """Return the same analysis as if the run had ended at ``step``; nothing is read again."""
-        return Analysis(self.description, self.grams, replace(self.settings, until=step))
+        earlier = copy(self)
+        earlier._look(replace(self.settings, until=step))
+        return earlier

@@ -19,9 +19,16 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 
 Float64 = npt.NDArray[np.float64]
+Floating = npt.NDArray[np.floating[Any]]
 Observable = Literal["increments", "weights", "centered"]
 
 OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered")
+
+#: Precision of the products; see ``GramAccumulator``.
+Precision = Literal["double", "single"]
+
+#: Columns multiplied at once: long enough for BLAS, short enough for T = 100 to stay in a cache.
+SPAN = 2048
 
 #: Columns of a block on which "did this entry change at all" is counted. The fraction is wanted
 #: to two digits, so a part of each block is enough, and the pass stays bound by the product.
@@ -214,72 +221,86 @@ def total(grams: Iterable[SnapshotGram]) -> SnapshotGram:
 class GramAccumulator:
     """Builds one scope's ``SnapshotGram`` from blocks, in float64, with buffers that are reused.
 
+    Holds 8 T^2 bytes for the sum, as much (half of it in single precision) for one product, and
+    ``SPAN`` columns of the basis.
+
     Parameters
     ----------
     snapshots
         T, at least 1.
+    precision
+        Of each product; sums of products are always float64. ``single`` halves the cost and loses
+        what lies below about 3e-4 of the largest singular value (2^-24, squared by the product).
     """
 
-    def __init__(self, snapshots: int) -> None:
+    def __init__(self, snapshots: int, precision: Precision = "double") -> None:
         self.snapshots = snapshots
-        moves = max(0, snapshots - 1)
-        self._increments = np.zeros((moves, moves))
-        self._product = np.empty((moves, moves))
-        self._anchor_increments = np.zeros(moves)
-        self._anchor_square = 0.0
-        self._size = 0
-        self._unchanged = np.zeros(moves, np.int64)
-        self._still = 0
-        self._compared = 0
+        self._dtype = np.dtype(np.float32 if precision == "single" else np.float64)
+        # Row 0 is the first snapshot, row t + 1 is increment t: one product holds every sum.
+        self._basis = np.empty((snapshots, SPAN), self._dtype)
+        self._product = np.empty((snapshots, snapshots), self._dtype)
+        self._sum = np.zeros((snapshots, snapshots))
+        self._unchanged = np.zeros(max(0, snapshots - 1), np.int64)
         self._nonfinite = np.zeros(snapshots, np.int64)
-        self._buffer = np.empty(0)
+        self._size = self._still = self._compared = 0
 
-    def add(self, values: npt.NDArray[np.floating[Any]]) -> None:
+    def add(self, values: Floating) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
-        if not self._accumulate(values):
-            bad = ~(np.abs(values) <= min(_LARGEST, float(np.finfo(values.dtype).max)))
-            self._nonfinite += bad.sum(axis=1)
-            # The last finite value stands in for each bad one, so that the increments of the
-            # other snapshots still add up to where the weight really was.
-            cleaned = np.asarray(values, np.float64).copy()
-            cleaned[0][bad[0]] = 0.0
-            for t in range(1, self.snapshots):
-                np.copyto(cleaned[t], cleaned[t - 1], where=bad[t])
-            self._accumulate(cleaned)
-        some = values[:, : min(values.shape[1], _COMPARED_COLUMNS)]
+        width = values.shape[1]
+        for start in range(0, width, SPAN):
+            part = values[:, start : start + SPAN]
+            if not self._accumulate(part, self._basis, self._product):
+                self._accumulate_cleaned(part)
+        some = values[:, : min(width, _COMPARED_COLUMNS)]
         same = some[1:] == some[:-1]
         self._unchanged += np.count_nonzero(same, axis=1)
         self._still += int(np.count_nonzero(same.all(axis=0)))
         self._compared += some.shape[1]
-        self._size += values.shape[1]
+        self._size += width
 
-    def _accumulate(self, values: npt.NDArray[np.floating[Any]]) -> bool:
+    def _accumulate(self, values: Floating, basis: Floating, product: Floating) -> bool:
         """Add the products of a block, or return False and add nothing if they are not finite."""
-        moves, width = self.snapshots - 1, values.shape[1]
-        if self._buffer.size < moves * width:
-            self._buffer = np.empty(moves * width)
-        moved = self._buffer[: moves * width].reshape(moves, width)
-        anchor = values[0].astype(np.float64)
+        moved = basis.reshape(-1)[: values.size].reshape(values.shape)
         with np.errstate(all="ignore"):
-            np.subtract(values[1:], values[:-1], out=moved, dtype=np.float64)
-            along_anchor = moved @ anchor
-            square = float(anchor @ anchor)
+            moved[0] = values[0]
+            working = np.result_type(values.dtype, moved.dtype)
+            np.subtract(values[1:], values[:-1], out=moved[1:], dtype=working, casting="same_kind")
             # A matrix times its own transpose: BLAS does half the work (syrk).
-            np.matmul(moved, moved.T, out=self._product)
-            known = float(np.trace(self._product)) + float(along_anchor.sum()) + square
-        if not np.isfinite(known):
-            return False
-        self._increments += self._product
-        self._anchor_increments += along_anchor
-        self._anchor_square += square
+            np.matmul(moved, moved.T, out=product)
+            # Finite squares bound every other product (Cauchy and Schwarz).
+            if not np.isfinite(np.trace(product)):
+                return False
+        self._sum += product
         return True
+
+    def _accumulate_cleaned(self, values: Floating) -> None:
+        bad = ~(np.abs(values) <= min(_LARGEST, float(np.finfo(values.dtype).max)))
+        self._nonfinite += bad.sum(axis=1)
+        # The last finite value stands in for each bad one, so that the increments of the
+        # other snapshots still add up to where the weight really was.
+        cleaned = np.asarray(values, np.float64).copy()
+        cleaned[0][bad[0]] = 0.0
+        for t in range(1, self.snapshots):
+            np.copyto(cleaned[t], cleaned[t - 1], where=bad[t])
+        self._accumulate(cleaned, np.empty(cleaned.shape), np.empty(self._sum.shape))
+
+    def absorb(self, gram: SnapshotGram) -> None:
+        """Add the products of weights that were not added before; ``gram`` stays as it is."""
+        self._sum[1:, 1:] += gram.increments
+        self._sum[0, 1:] += gram.anchor_increments
+        self._sum[0, 0] += gram.anchor_square
+        self._size += gram.size
+        self._unchanged += gram.unchanged
+        self._still += gram.still
+        self._compared += gram.compared
+        self._nonfinite += gram.nonfinite
 
     def result(self) -> SnapshotGram:
         """Return what has been accumulated so far."""
         return SnapshotGram(
-            self._increments.copy(),
-            self._anchor_increments.copy(),
-            self._anchor_square,
+            self._sum[1:, 1:].copy(),
+            self._sum[0, 1:].copy(),
+            float(self._sum[0, 0]),
             self._size,
             self._unchanged.copy(),
             self._still,
@@ -287,8 +308,14 @@ class GramAccumulator:
             self._nonfinite.copy(),
         )
 
+    def clear(self) -> None:
+        """Forget everything that was added."""
+        for total_array in (self._sum, self._unchanged, self._nonfinite):
+            total_array.fill(0)
+        self._size = self._still = self._compared = 0
 
-def gram_of(snapshots: npt.NDArray[np.floating[Any]]) -> SnapshotGram:
+
+def gram_of(snapshots: Floating) -> SnapshotGram:
     """Return the ``SnapshotGram`` of an array (T, N) that fits in memory."""
     accumulator = GramAccumulator(len(snapshots))
     accumulator.add(snapshots)

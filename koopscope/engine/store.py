@@ -1,0 +1,105 @@
+"""Where the Gram matrices of a pass are kept: in memory while they are few, else in a file.
+
+A run of 2000 snapshots has 32 MB of inner products per tensor; whoever walks through them holds
+one at a time. Must never lose one, and never hold more than ``memory_bytes`` of them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+import numpy as np
+
+from koopscope.engine.records import pack, record_words, unpack
+from koopscope.errors import KoopscopeError
+from koopscope.spectra.gram import SnapshotGram
+
+#: Bytes of Gram matrices that stay in memory.
+MEMORY_BYTES = 48 * 2**20
+
+
+class GramStore(Mapping[str, SnapshotGram]):
+    """Gram matrices by tensor name, in the order in which they were put.
+
+    Parameters
+    ----------
+    snapshots
+        T, the same for all.
+    memory_bytes
+        When they take more, all further ones go to a temporary file and are read when asked for.
+    """
+
+    def __init__(self, snapshots: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.snapshots = snapshots
+        self._room = memory_bytes
+        self._kept: dict[str, SnapshotGram | int] = {}
+        self._file: IO[bytes] | None = None
+        self._records = 0
+        self._notes: list[str] = []
+
+    def put(self, name: str, gram: SnapshotGram) -> None:
+        """Keep one more.
+
+        Raises
+        ------
+        KoopscopeError
+            If the temporary folder has no room for it.
+        """
+        size = 8 * self.snapshots**2
+        if size <= self._room:
+            self._room -= size
+            self._kept[name] = gram
+            return
+        self._kept[name] = self._records
+        try:
+            if self._file is None:
+                # Lives as long as the store; its name is gone at once, so nothing is left behind.
+                self._file = tempfile.TemporaryFile(prefix="koopscope-")  # noqa: SIM115
+            self._file.seek(self._records * 8 * record_words(self.snapshots))
+            self._file.write(pack(gram).data)
+        except OSError as error:
+            raise KoopscopeError(
+                f"the inner products of {name} do not fit the temporary folder "
+                f"{tempfile.gettempdir()}: {error.strerror}",
+                "name a larger folder in TMPDIR, or choose fewer tensors with --include",
+            ) from error
+        self._records += 1
+
+    def __getitem__(self, name: str) -> SnapshotGram:
+        kept = self._kept[name]
+        if isinstance(kept, SnapshotGram):
+            return kept
+        assert self._file is not None
+        words = np.empty(record_words(self.snapshots))
+        self._file.seek(kept * words.nbytes)
+        self._file.readinto(words.data)  # type: ignore[attr-defined]
+        return unpack(words, self.snapshots)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def note(self, sentence: str) -> None:
+        """Remember a sentence about how the matrices came about; empty ones are not kept."""
+        if sentence:
+            self._notes.append(sentence)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers has to know: how they came about, where they are kept."""
+        if not self._records:
+            return tuple(self._notes)
+        return (
+            *self._notes,
+            f"the inner products of {self._records} of {len(self)} tensors are kept in a temporary "
+            f"file ({self.spilled_bytes / 2**20:.0f} MiB), not in memory",
+        )
+
+    @property
+    def spilled_bytes(self) -> int:
+        """Bytes in the temporary file."""
+        return self._records * 8 * record_words(self.snapshots)
