@@ -66,6 +66,23 @@ def described(
     return TensorInfo(name, shape, dtype, kind)
 
 
+def must_be_written(path: Path, name: str, dataset: h5py.h5d.DatasetID) -> None:
+    """Refuse a dataset with parts that were never written: they would read as zeros.
+
+    Raises
+    ------
+    KoopscopeError
+        If parts are missing.
+    """
+    rows = dataset.shape[0] if dataset.shape else 1
+    missing = safety.missing_bytes(dataset, rows)
+    if missing:
+        raise KoopscopeError(
+            f"{name} of {path} lacks {missing} bytes that it declares",
+            "the file is incomplete; save or copy it again",
+        )
+
+
 def read_part(
     dataset: h5py.h5d.DatasetID, lead: tuple[int, ...], start: int, stop: int, out: FloatArray
 ) -> None:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     Hdf5Reader,
     datasets,
     described,
+    must_be_written,
     refused,
     tensor_dtype,
 )
@@ -39,14 +40,14 @@ _CONFIG_LIMIT = 64 * 2**20
 #: A compressed archive that claims to unpack to more than this many times its size is refused.
 _RATIO_LIMIT = 1000
 
+_NUMBERED_VARIABLE = re.compile(r"(^|/)vars/\d+$")
+
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
 
-def is_keras3(root: h5py.h5g.GroupID) -> bool:
-    """Return whether a file has the layout of Keras 3's ``save_weights``."""
-    return bool(root.links.exists(b"vars") or root.links.exists(b"layers")) or bool(
-        root.links.exists(b"_layer_checkpoint_dependencies")
-    )
+def is_keras3(names: Iterable[str]) -> bool:
+    """Return whether datasets of these names have the layout of Keras 3's ``save_weights``."""
+    return any(_NUMBERED_VARIABLE.search(name) for name in names)
 
 
 def is_legacy_keras(root: h5py.h5g.GroupID) -> bool:
@@ -171,6 +172,7 @@ def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str
         if isinstance(info, str):
             skipped.append(Skipped(names[place], info))
         else:
+            must_be_written(path, place, dataset)
             tensors.append(info)
             places[info.name] = place
     if any(place.startswith("optimizer/") for place in found):
@@ -233,6 +235,7 @@ def _legacy_contents(
             elif info.name in places:
                 skipped.append(Skipped(weight, "a second tensor of this name"))
             else:
+                must_be_written(Path(file.filename), weight, found[place])
                 tensors.append(info)
                 places[info.name] = place
     state = [place for place in found if place.startswith("optimizer_weights/")]

@@ -1,0 +1,176 @@
+"""NumPy ``.npz`` archives with one snapshot each.
+
+Members are read straight from where they are stored; compressed ones are unpacked as far as needed.
+Objects are never unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.arrays import STORED_AS
+from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo
+
+_STEP_MEMBERS: dict[str, Unit] = {
+    "step": "step",
+    "global_step": "step",
+    "iteration": "step",
+    "epoch": "epoch",
+}
+_COPY_AGAIN = "save or copy the file again"
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One array in an archive: where its values begin, and how they are laid out."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    offset: int
+
+    @property
+    def end(self) -> int:
+        """Bytes up to the end of the last value."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+
+
+def npz_snapshot(path: Path) -> Snapshot:
+    """Describe a ``.npz`` file.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
+    members = _members(path)
+    shown = plain_names([member.name for member in members])
+    tensors: list[TensorInfo] = []
+    skipped: list[Skipped] = []
+    places: dict[str, _Member] = {}
+    step: int | None = None
+    unit: Unit = "step"
+    for member in members:
+        name, dtype = shown[member.name], member.dtype.name
+        if name in _STEP_MEMBERS and math.prod(member.shape) == 1 and member.dtype.kind in "iu":
+            step, unit = int(_whole(path, member).reshape(-1)[0]), _STEP_MEMBERS[name]
+        elif dtype not in STORED_AS:
+            skipped.append(Skipped(name, f"{dtype} values, not floats that are recorded"))
+        elif math.prod(member.shape) == 0:
+            skipped.append(Skipped(name, f"no elements (shape {list(member.shape)})"))
+        else:
+            tensors.append(TensorInfo(name, member.shape, dtype))
+            places[name] = member
+    return Snapshot(
+        path=str(path),
+        kind="npz",
+        tensors=tuple(tensors),
+        open=partial(_NpzReader, path, places),
+        step=step,
+        unit=unit,
+        skipped=tuple(skipped),
+    )
+
+
+class _NpzReader:
+    """An open archive; the member read last stays open, since parts are read in order."""
+
+    def __init__(self, path: Path, places: Mapping[str, _Member]) -> None:
+        self._path = path
+        self._places = places
+        self._archive = _opened(path)
+        self._current: tuple[str, IO[bytes]] | None = None
+        self._array: tuple[str, np.ndarray[Any, Any]] | None = None
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        member = self._places[tensor.name]
+        if member.fortran:
+            if self._array is None or self._array[0] != member.name:
+                self._array = (member.name, _whole(self._path, member).reshape(-1))
+            out[...] = self._array[1][start:stop]
+            return
+        try:
+            if self._current is None or self._current[0] != member.name:
+                self._leave()
+                self._current = (member.name, self._archive.open(f"{member.name}.npy"))
+            stream = self._current[1]
+            stream.seek(member.offset + start * member.dtype.itemsize)
+            raw = stream.read((stop - start) * member.dtype.itemsize)
+        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+            raise _unreadable(self._path, tensor.name, error) from None
+        if len(raw) < (stop - start) * member.dtype.itemsize:
+            raise _unreadable(self._path, tensor.name, EOFError("it ends too early"))
+        out[...] = np.frombuffer(raw, member.dtype)
+
+    def _leave(self) -> None:
+        if self._current is not None:
+            self._current[1].close()
+            self._current = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._leave()
+        self._archive.close()
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise KoopscopeError(f"{path} is not a readable .npz file: {error}", _COPY_AGAIN) from None
+
+
+def _members(path: Path) -> list[_Member]:
+    members = []
+    with _opened(path) as archive:
+        for entry in archive.namelist():
+            name = entry.removesuffix(".npy")
+            if name == entry:
+                continue
+            try:
+                with archive.open(entry) as stream:
+                    member = _described(name, stream)
+                if archive.getinfo(entry).file_size < member.end:
+                    raise ValueError("it declares more values than it stores")
+                members.append(member)
+            except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+                raise _unreadable(path, name, error) from None
+    return members
+
+
+def _described(name: str, stream: IO[bytes]) -> _Member:
+    version = np.lib.format.read_magic(stream)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the .npy format is not known")
+    shape, fortran, dtype = read(stream)
+    return _Member(name, shape, dtype, fortran and len(shape) > 1, stream.tell())
+
+
+def _whole(path: Path, member: _Member) -> np.ndarray[Any, Any]:
+    """Return one array as a whole: a scalar, or one stored column by column."""
+    try:
+        with _opened(path) as archive, archive.open(f"{member.name}.npy") as stream:
+            array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, member.name, error) from None
+    return np.ascontiguousarray(array)
+
+
+def _unreadable(path: Path, name: str, error: Exception) -> KoopscopeError:
+    return KoopscopeError(f"{name} of {path} cannot be read: {error}", _COPY_AGAIN)
