@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+import koopscope
 from koopscope.runs.opening import open_run
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sample_runs"))
@@ -182,6 +183,17 @@ def test_the_diverging_run_grows_until_it_is_not_a_number():
     assert (np.diff(finite) > 0).all()
     assert np.isnan(weights("diverging")[-1]).all()
     assert stable["val_loss"] < 0.6
+
+
+def test_the_diverging_run_has_the_eigenvalue_that_gradient_descent_prescribes():
+    datasets = pytest.importorskip("sklearn.datasets", reason="the data come from scikit-learn")
+    inputs = datasets.load_diabetes().data
+    inputs = (inputs / inputs.std(axis=0))[np.random.RandomState(0).permutation(len(inputs))[:295]]
+    design = np.column_stack([inputs, np.ones(295)])
+    steepest = np.linalg.eigvalsh(2 / 295 * design.T @ design)[-1]
+    leading = koopscope.analyze(FOLDER / "diverging.h5").spectrum("network").eigenvalues[0]
+    assert steepest == pytest.approx(7.3610, abs=1e-4)
+    assert leading == pytest.approx((1 - 0.5 * steepest) ** 2, rel=1e-5)
 
 
 def test_a_changed_weight_is_named_with_tensor_step_and_size(tmp_path):
