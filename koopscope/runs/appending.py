@@ -70,54 +70,68 @@ class RunWriter:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self._steps = file["step"]
-        self._metrics = file["metrics"]
-        self._datasets = dict(_datasets(file["weights"]))
+        root = h5py.h5g.open(file.id, b"/")
+        self._steps = h5py.h5d.open(root, b"step")
+        self._metrics = dict(_datasets(h5py.h5g.open(root, b"metrics")))
+        self._tensors = dict(_datasets(h5py.h5g.open(root, b"weights")))
         self._row = int(self._steps.shape[0])
 
     @property
     def last_step(self) -> int | None:
         """The step of the last committed snapshot."""
-        return int(self._steps[self._row - 1]) if self._row else None
+        return int(self._file["step"][self._row - 1]) if self._row else None
 
     def known_names(self) -> set[str]:
         """Return the names that the first snapshot had, recorded or not."""
         listed = json.loads(_text(self._file.attrs.get("skipped")) or "[]")
-        return {*self._datasets, *(entry["name"] for entry in listed)}
+        return {*self._tensors, *(entry["name"] for entry in listed)}
 
     def tensors(self) -> Iterator[TensorPlan]:
         """Yield the tensors still being recorded: those with a row in every snapshot."""
-        for name, dataset in self._datasets.items():
-            if dataset.shape[0] >= self._row:
-                dtype = _text(dataset.attrs.get("dtype")) or dataset.dtype.name
-                yield TensorPlan(name, dataset.shape[1:], dtype)
+        for name, dataset in self._tensors.items():
+            rows, *shape = dataset.shape
+            if rows >= self._row:
+                kind = dataset.get_type()
+                words = isinstance(kind, h5py.h5t.TypeIntegerID)
+                dtype = "bfloat16" if words else f"float{8 * kind.get_size()}"
+                yield TensorPlan(name, tuple(shape), dtype)
 
     def write_tensor(self, name: str, stored: StoredArray) -> None:
         """Write a tensor's row of the coming snapshot."""
-        _write_row(self._datasets[name], self._row, stored.words)
+        _write_row(self._tensors[name], self._row, stored.words)
 
     def write_metric(self, name: str, value: float) -> None:
         """Write a metric of the coming snapshot; rows where it was not given are NaN."""
         if name not in self._metrics:
-            self._metrics.create_dataset(
-                name, (0,), np.float64, maxshape=(None,), chunks=(_SCALAR_CHUNK,), fillvalue=np.nan
+            self._metrics[name] = (
+                self._file["metrics"]
+                .create_dataset(
+                    name,
+                    (self._row,),
+                    np.float64,
+                    maxshape=(None,),
+                    chunks=(_SCALAR_CHUNK,),
+                    fillvalue=np.nan,
+                )
+                .id
             )
-        _write_row(self._metrics[name], self._row, np.float64(value))
+        _write_row(self._metrics[name], self._row, np.asarray(value, np.float64))
 
     def commit(self, step: int) -> None:
         """Make the snapshot exist: everything else reaches the file before its step does."""
         for metric in self._metrics.values():
-            metric.resize(self._row + 1, axis=0)
+            metric.set_extent((self._row + 1,))
         self._file.flush()
-        _write_row(self._steps, self._row, np.int64(step))
+        _write_row(self._steps, self._row, np.asarray(step, np.int64))
         self._row += 1
 
     def discard_after(self, step: int) -> None:
         """Forget the snapshots after ``step``. Their space in the file is not used again."""
-        self._row = int(np.searchsorted(self._steps[:], step, side="right"))
-        for dataset in (self._steps, *self._metrics.values(), *self._datasets.values()):
-            if dataset.shape[0] > self._row:
-                dataset.resize(self._row, axis=0)
+        self._row = int(np.searchsorted(self._file["step"][:], step, side="right"))
+        for dataset in (self._steps, *self._metrics.values(), *self._tensors.values()):
+            rows, *shape = dataset.shape
+            if rows > self._row:
+                dataset.set_extent((self._row, *shape))
 
 
 @contextmanager
@@ -215,17 +229,22 @@ def name_problem(name: str, taken: Sequence[TensorPlan]) -> str:
     return ""
 
 
-def _datasets(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
-    for key, member in group.items():
-        if isinstance(member, h5py.Group):
-            yield from _datasets(member, f"{prefix}{key}/")
+def _datasets(
+    group: h5py.h5g.GroupID, prefix: str = ""
+) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:
+    for raw in group:
+        name, member = prefix + raw.decode(), h5py.h5o.open(group, raw)
+        if isinstance(member, h5py.h5g.GroupID):
+            yield from _datasets(member, f"{name}/")
         else:
-            yield f"{prefix}{key}", member
+            yield name, member
 
 
-def _write_row(dataset: h5py.Dataset, row: int, values: npt.ArrayLike) -> None:
-    dataset.resize(row + 1, axis=0)
-    dataset[row] = values
+def _write_row(dataset: h5py.h5d.DatasetID, row: int, values: npt.NDArray[Any]) -> None:
+    dataset.set_extent((row + 1, *values.shape))
+    place = dataset.get_space()
+    place.select_hyperslab((row, *(0 for _ in values.shape)), (1, *values.shape))
+    dataset.write(h5py.h5s.create_simple((1, *values.shape)), place, values[np.newaxis])
 
 
 def _locked(path: Path, patience: float) -> int:
