@@ -7,18 +7,15 @@ not finite becomes ``null``.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from typing import Any
-
-import numpy as np
 
 from koopscope import __version__
 from koopscope.analysis import NETWORK, Analysis, Level
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.page import Page
+from koopscope.report.plain import plain
 from koopscope.report.report import Report
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
@@ -141,16 +138,3 @@ def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -
 
 def _motions(analysis: Analysis, level: Level) -> list[JsonObject]:
     return [asdict(analysis.motion(scope, level)) for scope in analysis.scopes(level)]
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: NumPy types as Python's, what is not finite as null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,0 +1,50 @@
+"""``koopscope inspect``: what is in a run, without judging it or reading a weight."""
+
+from __future__ import annotations
+
+import click
+
+from koopscope.cli import console
+from koopscope.errors import KoopscopeError
+
+#: Exit code when a run could not be read.
+COULD_NOT = 2
+
+
+@click.command("inspect")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--format",
+    "-f",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or for programs.",
+)
+@click.pass_context
+def command(ctx: click.Context, runs: tuple[str, ...], form: str) -> None:
+    """Show what is in each RUN: tensors, steps, metrics, metadata, and what is skipped and why.
+
+    Reads no weights, so it is quick on files of any size, and it may look at a run that is still
+    being recorded.
+    """
+    from koopscope.report.inspection import render_json, render_table
+    from koopscope.runs.opening import open_run
+
+    found, failed = [], []
+    for path in runs:
+        try:
+            with open_run(path) as run:
+                found.append(run.description)
+        except KoopscopeError as error:
+            if len(runs) == 1:
+                raise
+            console.complain_of(error)
+            failed.append({"path": path, "error": error.message, "hint": error.hint})
+    if form == "json":
+        console.result(render_json(found, failed))
+    elif found:
+        console.result(render_table(found, console.page()))
+    if failed:
+        ctx.exit(COULD_NOT)

@@ -1,0 +1,264 @@
+"""What a run file holds, as text and as JSON: tensors, steps, metrics, metadata, what is left out.
+
+Shows a ``RunDescription`` and nothing else; it must never read a weight or judge a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope import __version__
+from koopscope.report.page import Cell, Page, columns_of, cut_middle, table, wrapped
+from koopscope.report.plain import plain
+from koopscope.runs.run import RunDescription, TensorInfo
+from koopscope.spectra.window import usable_window
+
+SCHEMA_VERSION = "1.0"
+
+_NARROWEST_NAME = 12
+
+
+def render_table(descriptions: Sequence[RunDescription], page: Page) -> str:
+    """Return descriptions as text for a page, ending in a newline."""
+    return "\n\n\n".join("\n".join(_run(run, page)) for run in descriptions) + "\n"
+
+
+def render_json(
+    descriptions: Sequence[RunDescription], failed: Sequence[Mapping[str, str | None]] = ()
+) -> str:
+    """Return descriptions as JSON: one run's object, or an object with ``runs`` and ``failed``."""
+    documents = [document(run) for run in descriptions]
+    whole: Any = {
+        "schema_version": SCHEMA_VERSION,
+        "koopscope_version": __version__,
+        "runs": documents,
+        "failed": list(failed),
+    }
+    single = len(documents) == 1 and not failed
+    return json.dumps(documents[0] if single else whole, indent=2, allow_nan=False) + "\n"
+
+
+def document(run: RunDescription) -> dict[str, Any]:
+    """Return one description as plain JSON values."""
+    whole: dict[str, Any] = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "koopscope_version": __version__,
+            "run": {
+                "path": run.path,
+                "format": run.format,
+                "snapshots": run.snapshots,
+                "parameters": run.parameters,
+                "tensors": len(run.tensors),
+                "dtype": run.dtype,
+                "bytes": run.snapshots * _snapshot_bytes(run),
+                "first_step": run.steps[0] if run.snapshots else None,
+                "last_step": run.steps[-1] if run.snapshots else None,
+                **_spacing(run.steps),
+                "skipped": [asdict(skipped) for skipped in run.skipped],
+                "notes": run.notes,
+            },
+            "layers": [
+                {"name": name, "tensors": len(members), "parameters": _size(members)}
+                for name, members in _layers(run)
+            ],
+            "tensors": [
+                {**asdict(tensor), "layer": tensor.layer, "parameters": tensor.size}
+                for tensor in run.tensors
+            ],
+            "metrics": [
+                {"name": name, **_summary(values, run.steps)}
+                for name, values in run.metrics.items()
+            ],
+            "metadata": run.metadata,
+        }
+    )
+    return whole
+
+
+def _run(run: RunDescription, page: Page) -> Iterator[str]:
+    yield page.style(run.path, "title")
+    yield from wrapped(f"{run.format}: {_steps(run)}", page)
+    yield from wrapped(
+        f"{_count(run.parameters, 'weight')} in {_count(len(run.tensors), 'tensor')} of "
+        f"{_count(len(run.layers), 'layer')}{', ' + run.dtype if run.tensors else ''}; "
+        f"{_in_units(_snapshot_bytes(run))} a snapshot",
+        page,
+    )
+    for note in run.notes:
+        yield from wrapped(f"note: {note}", page)
+    if run.tensors:
+        yield ""
+        yield from _fitted([_tensor_head(run), *_tensor_rows(run)], page)
+    if len(run.layers) < len(run.tensors):
+        yield ""
+        yield from _fitted(_layer_rows(run), page)
+    if run.metrics:
+        yield ""
+        yield from _fitted(_metric_rows(run, page), page)
+    if run.metadata:
+        yield ""
+        yield page.style("Metadata", "title")
+        yield from _listed(((key, _text(value)) for key, value in run.metadata.items()), page)
+    if run.skipped:
+        yield ""
+        yield page.style("Skipped", "title")
+        yield from _listed(((entry.name, entry.reason) for entry in run.skipped), page)
+
+
+def _tensor_head(run: RunDescription) -> list[Cell]:
+    return [Cell("Tensors", "title"), *_heads("shape", "weights", "dtype", "kind")]
+
+
+def _tensor_rows(run: RunDescription) -> Iterator[list[Cell]]:
+    for tensor in run.tensors:
+        shape = " x ".join(str(size) for size in tensor.shape) or "scalar"
+        values = (shape, f"{tensor.size:,}", tensor.dtype, tensor.kind)
+        yield [Cell(tensor.name), *_cells(values)]
+
+
+def _layer_rows(run: RunDescription) -> list[list[Cell]]:
+    rows = [[Cell("Layers", "title"), *_heads("tensors", "weights", "share")]]
+    for name, members in _layers(run):
+        share = f"{_size(members) / run.parameters:.1%}"
+        rows.append([Cell(name), *_cells((str(len(members)), f"{_size(members):,}", share))])
+    return rows
+
+
+def _metric_rows(run: RunDescription, page: Page) -> list[list[Cell]]:
+    heads = _heads("values", "first", "last", "lowest", "at step", "highest", "at step")
+    rows = [[Cell("Metrics", "title"), *heads]]
+    for name, values in run.metrics.items():
+        found = _summary(values, run.steps)
+        numbers = [found[key] for key in ("first", "last", "lowest", "lowest_step")]
+        numbers += [found["highest"], found["highest_step"]]
+        texts = [page.glyphs.dash if number is None else _number(number) for number in numbers]
+        rows.append([Cell(name), *_cells((str(found["values"]), *texts))])
+    return rows
+
+
+def _summary(
+    values: npt.NDArray[np.float64], steps: npt.NDArray[np.int64]
+) -> dict[str, int | float | None]:
+    """Return how many values were given, the ends, and the extremes of those that are finite."""
+    given = np.flatnonzero(~np.isnan(values))
+    finite = np.flatnonzero(np.isfinite(values))
+    low = int(finite[np.argmin(values[finite])]) if finite.size else None
+    high = int(finite[np.argmax(values[finite])]) if finite.size else None
+    return {
+        "values": int(given.size),
+        "first": float(values[given[0]]) if given.size else None,
+        "last": float(values[given[-1]]) if given.size else None,
+        "lowest": None if low is None else float(values[low]),
+        "lowest_step": None if low is None else int(steps[low]),
+        "highest": None if high is None else float(values[high]),
+        "highest_step": None if high is None else int(steps[high]),
+    }
+
+
+def _spacing(steps: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return the spacing of the longest evenly spaced stretch, and where it lies."""
+    if len(steps) < 2:
+        return {"spacing": None, "evenly_spaced": True, "even_stretch": None}
+    window = usable_window(steps, np.ones(len(steps), np.bool_))
+    return {
+        "spacing": window.spacing_steps,
+        "evenly_spaced": window.evenly_spaced,
+        "even_stretch": {
+            "snapshots": window.snapshots,
+            "first_step": steps[window.first],
+            "last_step": steps[window.stop - 1],
+        },
+    }
+
+
+def _steps(run: RunDescription) -> str:
+    steps = run.steps
+    if run.snapshots < 2:
+        return f"1 snapshot, step {steps[0]:,}" if run.snapshots else "no snapshot"
+    text = f"{run.snapshots:,} snapshots, steps {steps[0]:,} to {steps[-1]:,}"
+    spacing = _spacing(steps)
+    every = "every step" if spacing["spacing"] == 1 else f"every {spacing['spacing']:,.0f} steps"
+    if spacing["evenly_spaced"]:
+        return f"{text}, {every}"
+    gaps, stretch = np.diff(steps), spacing["even_stretch"]
+    return (
+        f"{text}, unevenly spaced ({gaps.min():,} to {gaps.max():,} steps apart); longest even "
+        f"stretch: {stretch['snapshots']:,} snapshots, steps {stretch['first_step']:,} to "
+        f"{stretch['last_step']:,}, {every}"
+    )
+
+
+def _layers(run: RunDescription) -> list[tuple[str, list[TensorInfo]]]:
+    members: dict[str, list[TensorInfo]] = {}
+    for tensor in run.tensors:
+        members.setdefault(tensor.layer, []).append(tensor)
+    return list(members.items())
+
+
+def _size(tensors: Iterable[TensorInfo]) -> int:
+    return sum(tensor.size for tensor in tensors)
+
+
+def _snapshot_bytes(run: RunDescription) -> int:
+    width = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+    return sum(tensor.size * width[tensor.dtype] for tensor in run.tensors)
+
+
+def _heads(*texts: str) -> list[Cell]:
+    return [Cell(text, "faint", right=True) for text in texts]
+
+
+def _cells(texts: Iterable[str]) -> list[Cell]:
+    return [Cell(text, right=True) for text in texts]
+
+
+def _fitted(rows: list[list[Cell]], page: Page) -> list[str]:
+    """Lay out a table whose names give way where the page is too narrow for everything."""
+    if page.width is not None:
+        columns = list(zip(*rows, strict=True))[1:]
+        others = sum(2 + max(columns_of(cell.text) for cell in column) for column in columns)
+        room = max(_NARROWEST_NAME, page.width - others)
+        rows = [[Cell(cut_middle(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+    return table(rows, page)
+
+
+def _listed(pairs: Iterable[tuple[str, str]], page: Page) -> Iterator[str]:
+    for name, text in pairs:
+        first, *rest = wrapped(_printable(f"{name}: {text}"), page, indent=4)
+        yield f"  {first}"
+        yield from (f"    {line}" for line in rest)
+
+
+def _printable(text: str) -> str:
+    """Return a text from a file on one line and without the signs that steer a terminal."""
+    line = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def _in_units(size: int) -> str:
+    """Return a number of bytes to three digits."""
+    scaled, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if scaled < 1000:
+            break
+        scaled, unit = scaled / 1024, larger
+    return f"{scaled:.3g} {unit}"

@@ -1,0 +1,103 @@
+"""``koopscope inspect`` shows all of what a file holds, and says why the rest is not shown."""
+
+import json
+from importlib import resources
+
+import h5py
+import jsonschema
+import numpy as np
+import pytest
+
+from koopscope.cli.main import main
+from koopscope.report.inspection import render_table
+from koopscope.report.page import Page
+from koopscope.runs.opening import open_run
+from koopscope.runs.recorder import Recorder
+
+LONG_NAME = "encoder.blocks.11.attention.projection.with.a.very.long.name.indeed.weight"
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    path = tmp_path / "run.h5"
+    with pytest.warns(RuntimeWarning, match="num_batches_tracked"):
+        for step in (0, 10, 20, 25):
+            Recorder(path, metadata={"lr": 0.1, "note": "two\nlines"}).snapshot(
+                step,
+                {
+                    LONG_NAME: np.zeros((2, 3), np.float32),
+                    "norm.running_mean": np.ones(2, np.float16),
+                    "norm.num_batches_tracked": np.array(3),
+                },
+                loss=1.0 / (step + 1),
+                val_loss=0.5 if step == 10 else None,
+            )
+    return path
+
+
+def inspect(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", *map(str, words)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def test_the_table_shows_everything_in_the_file(run_file, capsys):
+    code, out, err = inspect(capsys, run_file)
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert [LONG_NAME, "2", "x", "3", "6", "float32", "parameter"] in lines
+    assert ["norm.running_mean", "2", "2", "float16", "buffer"] in lines
+    assert ["val_loss", "1", "0.5", "0.5", "0.5", "10", "0.5", "10"] in lines
+    assert "4 snapshots, steps 0 to 25, unevenly spaced (5 to 10 steps apart)" in out
+    assert "longest even stretch: 3 snapshots, steps 0 to 20, every 10 steps" in out
+    assert "norm.num_batches_tracked: int64 values" in out
+    assert "note: two lines" in out
+
+
+def test_in_eighty_columns_no_line_is_longer_and_both_ends_of_a_name_are_seen(run_file):
+    with open_run(run_file) as run:
+        lines = render_table([run.description], Page(width=80)).splitlines()
+    assert max(len(line) for line in lines if str(run_file) not in line) <= 80
+    assert any(line.startswith("encoder.bl") and "weight  2 x 3" in line for line in lines)
+
+
+def test_json_follows_its_schema_and_agrees_with_the_file(run_file, capsys):
+    code, out, _ = inspect(capsys, run_file, "--format", "json")
+    found = json.loads(out)
+    schema = json.loads(
+        (resources.files("koopscope.report") / "schema/inspection-1.0.schema.json").read_text()
+    )
+    jsonschema.validate(found, schema)
+    assert code == 0
+    assert found["run"]["parameters"] == 8
+    assert found["run"]["bytes"] == 4 * (6 * 4 + 2 * 2)
+    assert found["run"]["even_stretch"] == {"snapshots": 3, "first_step": 0, "last_step": 20}
+    assert found["metrics"][1]["values"] == 1
+    assert found["metadata"] == {"lr": 0.1, "note": "two\nlines"}
+
+
+def test_one_unreadable_file_among_several_is_named_and_the_rest_is_shown(run_file, capsys):
+    missing = run_file.with_name("missing.h5")
+    code, out, err = inspect(capsys, missing, run_file, "--format", "json")
+    assert code == 2
+    assert err.startswith(f"error: {missing} does not exist\nhint: ")
+    assert [run["run"]["path"] for run in json.loads(out)["runs"]] == [str(run_file)]
+
+
+def test_a_run_without_snapshots_is_shown_as_such(tmp_path, capsys):
+    path = tmp_path / "run.h5"
+    Recorder(path).snapshot(0, {"w": np.zeros(3, np.float32)}, loss=1.0)
+    with h5py.File(path, "r+") as file:
+        file["step"].resize(0, axis=0)
+    code, out, _ = inspect(capsys, path)
+    assert code == 0
+    assert "no snapshot" in out
+
+
+def test_metadata_cannot_steer_the_terminal(tmp_path, capsys):
+    path = tmp_path / "run.h5"
+    Recorder(path, metadata={"note": "\x1b[2Jgone"}).snapshot(0, {"w": np.zeros(3)})
+    _, out, _ = inspect(capsys, path)
+    assert "\x1b" not in out
+    assert "gone" in out
