@@ -15,23 +15,22 @@ from koopscope.runs.opening import open_run
 from koopscope.runs.recorder import Recorder
 
 LONG_NAME = "encoder.blocks.11.attention.projection.with.a.very.long.name.indeed.weight"
+WEIGHTS = {
+    LONG_NAME: np.zeros((2, 3), np.float32),
+    "norm.running_mean": np.ones(2, np.float16),
+    "norm.num_batches_tracked": np.array(3),
+}
 
 
 @pytest.fixture
 def run_file(tmp_path):
     path = tmp_path / "run.h5"
+    recorder = Recorder(path, metadata={"lr": 0.1, "note": "two\nlines"})
     with pytest.warns(RuntimeWarning, match="num_batches_tracked"):
-        for step in (0, 10, 20, 25):
-            Recorder(path, metadata={"lr": 0.1, "note": "two\nlines"}).snapshot(
-                step,
-                {
-                    LONG_NAME: np.zeros((2, 3), np.float32),
-                    "norm.running_mean": np.ones(2, np.float16),
-                    "norm.num_batches_tracked": np.array(3),
-                },
-                loss=1.0 / (step + 1),
-                val_loss=0.5 if step == 10 else None,
-            )
+        recorder.snapshot(0, WEIGHTS, loss=1.0)
+    recorder.snapshot(10, WEIGHTS, loss=0.5, val_loss=0.5)
+    recorder.snapshot(20, WEIGHTS, loss=0.25)
+    recorder.snapshot(25, WEIGHTS, loss=0.2)
     return path
 
 
