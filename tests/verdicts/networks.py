@@ -1,8 +1,9 @@
-"""Networks of one to eight thousand weights, one per architecture, and the ways to spoil their start."""
+"""Networks of one to eight thousand weights, one per architecture; ways to spoil their start."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ def mlp(
     sizes: list[int], act: type[nn.Module], dropout: float = 0.0, norm: bool = False
 ) -> nn.Module:
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for before, after in pairwise(sizes[:-1]):
         layers.append(nn.Linear(before, after))
         if norm:
             layers.append(nn.BatchNorm1d(after))
@@ -154,7 +155,7 @@ class Recurrent(nn.Module):
 
 
 class GraphNetwork(nn.Module):
-    """Graph convolutions; the input holds node features and the normalized adjacency side by side."""
+    """Graph convolutions; the input holds node features next to the normalized adjacency."""
 
     def __init__(self, features: int, width: int, classes: int, depth: int, dropout: float = 0.0):
         super().__init__()
