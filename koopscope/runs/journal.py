@@ -64,7 +64,7 @@ class PatchedFile:
         self, descriptor: int, end: int, patches: Sequence[tuple[int, bytes]] = ()
     ) -> None:
         self._descriptor = descriptor
-        self._patches = list(patches)
+        self.patches = list(patches)
         self._end = end
         self._position = 0
 
@@ -89,7 +89,7 @@ class PatchedFile:
                 break
             filled += count
         stop = start + len(wanted)
-        for offset, patch in self._patches:
+        for offset, patch in self.patches:
             first, last = max(start, offset), min(stop, offset + len(patch))
             if first < last:
                 wanted[first - start : last - start] = patch[first - offset : last - offset]
@@ -106,16 +106,13 @@ class PatchedFile:
         """Do nothing: there is no buffer of Python's own."""
 
 
-def as_if_finished(path: Path) -> PatchedFile | None:
-    """Return a file with its pending journal applied in the reading, or ``None`` if it has none."""
+def view_of(path: Path) -> PatchedFile:
+    """Return a file for reading, its pending journal applied in the reading if it has one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    journal = pending_journal(descriptor)
-    if journal is None:
-        os.close(descriptor)
-        return None
-    patched = PatchedFile(descriptor, journal.end, journal.patches)
-    weakref.finalize(patched, os.close, descriptor)
-    return patched
+    journal = pending_journal(descriptor) or Journal((), os.fstat(descriptor).st_size)
+    view = PatchedFile(descriptor, journal.end, journal.patches)
+    weakref.finalize(view, os.close, descriptor)
+    return view
 
 
 class JournaledFile(PatchedFile):
@@ -148,7 +145,7 @@ class JournaledFile(PatchedFile):
             _write_fully(self._descriptor, piece, offset)
             self._written = max(self._written, self._position)
         else:
-            self._patches.append((offset, bytes(piece)))
+            self.patches.append((offset, bytes(piece)))
         return len(piece)
 
     def truncate(self, size: int) -> int:
@@ -161,13 +158,13 @@ class JournaledFile(PatchedFile):
         if self._decided:
             return
         records = b"".join(
-            _RECORD.pack(offset, len(patch)) + patch for offset, patch in self._patches
+            _RECORD.pack(offset, len(patch)) + patch for offset, patch in self.patches
         )
         checksum = zlib.crc32(records, zlib.crc32(_RECORD.pack(len(records), self._end)))
         trailer = _TRAILER.pack(_MAGIC, len(records), self._end, checksum)
         _write_fully(self._descriptor, records + trailer, max(self._end, self._written))
         self._decided = True
-        finish_change(self._descriptor, Journal(tuple(self._patches), self._end))
+        finish_change(self._descriptor, Journal(tuple(self.patches), self._end))
 
     def abandon(self) -> None:
         """Leave the file as it was: what is written from now on goes nowhere."""

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.journal import as_if_finished
+from koopscope.runs.journal import view_of
 
 #: A dataset that declares more than this must store at least a thousandth of it.
 UNBACKED_BYTES = 4 * 2**30
@@ -87,10 +87,15 @@ def open_hdf5(path: Path) -> h5py.File:
     if start != _SIGNATURE:
         raise KoopscopeError(f"{path} is not an HDF5 file", "name a run file that Recorder wrote")
     with hdf5_failures(path):
-        finished = as_if_finished(path)
-        if finished is not None:
-            return h5py.File(finished, "r", rdcc_nbytes=0)
-        return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+        view = view_of(path)
+        if not view.patches:
+            try:
+                return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+            except OSError as error:
+                # This process has the file open in a way that HDF5 will not share.
+                if "locking flag" not in str(error) and "already open" not in str(error):
+                    raise
+        return h5py.File(view, "r", rdcc_nbytes=0)
 
 
 def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Member]]:
