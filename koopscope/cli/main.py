@@ -23,6 +23,7 @@ COULD_NOT = 2
 VERBS = {
     "inspect": ("koopscope.cli.inspect", "Show what is in a run file, without judging it."),
     "analyze": ("koopscope.cli.analyze", "Spectra and findings of a run: the main job."),
+    "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
 }
 
 

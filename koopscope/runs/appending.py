@@ -27,6 +27,7 @@ import numpy.typing as npt
 from koopscope import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS, StoredArray
+from koopscope.runs.hyperslabs import slabs
 from koopscope.runs.journal import JournaledFile, finish_change, pending_journal
 from koopscope.runs.labels import FORMAT, MAJOR, MINOR
 
@@ -99,6 +100,21 @@ class RunWriter:
     def write_tensor(self, name: str, stored: StoredArray) -> None:
         """Write a tensor's row of the coming snapshot."""
         _write_row(self._tensors[name], self._row, stored.words)
+
+    def write_part(self, name: str, start: int, stored: StoredArray) -> None:
+        """Write the weights from ``start`` on of a flattened tensor's row, given as a vector."""
+        dataset = self._tensors[name]
+        rows, *shape = dataset.shape
+        if rows <= self._row:
+            dataset.set_extent((self._row + 1, *shape))
+        written = 0
+        for slab in slabs(tuple(shape), start, start + stored.words.size):
+            part = stored.words[written : written + slab.size]
+            counts = (1, *slab.count)
+            where = dataset.get_space()
+            where.select_hyperslab((self._row, *slab.start), counts)
+            dataset.write(h5py.h5s.create_simple(counts), where, part.reshape(counts))
+            written += slab.size
 
     def write_metric(self, name: str, value: float) -> None:
         """Write a metric of the coming snapshot; rows where it was not given are NaN."""

@@ -24,12 +24,13 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     datasets,
     described,
     must_be_written,
+    read_part,
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.series import CheckpointSeries, conventional
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit
 from koopscope.runs.hyperslabs import Slab
-from koopscope.runs.run import Run, RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
 from koopscope.runs.stacked import StackedRun, prepared, read_slab
 
 Layout: TypeAlias = Literal["groups", "stacked", "matrix", "snapshot"]
@@ -91,7 +92,7 @@ def possible_layouts(found: Found) -> tuple[Layout, ...]:
     return ("stacked", "snapshot") if scalars else ("stacked",)
 
 
-def open_layout(path: Path) -> Run:
+def open_layout(path: Path) -> GroupPerStep | StackedLayout:
     """Open an HDF5 file that holds a trajectory in another layout than a run file's.
 
     Raises
@@ -130,6 +131,7 @@ class GroupPerStep(CheckpointSeries):
         except BaseException:
             self._file.close()
             raise
+        self.paths = [str(path)]
         outer = tuple(Skipped(name, "outside the groups of the steps") for name in outside)
         self.description = replace(
             self.description,
@@ -186,6 +188,8 @@ class StackedLayout(StackedRun):
 
     def __init__(self, path: Path, reading: str) -> None:
         super().__init__(path)
+        self.paths = [str(path)]
+        self.unit: Unit = "step"
         self._file = safety.open_hdf5(path)
         try:
             with safety.hdf5_failures(path):
@@ -193,8 +197,17 @@ class StackedLayout(StackedRun):
                 self.description = self._describe(root, all_datasets(path, self._file), reading)
         except BaseException:
             self.close()
-            self._file.close()
             raise
+
+    def read_snapshot(
+        self, index: int, tensor: TensorInfo, start: int, stop: int, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (stop - start) from one snapshot of the flattened tensor."""
+        with safety.hdf5_failures(self.path, tensor.name):
+            read_part(self._tensors[tensor.name].dataset, (index,), start, stop, out)
+
+    def release(self, index: int) -> None:
+        """Keep the file open: all snapshots are in it."""
 
     def _describe(self, root: h5py.h5g.GroupID, found: Found, reading: str) -> RunDescription:
         weights = _weights(found)
@@ -254,8 +267,8 @@ class StackedLayout(StackedRun):
                 f"follows {values[row]:g}",
                 "record each step once, in order",
             )
-        unit = _STEP_VECTORS[vector.rpartition("/")[2].lower()]
-        return steps, f"{unit}s come from the dataset {vector}"
+        self.unit = _STEP_VECTORS[_leaf(vector).lower()]
+        return steps, f"{self.unit}s come from the dataset {vector}"
 
 
 def _step_groups(found: Found) -> dict[str, Found]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import h5py
 
@@ -14,7 +15,12 @@ from koopscope.runs.run import Run
 from koopscope.runs.runfile import RunFile
 from koopscope.runs.stacked import patiently
 
-Source = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from koopscope.runs.checkpoints.series import CheckpointSeries
+    from koopscope.runs.layouts import StackedLayout
+
+Source: TypeAlias = str | os.PathLike[str]
+ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout"
 
 
 def open_run(source: Source | Sequence[Source]) -> Run:
@@ -32,14 +38,38 @@ def open_run(source: Source | Sequence[Source]) -> Run:
         If it cannot be read, or nothing here knows how to read it.
     """
     paths = [Path(source)] if isinstance(source, (str, os.PathLike)) else list(map(Path, source))
-    if len(paths) == 1 and not paths[0].is_dir():
-        run = _open_file(paths[0])
-        if run is not None:
-            return run
-    from koopscope.runs.checkpoints.series import CheckpointSeries
-    from koopscope.runs.checkpoints.sources import snapshots_of
+    if len(paths) == 1 and _can_be_run_file(paths[0]) and patiently(lambda: is_run_file(paths[0])):
+        return RunFile(paths[0])
+    return open_foreign(paths)
 
-    return CheckpointSeries(snapshots_of(paths))
+
+def open_foreign(
+    paths: Sequence[Path],
+    *,
+    step_pattern: str | None = None,
+    keep: Callable[[str], bool] = lambda name: True,
+) -> ForeignRun:
+    """Open what is no run file: an HDF5 file in another layout, or checkpoints.
+
+    Parameters
+    ----------
+    paths
+        Files or folders.
+    step_pattern, keep
+        See ``CheckpointSeries``.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read, or nothing here knows how to read it.
+    """
+    from koopscope.runs.checkpoints.series import CheckpointSeries
+    from koopscope.runs.checkpoints.sources import is_keras, snapshots_of
+    from koopscope.runs.layouts import open_layout
+
+    if len(paths) == 1 and _can_be_run_file(paths[0]) and not is_keras(paths[0]):
+        return open_layout(paths[0])
+    return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
 
 
 def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
@@ -74,19 +104,21 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
     return runs
 
 
-def _open_file(path: Path) -> Run | None:
-    """Open a file that is a run by itself, or return ``None`` if it is one checkpoint."""
-    from koopscope.runs.checkpoints.sources import HDF5_SUFFIXES, KINDS, is_keras
-    from koopscope.runs.layouts import open_layout
+def is_run_file(path: Path) -> bool:
+    """Return whether an HDF5 file says that it is a run file.
 
-    name = path.name.lower()
-    if not name.endswith(HDF5_SUFFIXES) and name.endswith(tuple(KINDS)):
-        return None
-    if patiently(lambda: _is_run_file(path)):
-        return RunFile(path)
-    return None if is_keras(path) else open_layout(path)
-
-
-def _is_run_file(path: Path) -> bool:
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
         return safety.text_attribute(h5py.h5g.open(file.id, b"/"), "format") == FORMAT
+
+
+def _can_be_run_file(path: Path) -> bool:
+    """Return whether a name is a run file's: it may end in anything that no other kind claims."""
+    from koopscope.runs.checkpoints.sources import HDF5_SUFFIXES, KINDS
+
+    name = path.name.lower()
+    return not path.is_dir() and (name.endswith(HDF5_SUFFIXES) or not name.endswith(tuple(KINDS)))

@@ -58,6 +58,8 @@ class CheckpointSeries(SnapshotRun):
     ----------
     unit
         What the steps count.
+    paths
+        The checkpoints, in the order of their steps.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class CheckpointSeries(SnapshotRun):
                     f"{before.path} and {after.path} both hold {self.unit} {step}",
                     "leave one of them out",
                 )
+        self.paths = [snapshot.path for snapshot in found]
         self._open_snapshot = [snapshot.open for snapshot in found]
         self._open: dict[int, TensorReader] = {}
         several = len(found) > 1
