@@ -24,6 +24,7 @@ VERBS = {
     "inspect": ("koopscope.cli.inspect", "Show what is in a run file, without judging it."),
     "analyze": ("koopscope.cli.analyze", "Spectra and findings of a run: the main job."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
+    "contraction": ("koopscope.cli.contraction", "Fixed points of an iterated network operator."),
 }
 
 

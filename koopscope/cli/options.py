@@ -91,15 +91,23 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
 
 def analysis_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the analysis to a verb; it receives them as one ``settings``."""
+    return some_analysis_options(*_ANALYSIS_OPTIONS)(verb)
 
-    @functools.wraps(verb)
-    def with_settings(*arguments: Any, **options: Any) -> Any:
-        from koopscope.analysis import Settings
 
-        chosen = {name: options.pop(name) for name in _ANALYSIS_OPTIONS}
-        return verb(*arguments, settings=Settings(**chosen), **options)
+def some_analysis_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds only these options; the other settings keep their defaults."""
 
-    return decorated(with_settings, _ANALYSIS_OPTIONS.values())
+    def add(verb: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(verb)
+        def with_settings(*arguments: Any, **options: Any) -> Any:
+            from koopscope.analysis import Settings
+
+            chosen = {name: options.pop(name) for name in names}
+            return verb(*arguments, settings=Settings(**chosen), **options)
+
+        return decorated(with_settings, [_ANALYSIS_OPTIONS[name] for name in names])
+
+    return add
 
 
 def decorated(verb: Callable[..., Any], options: Iterable[Option]) -> Callable[..., Any]:

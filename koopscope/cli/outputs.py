@@ -102,12 +102,16 @@ class Outputs:
         """Write everything; files first, so that a closed pipe costs none of them."""
         if self.plots is not None:
             self._draw(report, self.plots)
+        self.write_reports(functools.partial(render, report))
+
+    def write_reports(self, rendered: Callable[[str, Page], str]) -> None:
+        """Write what ``rendered`` makes of each format and page, files before stdout."""
         for wanted in self.reports:
             if wanted.path is not None:
-                write_file(wanted.path, render(report, wanted.format, Page()).encode())
+                write_file(wanted.path, rendered(wanted.format, Page()).encode())
                 console.say_more(f"wrote {wanted.path}")
         to_stdout = [wanted.format for wanted in self.reports if wanted.path is None]
-        console.result(render(report, to_stdout[0] if to_stdout else "table", console.page()))
+        console.result(rendered(to_stdout[0] if to_stdout else "table", console.page()))
 
     def _draw(self, report: Report, folder: Path) -> None:
         from koopscope.report.pictures import draw
@@ -131,6 +135,17 @@ def output_options(verb: Callable[..., Any]) -> Callable[..., Any]:
         return verb(*arguments, outputs=outputs, **options)
 
     return decorated(with_outputs, _OUTPUT_OPTIONS)
+
+
+def report_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --format and --force to a verb that draws no figures; it receives one ``outputs``."""
+
+    @functools.wraps(verb)
+    def with_outputs(*arguments: Any, **options: Any) -> Any:
+        outputs = Outputs(options.pop("reports"), force=options.pop("force"))
+        return verb(*arguments, outputs=outputs, **options)
+
+    return decorated(with_outputs, (_OUTPUT_OPTIONS[0], _OUTPUT_OPTIONS[-1]))
 
 
 _OUTPUT_OPTIONS = (

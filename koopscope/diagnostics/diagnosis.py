@@ -8,7 +8,7 @@ from typing import Any
 
 from koopscope.analysis import NETWORK, Analysis, Settings
 from koopscope.diagnostics.finding import Finding
-from koopscope.diagnostics.registry import DIAGNOSTICS
+from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
 from koopscope.runs.opening import open_run
 from koopscope.spectra.dmd import Spectrum
@@ -51,7 +51,9 @@ class Diagnosis:
 
 def diagnose(analysis: Analysis) -> Diagnosis:
     """Ask every registered question of a run."""
-    return Diagnosis(analysis, tuple(diagnostic.ask(analysis) for diagnostic in DIAGNOSTICS))
+    return Diagnosis(
+        analysis, tuple(diagnostic.ask(analysis) for diagnostic in diagnostics_for(analysis))
+    )
 
 
 def analyze(path: str | PathLike[str], **settings: Any) -> Diagnosis:

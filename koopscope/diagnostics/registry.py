@@ -5,7 +5,8 @@ A new diagnostic is one module that defines ``DIAGNOSTIC`` and one line here.
 
 from __future__ import annotations
 
-from koopscope.diagnostics import convergence, finiteness, precision, sampling
+from koopscope.analysis import Analysis
+from koopscope.diagnostics import convergence, finiteness, fixed_points, precision, sampling
 from koopscope.diagnostics.finding import Diagnostic
 
 DIAGNOSTICS: tuple[Diagnostic, ...] = (
@@ -14,3 +15,16 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,
 )
+
+#: Asked in their place of a run that holds iterates of a network operator.
+ITERATE_DIAGNOSTICS: tuple[Diagnostic, ...] = (
+    fixed_points.CONTRACTION,
+    fixed_points.ITERATIONS,
+    fixed_points.ACCELERATION,
+    finiteness.DIAGNOSTIC,
+)
+
+
+def diagnostics_for(analysis: Analysis) -> tuple[Diagnostic, ...]:
+    """Return the questions that fit what the run holds, weights or iterates."""
+    return ITERATE_DIAGNOSTICS if fixed_points.has_states(analysis) else DIAGNOSTICS

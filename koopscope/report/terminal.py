@@ -38,7 +38,7 @@ def _run(diagnosis: Diagnosis, page: Page) -> str:
     sections = [_header(analysis, page), _spectrum(analysis, page)]
     if analysis.settings.level != NETWORK and analysis.finite_tensors:
         sections.append(_layers(analysis, page))
-    sections.append(_findings(diagnosis.findings, page))
+    sections.append(findings_lines(diagnosis.findings, page))
     return "\n\n".join("\n".join(section) for section in sections)
 
 
@@ -207,7 +207,8 @@ def _relative(length: float, motion: Motion, page: Page) -> str:
     return _percent(length / motion.norm)
 
 
-def _findings(findings: tuple[Finding, ...], page: Page) -> list[str]:
+def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
+    """Return findings with their hints as lines for the page."""
     name_columns = max((len(finding.id) for finding in findings), default=0)
     lines = [page.style("Findings", "title")]
     indent = 4 + name_columns + 2

@@ -1,0 +1,82 @@
+"""``koopscope contraction``: fixed points of an operator from its iterates. Parses and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from koopscope.cli import console
+from koopscope.cli.options import some_analysis_options
+from koopscope.cli.outputs import Outputs, report_options
+
+if TYPE_CHECKING:
+    from koopscope.analysis import Analysis, Settings
+    from koopscope.report.contraction import ContractionReport
+
+
+@click.command("contraction")
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--tolerance",
+    "tolerances",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    multiple=True,
+    default=(1e-3, 1e-6),
+    show_default="0.001 and 0.000001",
+    metavar="T",
+    help="How near the fixed point, relative to the start; repeat it for several.",
+)
+@some_analysis_options("window", "include", "exclude")
+@click.option(
+    "--fixed-point",
+    "output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the predicted fixed point (.safetensors, .npz or .h5).",
+)
+@report_options
+def command(
+    run: str,
+    tolerances: Sequence[float],
+    settings: Settings,
+    output: Path | None,
+    outputs: Outputs,
+) -> None:
+    """Tell whether an iterated network operator is a contraction, and where it leads.
+
+    RUN holds iterates x_0, x_1, ... (hidden states of a layer applied again and again), recorded
+    with Recorder(path, states=["*"]), one snapshot per iteration. Reports the contraction factor
+    with its interval, the predicted fixed point and its distance, bounds, the iterations needed
+    for a tolerance, and what relaxation, Anderson or Newton steps would gain.
+    """
+    from koopscope.analysis import Analysis
+    from koopscope.fixed_points import write_fixed_point
+    from koopscope.report.contraction import render
+    from koopscope.runs.arrayfile import check_output
+    from koopscope.runs.opening import open_run
+
+    outputs.check((run,))
+    if output is not None:
+        check_output(output, outputs.force)
+    with open_run(run) as opened:
+        report = _report(Analysis.of(opened, settings), tolerances)
+        if output is not None:
+            write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)
+            console.say(f"wrote the predicted fixed point to {output}")
+    outputs.write_reports(lambda name, page: render(report, name, page))
+
+
+def _report(analysis: Analysis, tolerances: Sequence[float]) -> ContractionReport:
+    from koopscope.diagnostics import fixed_points
+    from koopscope.report.contraction import ContractionReport
+
+    found = fixed_points.contraction_of(analysis, tolerances)
+    findings = (
+        fixed_points.contraction_finding(found),
+        fixed_points.iterations_finding(found),
+        fixed_points.acceleration_finding(found),
+    )
+    return ContractionReport(analysis, found, findings)
