@@ -48,19 +48,24 @@ def ask(analysis: Analysis) -> Finding:
             "record more often",
         )
     if left_out:
-        why = "not evenly spaced" if not window.evenly_spaced else "not finite"
+        why, hint = (
+            ("not finite", "look at the steps before the first NaN")
+            if window.evenly_spaced
+            else ("not evenly spaced", "record at a fixed number of steps")
+        )
         return finding(
             "warn",
             f"The snapshots are {why} throughout: the numbers rest on the longest usable stretch, "
             f"{window.snapshots} of {window.asked}, steps {steps[window.first]} to "
             f"{steps[window.stop - 1]}.",
-            "record at a fixed number of steps, or choose a stretch with --window",
+            f"{hint}, or choose a stretch with --window",
         )
     if window.snapshots < FEW_SNAPSHOTS:
         return finding(
             "warn", f"{found} are few: expect wide intervals.", "record at least 20 per run"
         )
-    return finding("pass", f"{found}, one every {window.spacing_steps:g} steps.")
+    every = "step" if window.spacing_steps == 1 else f"{window.spacing_steps:g} steps"
+    return finding("pass", f"{found}, one every {every}.")
 
 
 DIAGNOSTIC = Diagnostic(
