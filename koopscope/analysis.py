@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from koopscope.engine.local import ProgressListener, snapshot_grams
+from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.dmd import Spectrum, dmd
@@ -151,8 +151,14 @@ class Analysis:
         run: Run,
         settings: Settings | None = None,
         on_progress: ProgressListener | None = None,
+        source: GramSource = snapshot_grams,
     ) -> Analysis:
         """Analyse a run: one pass over its weights.
+
+        Parameters
+        ----------
+        source
+            Who carries the pass out: this process by default; see ``koopscope.engine``.
 
         Raises
         ------
@@ -161,7 +167,7 @@ class Analysis:
         """
         settings = settings or Settings()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
-        grams = snapshot_grams(run, tensors, on_progress)
+        grams = source(run, tensors, on_progress)
         notes = (*run.description.notes, *grams.notes)
         return cls(replace(run.description, notes=notes), grams, settings)
 

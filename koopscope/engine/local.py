@@ -27,6 +27,10 @@ from koopscope.spectra.gram import SPAN, GramAccumulator, Precision, SnapshotGra
 #: Called with the number of stored bytes that have just been read.
 ProgressListener = Callable[[int], None]
 
+#: Anything that turns tensors of a run into their Gram matrices: this module's
+#: ``snapshot_grams``, a cache around it, a cluster.
+GramSource = Callable[[Run, Sequence[TensorInfo], ProgressListener | None], GramStore]
+
 #: Up to this many snapshots products are float64. Beyond, their cost (N T^2) outgrows the reading,
 #: and float32 products summed in float64 halve it.
 DOUBLE_UP_TO = 300
@@ -114,11 +118,15 @@ def snapshot_grams(
 
 
 def portion_grams(
-    run: Run, portions: Iterable[Portion], on_progress: ProgressListener | None = None
+    run: Run,
+    portions: Iterable[Portion],
+    on_progress: ProgressListener | None = None,
+    since: int = 0,
 ) -> Iterator[tuple[Portion, SnapshotGram]]:
     """Yield each portion with its Gram matrix, in order.
 
-    A portion's borders must be borders of ``run.cuts``: whole tensors always are.
+    A portion's borders must be borders of ``run.cuts``: whole tensors always are. For ``since`` see
+    ``GramAccumulator``.
     """
     snapshots = run.description.snapshots
     if not snapshots:
@@ -129,7 +137,9 @@ def portion_grams(
     whole = GramAccumulator(snapshots)
     with product_threads(plan.product_threads) as asked:
         workers = plan.workers if asked else 1
-        for piece, gram in _multiplied(run, plan, workers, portions, on_progress):
+        for piece, gram in _multiplied(
+            run, _Multiplier(plan, since), workers, portions, on_progress
+        ):
             portion = piece.portion
             if piece.stop < portion.stop:
                 whole.absorb(gram)
@@ -156,7 +166,7 @@ _Multiplied = list[tuple[_Piece, SnapshotGram]]
 
 def _multiplied(
     run: Run,
-    plan: Plan,
+    multiply: _Multiplier,
     workers: int,
     portions: Iterable[Portion],
     on_progress: ProgressListener | None,
@@ -165,13 +175,12 @@ def _multiplied(
 
     One block more than there are workers is in flight, so that reading never waits for a product.
     """
-    multiply = _Multiplier(plan)
     buffers = [np.empty(0, np.uint8) for _ in range(workers + 1)]
     running: deque[tuple[Future[_Multiplied], int]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="koopscope-product")
     try:
         free = list(range(len(buffers)))
-        for batch in _batches(run, plan, portions):
+        for batch in _batches(run, multiply.plan, portions):
             if not free:
                 done, index = running.popleft()
                 yield from done.result()
@@ -232,13 +241,16 @@ def _load(
 class _Multiplier:
     """Turns blocks into Gram matrices, with buffers of its own for every thread."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, since: int) -> None:
+        self.plan = plan
+        self._since = since
         self._own = threading.local()
 
     def __call__(self, loaded: _Loaded) -> _Multiplied:
         if not hasattr(self._own, "accumulator"):
-            self._own.accumulator = GramAccumulator(self._plan.snapshots, self._plan.precision)
+            self._own.accumulator = GramAccumulator(
+                self.plan.snapshots, self.plan.precision, self._since
+            )
         accumulator: GramAccumulator = self._own.accumulator
         parts: _Multiplied = []
         for piece, values in loaded:

@@ -34,7 +34,7 @@ class GramStore(Mapping[str, SnapshotGram]):
     def __init__(self, snapshots: int, memory_bytes: int = MEMORY_BYTES) -> None:
         self.snapshots = snapshots
         self._room = memory_bytes
-        self._kept: dict[str, SnapshotGram | int] = {}
+        self._kept: dict[str, SnapshotGram | tuple[IO[bytes], int]] = {}
         self._file: IO[bytes] | None = None
         self._records = 0
         self._notes: list[str] = []
@@ -52,12 +52,12 @@ class GramStore(Mapping[str, SnapshotGram]):
             self._room -= size
             self._kept[name] = gram
             return
-        self._kept[name] = self._records
+        offset = self.spilled_bytes
         try:
             if self._file is None:
                 # Lives as long as the store; its name is gone at once, so nothing is left behind.
                 self._file = tempfile.TemporaryFile(prefix="koopscope-")  # noqa: SIM115
-            self._file.seek(self._records * 8 * record_words(self.snapshots))
+            self._file.seek(offset)
             self._file.write(pack(gram).data)
         except OSError as error:
             raise KoopscopeError(
@@ -65,16 +65,25 @@ class GramStore(Mapping[str, SnapshotGram]):
                 f"{tempfile.gettempdir()}: {error.strerror}",
                 "name a larger folder in TMPDIR, or choose fewer tensors with --include",
             ) from error
+        self._kept[name] = (self._file, offset)
         self._records += 1
+
+    def put_record(self, name: str, file: IO[bytes], offset: int) -> None:
+        """Take one that lies in a file as ``pack`` wrote it; the file must stay open."""
+        self._kept[name] = (file, offset)
+        size = 8 * self.snapshots**2
+        if size <= self._room:
+            self._room -= size
+            self._kept[name] = self[name]
 
     def __getitem__(self, name: str) -> SnapshotGram:
         kept = self._kept[name]
         if isinstance(kept, SnapshotGram):
             return kept
-        assert self._file is not None
+        file, offset = kept
         words = np.empty(record_words(self.snapshots))
-        self._file.seek(kept * words.nbytes)
-        self._file.readinto(words.data)  # type: ignore[attr-defined]
+        file.seek(offset)
+        file.readinto(words.data)  # type: ignore[attr-defined]
         return unpack(words, self.snapshots)
 
     def __iter__(self) -> Iterator[str]:
@@ -90,14 +99,8 @@ class GramStore(Mapping[str, SnapshotGram]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the numbers has to know: how they came about, where they are kept."""
-        if not self._records:
-            return tuple(self._notes)
-        return (
-            *self._notes,
-            f"the inner products of {self._records} of {len(self)} tensors are kept in a temporary "
-            f"file ({self.spilled_bytes / 2**20:.0f} MiB), not in memory",
-        )
+        """What a reader of the numbers has to know of how they came about."""
+        return tuple(self._notes)
 
     @property
     def spilled_bytes(self) -> int:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -143,6 +144,9 @@ class Run(ABC):
     """A trajectory that can be read block by block. Close it, or use it as a context manager."""
 
     description: RunDescription
+
+    #: The files the weights are read from, where nothing else is: a change of the run changes one.
+    files: tuple[Path, ...] = ()
 
     @abstractmethod
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:

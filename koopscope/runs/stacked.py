@@ -55,6 +55,7 @@ class StackedRun(Run):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.files = (path,)
         self._tensors: dict[str, StackedDataset] = {}
         self._extents: dict[str, Extents | None] = {}
         self._file: h5py.File | None = None

@@ -10,7 +10,7 @@ snapshots, anchored). This module must never see a file, and never hold more tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -231,10 +231,15 @@ class GramAccumulator:
     precision
         Of each product; sums of products are always float64. ``single`` halves the cost and loses
         what lies below about 3e-4 of the largest singular value (2^-24, squared by the product).
+    since
+        Where the products of the increments before this one are known already: only those of the
+        first snapshot and of the increments from here on, with everything, are computed; the others
+        are zero in the result (see ``extended``).
     """
 
-    def __init__(self, snapshots: int, precision: Precision = "double") -> None:
+    def __init__(self, snapshots: int, precision: Precision = "double", since: int = 0) -> None:
         self.snapshots = snapshots
+        self._wanted = np.concatenate([[0], np.arange(since + 1, snapshots)]) if since else None
         self._dtype = np.dtype(np.float32 if precision == "single" else np.float64)
         # Row 0 is the first snapshot, row t + 1 is increment t: one product holds every sum.
         self._basis = np.empty((snapshots, SPAN), self._dtype)
@@ -265,10 +270,15 @@ class GramAccumulator:
             moved[0] = values[0]
             working = np.result_type(values.dtype, moved.dtype)
             np.subtract(values[1:], values[:-1], out=moved[1:], dtype=working, casting="same_kind")
-            # A matrix times its own transpose: BLAS does half the work (syrk).
-            np.matmul(moved, moved.T, out=product)
+            if self._wanted is None:
+                # A matrix times its own transpose: BLAS does half the work (syrk).
+                np.matmul(moved, moved.T, out=product)
+            else:
+                product[...] = 0.0
+                product[self._wanted] = moved[self._wanted] @ moved.T
+                product[:, self._wanted] = product[self._wanted].T
             # Finite squares bound every other product (Cauchy and Schwarz).
-            if not np.isfinite(np.trace(product)):
+            if not np.isfinite(np.trace(product) + product[0].sum()):
                 return False
         self._sum += product
         return True
@@ -313,6 +323,45 @@ class GramAccumulator:
         for total_array in (self._sum, self._unchanged, self._nonfinite):
             total_array.fill(0)
         self._size = self._still = self._compared = 0
+
+
+def extended(known: SnapshotGram, rest: SnapshotGram, tolerance: float) -> SnapshotGram | None:
+    """Join what was known of the first snapshots with what was computed since.
+
+    Parameters
+    ----------
+    known
+        Of the first T0 of the T snapshots, all of them finite.
+    rest
+        Accumulated over all T snapshots with ``since`` = T0 - 2: the last known increment is
+        computed again, and so are the first snapshot's products.
+    tolerance
+        By how much, relative to the lengths of the two vectors, a product computed twice may
+        differ.
+
+    Returns
+    -------
+    ``None`` where the two do not agree: the first T0 snapshots are not what they were.
+    """
+    kept = known.snapshots - 1
+    scale = np.sqrt(np.maximum(np.diagonal(known.increments), 0.0))
+    again = rest.increments[kept - 1, :kept]
+    agrees = (
+        known.size == rest.size
+        and not rest.nonfinite.any()
+        and np.allclose(known.anchor_square, rest.anchor_square, rtol=tolerance, atol=0.0)
+        and (
+            np.abs(rest.anchor_increments[:kept] - known.anchor_increments)
+            <= tolerance * scale * np.sqrt(known.anchor_square)
+        ).all()
+        and (np.abs(again - known.increments[-1]) <= tolerance * scale * scale[-1]).all()
+    )
+    if not agrees:
+        return None
+    increments = rest.increments.copy()
+    increments[:kept, :kept] = known.increments
+    # A product of two different matrices is symmetric to rounding only.
+    return replace(rest, increments=(increments + increments.T) / 2.0)
 
 
 def gram_of(snapshots: Floating) -> SnapshotGram:

@@ -1,0 +1,215 @@
+"""Answers after the first are instant: a run's Gram matrices are kept next to it.
+
+They are used only for the very run they are of: the same files with the same size and time of
+change, steps, tensors and sampled weights, the same version of koopscope. Where snapshots were
+appended, only the products with the new ones are computed, and the old ones are held against two
+rows that are computed again. Must never be the reason for a wrong number, nor for a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from koopscope import __version__
+from koopscope.engine.cachefile import CacheFile, read_cache, write_cache
+from koopscope.engine.local import (
+    GramSource,
+    Plan,
+    Portion,
+    ProgressListener,
+    portion_grams,
+    snapshot_grams,
+)
+from koopscope.engine.store import GramStore
+from koopscope.runs.run import Run, TensorInfo
+from koopscope.spectra.gram import extended
+
+SUFFIX = ".koopscope-cache"
+
+#: Changes whenever other numbers would be computed from the same weights.
+_SCHEME = 1
+
+#: Smaller runs are read faster than a cache is worth a file.
+LEAST_BYTES = 64 * 2**20
+
+#: A cache that would take a larger part of the run's own size is not written.
+LARGEST_PART = 0.25
+
+_SAMPLED_TENSORS = 16
+_SAMPLED_WEIGHTS = 16
+
+#: How well a product computed twice must agree, relative to the two lengths.
+_AGREEMENT = {"double": 1e-10, "single": 1e-5}
+
+
+class Cached:
+    """A pass that remembers: a ``GramSource`` around another.
+
+    Parameters
+    ----------
+    folder
+        Where caches of runs go whose own folder cannot be written.
+    source
+        Who computes what is not known.
+    """
+
+    def __init__(self, folder: Path, source: GramSource = snapshot_grams) -> None:
+        self.folder = folder
+        self.source = source
+        #: What happened to the cache, in words.
+        self.said: list[str] = []
+
+    def __call__(
+        self,
+        run: Run,
+        tensors: Sequence[TensorInfo],
+        on_progress: ProgressListener | None = None,
+    ) -> GramStore:
+        """Return the Gram matrices, from the cache as far as it goes."""
+        volume = run.volume(run.description.tensors)
+        if not run.files or volume < LEAST_BYTES:
+            return self.source(run, tensors, on_progress)
+        identity = _identity(run)
+        for place in self._places(run):
+            found = self._usable(place, run, identity)
+            if found is None:
+                continue
+            if len(found.identity["steps"]) < run.description.snapshots:
+                grams = self._extended(found, run, tensors, on_progress)
+                break
+            if all(tensor.name in found.offsets for tensor in tensors):
+                self.said.append(f"the inner products come from {place}")
+                if on_progress is not None:
+                    on_progress(run.volume(tensors))
+                return _known(found, tensors, run.description.snapshots)
+        else:
+            grams = self.source(run, tensors, on_progress)
+        self._remember(run, identity, grams, volume)
+        return grams
+
+    def _places(self, run: Run) -> tuple[Path, Path]:
+        first = run.files[0]
+        name = hashlib.blake2b(str(first.absolute()).encode(), digest_size=12).hexdigest()
+        return first.with_name(first.name + SUFFIX), self.folder / (name + SUFFIX)
+
+    def _usable(self, place: Path, run: Run, identity: dict[str, Any]) -> CacheFile | None:
+        found = read_cache(place)
+        if isinstance(found, str):
+            self.said.append(f"the cache {place} {found} and is not used")
+            return None
+        if found is None:
+            return None
+        why = _difference(found, run, identity)
+        if why:
+            self.said.append(f"the cache {place} is {why} and is not used")
+            found.file.close()
+            return None
+        return found
+
+    def _extended(
+        self,
+        found: CacheFile,
+        run: Run,
+        tensors: Sequence[TensorInfo],
+        on_progress: ProgressListener | None,
+    ) -> GramStore:
+        """Add the products with the snapshots that were appended since."""
+        known = _known(found, run.description.tensors, len(found.identity["steps"]))
+        snapshots = run.description.snapshots
+        plan = Plan.of(snapshots)
+        store = GramStore(snapshots)
+        store.note(plan.note)
+        able = [t for t in tensors if t.name in known and known[t.name].finite.all()]
+        portions = [Portion(tensor, 0, tensor.size) for tensor in able]
+        joined: dict[str, bool] = {}
+        parts = GramStore(snapshots)
+        for portion, rest in portion_grams(run, portions, on_progress, known.snapshots - 2):
+            name = portion.tensor.name
+            whole = extended(known[name], rest, _AGREEMENT[plan.precision])
+            joined[name] = whole is not None
+            if whole is not None:
+                parts.put(name, whole)
+        if not all(joined.values()):
+            self.said.append("the cache is of a run that was written anew and is not used")
+            return self.source(run, tensors, None)
+        others = self.source(run, [t for t in tensors if t.name not in joined], on_progress)
+        for tensor in tensors:
+            store.put(tensor.name, (parts if tensor.name in joined else others)[tensor.name])
+        self.said.append(f"{snapshots - known.snapshots} snapshots were added to the cache")
+        return store
+
+    def _remember(self, run: Run, identity: dict[str, Any], grams: GramStore, volume: int) -> None:
+        if 4.0 * grams.snapshots**2 * len(grams) > LARGEST_PART * volume:
+            return
+        if _stamps(run) != identity["files"]:
+            return  # the run grew during the pass: what was read has no name yet
+        for place in self._places(run):
+            with contextlib.suppress(OSError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_cache(place, identity, grams)
+                return
+        self.said.append("no cache was written: neither the run's folder nor the user's can be")
+
+
+def _known(found: CacheFile, tensors: Sequence[TensorInfo], snapshots: int) -> GramStore:
+    store = GramStore(snapshots)
+    store.note(Plan.of(snapshots).note)
+    for tensor in tensors:
+        if tensor.name in found.offsets:
+            store.put_record(tensor.name, found.file, found.offsets[tensor.name])
+    return store
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """Return what the cached numbers depend on, as plain JSON values."""
+    steps = [int(step) for step in run.description.steps]
+    return {
+        "version": __version__,
+        "scheme": _SCHEME,
+        "files": _stamps(run),
+        "steps": steps,
+        "tensors": [[t.name, list(t.shape), t.dtype] for t in run.description.tensors],
+        "sample": _sample(run, len(steps)),
+    }
+
+
+def _stamps(run: Run) -> list[list[Any]]:
+    stamps = []
+    for path in run.files:
+        status = path.stat()
+        stamps.append([path.name, status.st_size, status.st_mtime_ns])
+    return stamps
+
+
+def _sample(run: Run, rows: int) -> str:
+    """Return a digest of a few weights of some tensors in the first ``rows`` snapshots."""
+    tensors = run.description.tensors
+    digest = hashlib.blake2b(digest_size=16)
+    chosen = tensors[:: max(1, len(tensors) // _SAMPLED_TENSORS)]
+    for tensor in chosen:
+        count = min(_SAMPLED_WEIGHTS, tensor.size)
+        start = (tensor.size - count) // 2
+        values = np.empty((run.description.snapshots, count), run.read_dtype(tensor))
+        run.read(tensor, start, start + count, values)
+        digest.update(values[:rows].tobytes())
+    return digest.hexdigest()
+
+
+def _difference(found: CacheFile, run: Run, identity: dict[str, Any]) -> str:
+    """Say why a cache is not of this run, nor of its beginning; nothing if it is."""
+    known = found.identity
+    for key in ("version", "scheme"):
+        if known.get(key) != identity[key]:
+            return f"of another version of koopscope ({known.get('version')})"
+    if known == identity:
+        return ""
+    rows = len(known["steps"])
+    grown = 2 <= rows < len(identity["steps"]) and known["steps"] == identity["steps"][:rows]
+    same = known["tensors"] == identity["tensors"] and known["sample"] == _sample(run, rows)
+    return "" if grown and same else "of another state of the run"
