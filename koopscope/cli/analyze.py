@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
+from koopscope.cli.engines import engine_options, what_happened
 from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, output_options
 from koopscope.errors import KoopscopeError
@@ -15,6 +16,7 @@ from koopscope.errors import KoopscopeError
 if TYPE_CHECKING:
     from koopscope.analysis import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
+    from koopscope.engine.local import GramSource
     from koopscope.report.report import Report
 
 #: Exit code when a run could not be analysed.
@@ -24,10 +26,15 @@ COULD_NOT = 2
 @click.command("analyze")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
+@engine_options
 @output_options
 @click.pass_context
 def command(
-    ctx: click.Context, runs: tuple[str, ...], settings: Settings, outputs: Outputs
+    ctx: click.Context,
+    runs: tuple[str, ...],
+    settings: Settings,
+    source: GramSource,
+    outputs: Outputs,
 ) -> None:
     """Tell how training went from the spectrum of the recorded weights.
 
@@ -42,7 +49,7 @@ def command(
     diagnoses, failures = [], []
     for path in runs:
         try:
-            diagnoses.append(_diagnosed(path, settings))
+            diagnoses.append(_diagnosed(path, settings, source))
         except KoopscopeError as error:
             if len(runs) == 1:
                 raise
@@ -55,7 +62,7 @@ def command(
         ctx.exit(COULD_NOT)
 
 
-def _diagnosed(path: str, settings: Settings) -> Diagnosis:
+def _diagnosed(path: str, settings: Settings, source: GramSource) -> Diagnosis:
     """Read and judge one run, with a progress bar where it takes long."""
     from koopscope.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
@@ -67,12 +74,14 @@ def _diagnosed(path: str, settings: Settings) -> Diagnosis:
         volume = run.volume(tensors)
         with console.progress(f"reading {path}", volume) as listener:
             began = time.perf_counter()
-            analysis = Analysis.of(run, settings, listener)
+            analysis = Analysis.of(run, settings, listener, source)
             seconds = time.perf_counter() - began
         console.say_more(
             f"read {volume / 2**20:,.1f} MiB of {path} in {seconds:.2f} s "
             f"({volume / 2**20 / seconds:,.0f} MiB/s)"
         )
+    for sentence in what_happened(source):
+        console.say_more(sentence)
     return diagnose(analysis)
 
 
