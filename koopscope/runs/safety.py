@@ -88,14 +88,26 @@ def open_hdf5(path: Path) -> h5py.File:
         raise KoopscopeError(f"{path} is not an HDF5 file", "name a run file that Recorder wrote")
     with hdf5_failures(path):
         view = view_of(path)
-        if not view.patches:
-            try:
-                return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
-            except OSError as error:
-                # This process has the file open in a way that HDF5 will not share.
-                if "locking flag" not in str(error) and "already open" not in str(error):
-                    raise
-        return h5py.File(view, "r", rdcc_nbytes=0)
+        file = None if view.patches else _opened_alone(path)
+        return file or h5py.File(view, "r", rdcc_nbytes=0)
+
+
+def _opened_alone(path: Path) -> h5py.File | None:
+    """Open a file that this process does not have open yet, or return ``None``.
+
+    HDF5 lets all handles of one process on one file share what it remembers of the file, so a
+    second handle would see the file as it was when the first was opened.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    except OSError as error:
+        if "locking flag" in str(error) or "already open" in str(error):
+            return None
+        raise
+    if h5py.h5f.get_obj_count(file.id, h5py.h5f.OBJ_FILE) == 1:
+        return file
+    file.close()
+    return None
 
 
 def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Member]]:

@@ -1,0 +1,161 @@
+"""A writer may die at any moment, and a reader may look at any moment: no snapshot is lost."""
+
+import os
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from koopscope.runs import journal
+from koopscope.runs.opening import open_run
+from koopscope.runs.recorder import Recorder
+
+ROOT = Path(__file__).parents[2]
+PAGE = 4096
+
+
+def started(*words, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, *words], env=environment, text=True, **options)
+
+
+def assert_whole(path, least):
+    """Every snapshot up to the last committed one is there, complete, and there are enough."""
+    with open_run(path) as run:
+        snapshots = run.description.snapshots
+        assert snapshots >= least
+        np.testing.assert_array_equal(run.description.steps, np.arange(snapshots))
+        np.testing.assert_array_equal(run.description.metrics["loss"], np.arange(snapshots))
+        for block in run.blocks():
+            assert (block.values == np.arange(snapshots)[:, None]).all(), block.tensor.name
+    return snapshots
+
+
+def test_a_writer_killed_at_twenty_random_moments_loses_no_committed_snapshot(tmp_path):
+    path = tmp_path / "run.h5"
+    moments = random.Random(1)
+    script = str(Path(__file__).with_name("dying_writer.py"))
+    with started(
+        script, str(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1
+    ) as writer:
+        for _ in range(20):
+            writer.stdin.write(f"{moments.uniform(0, 0.08)}\n")
+            told = int(writer.stdout.readline())
+            assert_whole(path, told + 1)
+            with h5py.File(path, "r") as file:  # any other program can read it too
+                assert file["step"][-1] >= told
+                assert (file["weights/a.bias"][: told + 1] == np.arange(told + 1)[:, None]).all()
+        writer.stdin.close()
+    assert writer.returncode == 0
+
+
+class WrittenLog:
+    """Stands in for ``os`` in the journal: writes through, and notes every write in order."""
+
+    def __init__(self):
+        self.writes = []
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def pwrite(self, descriptor, data, offset):
+        self.writes.append((offset, bytes(data)))
+        return os.pwrite(descriptor, data, offset)
+
+    def ftruncate(self, descriptor, size):
+        self.writes.append((size, None))
+        os.ftruncate(descriptor, size)
+
+    def states(self, before):
+        """Yield every file content a death in between can leave behind.
+
+        The system copies a write page by page, so a write may also end at a page's border.
+        """
+        content = bytearray(before)
+        for offset, data in self.writes:
+            yield bytes(content)
+            if data is None:
+                content = content[:offset].ljust(offset, b"\0")
+                continue
+            content = content.ljust(offset + len(data), b"\0")
+            for done in range(PAGE - offset % PAGE, len(data), PAGE):
+                partly = bytearray(content)
+                partly[offset : offset + done] = data[:done]
+                yield bytes(partly)
+            content[offset : offset + len(data)] = data
+        yield bytes(content)
+
+
+def test_every_state_that_a_death_while_appending_can_leave_is_whole_and_goes_on(
+    tmp_path, monkeypatch
+):
+    path, dead = tmp_path / "run.h5", tmp_path / "dead.h5"
+
+    def weights(step):
+        shapes = {"a.weight": (40, 50), "a.bias": (3,), "b": ()}
+        return {name: np.full(shape, step, np.float32) for name, shape in shapes.items()}
+
+    recorder = Recorder(path)
+    lengths = set()
+    for step in range(6):
+        before = path.read_bytes() if step else b""
+        log = WrittenLog()
+        monkeypatch.setattr(journal, "os", log)
+        recorder.snapshot(step, weights(step), loss=step, **({"late": 1.0} if step == 4 else {}))
+        monkeypatch.undo()
+        for content in log.states(before) if step in (1, 4, 5) else ():
+            dead.write_bytes(content)
+            length = assert_whole(dead, step)
+            lengths.add(length - step)
+            Recorder(dead).snapshot(length, weights(length), loss=length)
+            assert assert_whole(dead, length + 1) == length + 1
+    assert lengths == {0, 1}
+
+
+WRITER = """
+import sys, warnings
+import numpy as np
+from koopscope.runs.recorder import Recorder
+warnings.simplefilter("error")
+recorder = Recorder(sys.argv[1])
+for step in range(500):
+    tensors = {f"l{i}.weight": np.full((8, 16 + i), step, np.float32) for i in range(4)}
+    assert recorder.snapshot(step, tensors, loss=step)
+"""
+
+
+def test_reading_while_another_process_appends_sees_whole_snapshots_and_blocks_nobody(tmp_path):
+    path = tmp_path / "run.h5"
+    writer = started("-W", "error", "-c", WRITER, str(path))
+    while not path.exists():
+        assert writer.poll() is None
+    with open_run(path) as held_open:
+        seen = set()
+        while writer.poll() is None:
+            seen.add(assert_whole(path, 1))
+        assert all((block.values >= 0).all() for block in held_open.blocks())
+    assert writer.returncode == 0
+    assert len(seen) > 5
+    assert assert_whole(path, 500) == 500
+
+
+def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "run.h5"
+    recorder = Recorder(path)
+    recorder.snapshot(0, {"w": np.zeros(1000)}, loss=0)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 2000, limits[1]))
+    try:
+        with pytest.warns(RuntimeWarning, match="step 1 was not recorded"):
+            assert recorder.snapshot(1, {"w": np.ones(1000)}, loss=1) is False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert recorder.snapshot(1, {"w": np.ones(1000)}, loss=1)
+    assert assert_whole(path, 2) == 2
