@@ -122,18 +122,19 @@ def portion_grams(
     portions: Iterable[Portion],
     on_progress: ProgressListener | None = None,
     since: int = 0,
+    plan: Plan | None = None,
 ) -> Iterator[tuple[Portion, SnapshotGram]]:
     """Yield each portion with its Gram matrix, in order.
 
     A portion's borders must be borders of ``run.cuts``: whole tensors always are. For ``since`` see
-    ``GramAccumulator``.
+    ``GramAccumulator``; the plan is for the whole machine if not given.
     """
     snapshots = run.description.snapshots
     if not snapshots:
         raise KoopscopeError(
             "the run holds no snapshot", "record at least one with Recorder.snapshot()"
         )
-    plan = Plan.of(snapshots)
+    plan = plan or Plan.of(snapshots)
     whole = GramAccumulator(snapshots)
     with product_threads(plan.product_threads) as asked:
         workers = plan.workers if asked else 1

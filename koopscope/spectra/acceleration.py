@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Complex128
@@ -85,6 +84,8 @@ def relaxation(eigenvalues: Complex128) -> Relaxation:
         return float(np.abs(weight + (1.0 - weight) * spectrum).max())
 
     def best(lowest: float) -> tuple[float, float]:
+        from scipy.optimize import minimize_scalar  # takes longer to import than a run to analyse
+
         found = minimize_scalar(
             factor, bounds=(lowest, HIGHEST_WEIGHT), method="bounded", options={"xatol": 1e-6}
         )
