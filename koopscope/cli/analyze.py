@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
     from koopscope.report.report import Report
+    from koopscope.runs.run import Run
 
 #: Exit code when a run could not be analysed.
 COULD_NOT = 2
@@ -34,22 +37,27 @@ def command(
     runs: tuple[str, ...],
     settings: Settings,
     source: GramSource,
+    shards: bool,
     outputs: Outputs,
 ) -> None:
     """Tell how training went from the spectrum of the recorded weights.
 
     Reads each RUN once and prints the eigenvalues of the network, a row per layer, and the
-    findings. Several runs are analysed one by one. The exit code is 0 whenever every run could be
-    analysed, whatever was found.
+    findings. Several runs are analysed one by one, unless they are --shards of one. The exit code
+    is 0 whenever every run could be analysed, whatever was found.
     """
     from koopscope.report.report import Failure, Report
+    from koopscope.runs.opening import open_run, open_shards
 
+    jobs: list[Callable[[], Run]] = [partial(open_run, path) for path in runs]
+    if shards:
+        jobs, runs = [partial(open_shards, runs)], runs[:1]
     outputs.check(runs)
     began = time.perf_counter()
     diagnoses, failures = [], []
-    for path in runs:
+    for path, opened in zip(runs, jobs, strict=True):
         try:
-            diagnoses.append(_diagnosed(path, settings, source))
+            diagnoses.append(_diagnosed(opened, settings, source))
         except KoopscopeError as error:
             if len(runs) == 1:
                 raise
@@ -62,14 +70,14 @@ def command(
         ctx.exit(COULD_NOT)
 
 
-def _diagnosed(path: str, settings: Settings, source: GramSource) -> Diagnosis:
+def _diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:
     """Read and judge one run, with a progress bar where it takes long."""
     from koopscope.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
-    from koopscope.runs.opening import open_run
     from koopscope.runs.run import select_tensors
 
-    with open_run(path) as run:
+    with opened() as run:
+        path = run.description.path
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         volume = run.volume(tensors)
         with console.progress(f"reading {path}", volume) as listener:

@@ -57,11 +57,16 @@ class Cached:
         Where caches of runs go whose own folder cannot be written.
     source
         Who computes what is not known.
+    extend
+        Whether this process may compute what appended snapshots add; else ``source`` does it all.
     """
 
-    def __init__(self, folder: Path, source: GramSource = snapshot_grams) -> None:
+    def __init__(
+        self, folder: Path, source: GramSource = snapshot_grams, *, extend: bool = True
+    ) -> None:
         self.folder = folder
         self.source = source
+        self.extend = extend
         #: What happened to the cache, in words.
         self.said: list[str] = []
 
@@ -81,6 +86,8 @@ class Cached:
             if found is None:
                 continue
             if len(found.identity["steps"]) < run.description.snapshots:
+                if not self.extend:
+                    continue
                 grams = self._extended(found, run, tensors, on_progress)
                 break
             if all(tensor.name in found.offsets for tensor in tensors):

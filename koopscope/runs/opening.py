@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -70,6 +71,23 @@ def open_foreign(
     if len(paths) == 1 and _can_be_run_file(paths[0]) and not is_keras(paths[0]):
         return open_layout(paths[0])
     return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
+
+
+def open_shards(sources: Sequence[Source]) -> Run:
+    """Open files that together are one run: the same steps, each with some of the tensors.
+
+    Raises
+    ------
+    KoopscopeError
+        If one cannot be read, is missing, or does not belong to the others.
+    """
+    from koopscope.runs.shards import ShardedRun
+
+    with ExitStack() as opened:
+        shards = [opened.enter_context(open_run(source)) for source in sources]
+        run = ShardedRun(shards)
+        opened.pop_all()
+    return run
 
 
 def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
