@@ -292,7 +292,8 @@ class Analysis:
         gram = self.gram(scope, level)
         path = gram.path_length()
         speeds = gram.speeds()
-        speed = float(np.median(speeds)) if len(speeds) else 0.0
+        # np.median would import numpy.ma, a twentieth of a short command's time.
+        speed = float(np.sort(speeds)[len(speeds) // 2]) if len(speeds) else 0.0
         moving = max(1, gram.compared - gram.still)
         return Motion(
             name=scope,

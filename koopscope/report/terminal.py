@@ -130,8 +130,8 @@ def _line_of_magnitudes(spectrum: Spectrum, page: Page) -> list[str]:
     rows = folded(spectrum)
     if not rows:
         return []
-    shown = ", ".join(f"{row.magnitude:.4f} ({_share(row.share)})" for row in rows[:4])
-    more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
+    shown = ", ".join(f"{row.magnitude:.4f} ({_share(row.share)})" for row in rows[:3])
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
     return wrapped(
         f"{spectrum.observable}: rank {spectrum.rank}, {page.glyphs.magnitude} {shown}{more}", page
     )
@@ -266,6 +266,6 @@ def _percent(part: float) -> str:
     percent = 100.0 * part
     if percent == 0.0:
         return "0%"
-    if percent >= 1000.0:
-        return f"{percent / 100.0:,.3g}x"
+    if percent >= 99999.5:
+        return f"{part:.1e}x"
     return f"{percent:.0f}%" if percent >= 10.0 else f"{percent:.2g}%"

@@ -91,4 +91,6 @@ def _hard_threshold(singular_values: npt.NDArray[np.float64], aspect_ratio: floa
     """Gavish and Donoho (2014), eq. 5: the cubic fit of omega(beta) times the median."""
     beta = min(max(aspect_ratio, 0.0), 1.0)
     omega = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
-    return float(omega * np.median(singular_values))
+    count = len(singular_values)  # in order, so the median is in the middle
+    median = (singular_values[(count - 1) // 2] + singular_values[count // 2]) / 2.0
+    return float(omega * median)
