@@ -6,6 +6,7 @@ never look at a stream or at the environment itself.
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -119,13 +120,27 @@ def columns_of(text: str) -> int:
     )
 
 
-def cut_middle(text: str, width: int, page: Page) -> str:
-    """Shorten a name to ``width`` columns by leaving out its middle; both ends tell it apart."""
-    if columns_of(text) <= width:
-        return text
-    room = max(0, width - len(page.glyphs.cut))
-    tail = room - room // 3
-    return text[: room // 3] + page.glyphs.cut + text[len(text) - tail :]
+def shortened(name: str, width: int, page: Page) -> str:
+    """Fit a module's name into ``width`` columns, keeping what tells it from its neighbours.
+
+    Its words are cut to their first letters from the left, numbers and the last word stay
+    (``transformer.blocks.10.attention`` becomes ``tra.blo.10.attention``); where that is not
+    enough, the beginning is left out.
+    """
+    words = re.split(r"([./])", name)
+    for letters in (3, 1):
+        for k, word in enumerate(words[:-1]):
+            if columns_of("".join(words)) <= width:
+                return "".join(words)
+            if not word.isdigit():
+                words[k] = word[:letters]
+    short = "".join(words)
+    if columns_of(short) <= width:
+        return short
+    kept = len(short)
+    while kept and columns_of(page.glyphs.cut + short[-kept:]) > width:
+        kept -= 1
+    return page.glyphs.cut + short[len(short) - kept :]
 
 
 def table(rows: Sequence[Sequence[Cell]], page: Page, gap: str = "  ") -> list[str]:

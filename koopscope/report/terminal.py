@@ -11,7 +11,7 @@ from koopscope.analysis import NETWORK, Analysis, Level, Motion
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.folding import RESIDUAL_SCALE, Folded, folded, residual_level
-from koopscope.report.page import Cell, Page, columns_of, cut_middle, sparkline, table, wrapped
+from koopscope.report.page import Cell, Page, columns_of, shortened, sparkline, table, wrapped
 from koopscope.report.report import Report
 from koopscope.report.unitcircle import LABELS, draw
 from koopscope.spectra.dmd import Spectrum
@@ -161,22 +161,23 @@ def _layers(analysis: Analysis, page: Page) -> list[str]:
             for tensor in analysis.members(layer, "layer"):
                 name = Cell(f"  {tensor.name}", "faint")
                 rows.append([name, *_movement(analysis, tensor.name, "tensor", page)])
-    if page.width is not None:
-        rows = _with_names_cut(rows, page.width, page)
     legend = (
         "moved, path: displacement and path length relative to the norm at the first snapshot; "
         "direct: moved / path; speed: over time, each row relative to its own maximum"
     )
+    if page.width is not None:
+        whole, rows = rows, _with_short_names(rows, page.width, page)
+        legend += "; some names are shortened" if rows != whole else ""
     return [*table(rows, page), *(page.style(line, "faint") for line in wrapped(legend, page))]
 
 
-def _with_names_cut(rows: list[list[Cell]], width: int, page: Page) -> list[list[Cell]]:
+def _with_short_names(rows: list[list[Cell]], width: int, page: Page) -> list[list[Cell]]:
     others = sum(
         2 + max(columns_of(cell.text) for cell in column)
         for column in list(zip(*rows, strict=True))[1:]
     )
     room = max(12, width - others)
-    return [[Cell(cut_middle(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+    return [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
 
 
 def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[Cell]:
@@ -189,10 +190,11 @@ def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[
         if leading
         else glyphs.dash
     )
+    moved = len(speeds) > 0
     values = (
         f"{motion.parameters:,}",
-        _relative(motion.displacement, motion, page),
-        _relative(motion.path_length, motion, page),
+        _relative(motion.displacement, motion, page) if moved else glyphs.dash,
+        _relative(motion.path_length, motion, page) if moved else glyphs.dash,
         glyphs.dash if motion.directness is None else f"{motion.directness:.2f}",
         magnitude,
     )
@@ -218,10 +220,10 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
         lines.append(f"  {mark} {finding.id:<{name_columns}}  {message[0]}")
         lines += [" " * indent + line for line in message[1:]]
         if finding.hint:
-            hint = wrapped(finding.hint, page, indent + 3)
-            arrow = page.glyphs.hint
-            lines.append(" " * indent + page.style(f"{arrow} {hint[0]}", "faint"))
-            lines += [" " * (indent + 3) + page.style(line, "faint") for line in hint[1:]]
+            arrow = page.glyphs.hint + " "
+            hint = wrapped(finding.hint, page, indent + len(arrow))
+            hint = [arrow + hint[0], *(" " * len(arrow) + line for line in hint[1:])]
+            lines += [" " * indent + page.style(line, "faint") for line in hint]
     return lines
 
 

@@ -11,7 +11,7 @@ commands run one after the other, and what they print must be what the page show
 - ``<!-- not run: REASON -->`` on the line before the block takes it out.
 
 ``python tests/docs/examples.py PAGE...`` runs the examples of these pages and puts their real
-output into them.
+output in place of what is wrong.
 """
 
 from __future__ import annotations
@@ -198,7 +198,9 @@ def rewritten(page: Path) -> str:
             if block["mark"] is not None or not any(_is_ours(step) for step in steps):
                 return block[0]
             for step in steps:
-                step.shown = shell.run(step.command)
+                printed = shell.run(step.command)
+                if difference(step.shown, printed) is not None:
+                    step.shown = printed
             parts = ["\n".join([f"$ {step.command}", *step.shown]) for step in steps]
             return "```console\n" + "\n".join(parts) + "\n```"
 
