@@ -111,8 +111,9 @@ def _run(words: list[str]) -> int:
         return _complain(_sentence(error.format_message()), f"see `{where} --help`")
     except click.ClickException as error:
         return _complain(_sentence(error.format_message()), None)
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`); that is no failure of ours.
+    except (BrokenPipeError, SystemExit):
+        # The reader has seen enough (`| head`; click turns that into an exit of its own, with a
+        # code of failure); it is none of ours.
         return 0
     except KoopscopeError as error:
         if "--debug" in words:

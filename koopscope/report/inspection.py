@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope import __version__
-from koopscope.report.page import Cell, Page, columns_of, cut_middle, table, wrapped
+from koopscope.report.page import Cell, Page, columns_of, shortened, table, wrapped
 from koopscope.report.plain import plain
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
@@ -225,7 +225,7 @@ def _fitted(rows: list[list[Cell]], page: Page) -> list[str]:
         columns = list(zip(*rows, strict=True))[1:]
         others = sum(2 + max(columns_of(cell.text) for cell in column) for column in columns)
         room = max(_NARROWEST_NAME, page.width - others)
-        rows = [[Cell(cut_middle(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+        rows = [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
     return table(rows, page)
 
 

@@ -83,6 +83,9 @@ def relaxation(eigenvalues: Complex128) -> Relaxation:
     def factor(weight: float) -> float:
         return float(np.abs(weight + (1.0 - weight) * spectrum).max())
 
+    # Imported late: every analysis loads this module, few come here, and scipy is slow to load.
+    from scipy.optimize import minimize_scalar
+
     def best(lowest: float) -> tuple[float, float]:
         from scipy.optimize import minimize_scalar  # takes longer to import than a run to analyse
 
