@@ -58,6 +58,8 @@ class Diagnostic:
         What the finding means, what it rests on, and what it cannot tell; a few sentences.
     ask
         Answers it. Too little data is an answer (``inconclusive``), never an exception.
+    worse
+        On which side of a threshold a value is worse.
     """
 
     id: str
@@ -65,3 +67,4 @@ class Diagnostic:
     title: str
     explanation: str
     ask: Callable[[Analysis], Finding]
+    worse: Literal["higher", "lower"] = "higher"

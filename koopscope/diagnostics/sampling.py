@@ -79,4 +79,5 @@ DIAGNOSTIC = Diagnostic(
         "snapshots is folded onto slower motion."
     ),
     ask=ask,
+    worse="lower",
 )

@@ -1,0 +1,1 @@
+"""What came of a gate, one module per output. Nothing here decides anything."""
