@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the predicted fixed point (.safetensors, .npz or .h5).",
 )
-@report_options
+@report_options("table", "json")
 def command(
     run: str,
     tolerances: Sequence[float],

@@ -23,6 +23,8 @@ COULD_NOT = 2
 VERBS = {
     "inspect": ("koopscope.cli.inspect", "Show what is in a run file, without judging it."),
     "analyze": ("koopscope.cli.analyze", "Spectra and findings of a run: the main job."),
+    "check": ("koopscope.cli.check", "Gate training runs in CI: exit 1 if a rule finds something."),
+    "explain": ("koopscope.cli.explain", "What a rule means, what it rests on, its limits."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
     "contraction": ("koopscope.cli.contraction", "Fixed points of an iterated network operator."),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from koopscope.cli import console
-from koopscope.cli.options import decorated
+from koopscope.cli.options import Option, decorated
 from koopscope.errors import KoopscopeError
 from koopscope.report.formats import FORMATS, render
 from koopscope.report.page import Page
@@ -33,19 +33,35 @@ class Destination:
     path: Path | None = None
 
 
-def _destinations(
-    context: click.Context, option: click.Parameter, texts: Sequence[str]
-) -> tuple[Destination, ...]:
-    """``FORMAT`` or ``FORMAT=FILE``, any number of times."""
-    wanted = []
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if name not in FORMATS:
-            raise click.BadParameter(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
-        if equals and not path:
-            raise click.BadParameter(f"{text!r} names no file")
-        wanted.append(Destination(name, Path(path) if path else None))
-    return tuple(wanted)
+def _format_option(formats: Iterable[str]) -> Option:
+    """``--format FORMAT[=FILE]``, any number of times."""
+    known = tuple(formats)
+
+    def destinations(
+        context: click.Context, option: click.Parameter, texts: Sequence[str]
+    ) -> tuple[Destination, ...]:
+        wanted = []
+        for text in texts:
+            name, equals, path = text.partition("=")
+            if name not in known:
+                raise click.BadParameter(
+                    f"there is no format {name!r}; there are {', '.join(known)}"
+                )
+            if equals and not path:
+                raise click.BadParameter(f"{text!r} names no file")
+            wanted.append(Destination(name, Path(path) if path else None))
+        return tuple(wanted)
+
+    return click.option(
+        "--format",
+        "-f",
+        "reports",
+        callback=destinations,
+        multiple=True,
+        metavar="FORMAT[=FILE]",
+        help=f"{' or '.join(known)}; repeat it to write several, all but one to files. A table "
+        "goes to stdout where nothing else does.",
+    )
 
 
 @dataclass(frozen=True)
@@ -137,28 +153,22 @@ def output_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     return decorated(with_outputs, _OUTPUT_OPTIONS)
 
 
-def report_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+def report_options(*formats: str) -> Option:
     """Add --format and --force to a verb that draws no figures; it receives one ``outputs``."""
 
-    @functools.wraps(verb)
-    def with_outputs(*arguments: Any, **options: Any) -> Any:
-        outputs = Outputs(options.pop("reports"), force=options.pop("force"))
-        return verb(*arguments, outputs=outputs, **options)
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(verb)
+        def with_outputs(*arguments: Any, **options: Any) -> Any:
+            outputs = Outputs(options.pop("reports"), force=options.pop("force"))
+            return verb(*arguments, outputs=outputs, **options)
 
-    return decorated(with_outputs, (_OUTPUT_OPTIONS[0], _OUTPUT_OPTIONS[-1]))
+        return decorated(with_outputs, (_format_option(formats), _OUTPUT_OPTIONS[-1]))
+
+    return decorate
 
 
 _OUTPUT_OPTIONS = (
-    click.option(
-        "--format",
-        "-f",
-        "reports",
-        callback=_destinations,
-        multiple=True,
-        metavar="FORMAT[=FILE]",
-        help=f"{' or '.join(FORMATS)}; repeat it to write several, all but one to files. A table "
-        "goes to stdout where nothing else does.",
-    ),
+    _format_option(FORMATS),
     click.option(
         "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Draw figures there."
     ),

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
 from koopscope import __version__
 from koopscope.analysis import NETWORK, Analysis, Level
 from koopscope.diagnostics.diagnosis import Diagnosis
@@ -18,7 +20,7 @@ from koopscope.report.page import Page
 from koopscope.report.plain import plain
 from koopscope.report.report import Report
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Observable
+from koopscope.spectra.gram import Float64, Observable
 
 SCHEMA_VERSION = "1.0"
 
@@ -96,9 +98,18 @@ def _run(analysis: Analysis) -> JsonObject:
         "last_step": run.steps[-1],
         "spacing": window.spacing_steps if window.snapshots > 1 else None,
         "evenly_spaced": window.evenly_spaced,
+        "metrics": {name: _metric(values) for name, values in run.metrics.items()},
         "skipped": [asdict(skipped) for skipped in run.skipped],
         "notes": run.notes,
     }
+
+
+def _metric(values: Float64) -> JsonObject:
+    """The last, lowest and highest value given; none of a metric that was never finite."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return {"last": None, "lowest": None, "highest": None}
+    return {"last": finite[-1], "lowest": finite.min(), "highest": finite.max()}
 
 
 def _spectra(analysis: Analysis) -> list[JsonObject]:

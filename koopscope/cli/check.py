@@ -1,0 +1,168 @@
+"""``koopscope check``: the gate. Judges runs against a policy, for CI to pass or fail on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from koopscope.cli import console
+from koopscope.cli.diagnosing import diagnosed, openers
+from koopscope.cli.engines import engine_options
+from koopscope.cli.options import analysis_options
+from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.errors import KoopscopeError
+from koopscope.report.gate.gate import FORMATS
+
+if TYPE_CHECKING:
+    from koopscope.analysis import Settings
+    from koopscope.engine.local import GramSource
+    from koopscope.gate.judgement import Verdict
+    from koopscope.gate.policy import Policy
+    from koopscope.report.gate.gate import Gate
+    from koopscope.runs.run import Run
+
+#: Exit codes: the gate found something; a run could not be judged.
+FOUND, COULD_NOT = 1, 2
+
+
+@click.command("check")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--config",
+    "overrides",
+    multiple=True,
+    metavar="FILE|KEY=VALUE",
+    help="A TOML file in place of the one found, or one setting, such as rules.precision=off.",
+)
+@click.option(
+    "--isolated", is_flag=True, help="Look at no configuration file and no environment variable."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warn", "never"]),
+    help="The least that makes the exit code 1.  [default: error, or as configured]",
+)
+@click.option("--strict", is_flag=True, help="Exit with 2 where a rule cannot tell.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="REPORT",
+    help="A JSON report stored earlier, to hold values and findings against.",
+)
+@analysis_options
+@engine_options
+@report_options(*FORMATS)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    runs: tuple[str, ...],
+    overrides: Sequence[str],
+    isolated: bool,
+    fail_on: str | None,
+    strict: bool,
+    baseline: Path | None,
+    settings: Settings,
+    source: GramSource,
+    shards: bool,
+    outputs: Outputs,
+) -> None:
+    """Gate training runs: exit 0 if they pass, 1 if a rule found something, 2 if it cannot say.
+
+    The policy comes from koopscope.toml or [tool.koopscope] in pyproject.toml, found upwards from
+    here, then KOOPSCOPE_... variables, then --config. `koopscope explain` lists the rules.
+    """
+    from koopscope.cli.configuration import read_policy
+
+    jobs = openers(runs, shards)
+    outputs.check(list(jobs))
+    given = [f"fail-on={fail_on}"] if fail_on else []
+    given += ["strict=true"] if strict else []
+    policy = read_policy([*overrides, *given], os.environ, isolated)
+    gate = _judged(jobs, policy, _baseline(baseline), settings, source)
+    _write(gate, outputs)
+    console.say(_closing_sentence(gate, policy))
+    ctx.exit(_exit_code(gate, policy))
+
+
+def _judged(
+    jobs: Mapping[str, Callable[[], Run]],
+    policy: Policy,
+    baseline: dict[str, Any] | None,
+    settings: Settings,
+    source: GramSource,
+) -> Gate:
+    """Judge every run; one that cannot be read does not keep the others from being judged."""
+    from koopscope.gate.judgement import judge
+    from koopscope.report.gate.gate import Gate
+    from koopscope.report.report import Failure
+
+    judgements, failures = [], []
+    for path, opened in jobs.items():
+        try:
+            judgements.append(judge(diagnosed(opened, settings, source), policy, baseline))
+        except KoopscopeError as error:
+            console.complain_of(error)
+            failures.append(Failure(path, error))
+    return Gate(tuple(judgements), tuple(failures))
+
+
+def _baseline(path: Path | None) -> dict[str, Any] | None:
+    """Read the one run of a stored report."""
+    if path is None:
+        return None
+    import json
+
+    from koopscope.gate.baseline import single_run
+
+    try:
+        report = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
+        raise KoopscopeError(
+            f"the baseline {path} cannot be read: {reason}",
+            "store one with koopscope check RUN -f json=FILE",
+        ) from error
+    if not isinstance(report, dict):
+        raise KoopscopeError(f"the baseline {path} is not a koopscope report", "see docs/ci.md")
+    return dict(single_run(report, str(path)))
+
+
+def _write(gate: Gate, outputs: Outputs) -> None:
+    from koopscope.cli.configuration import step_summary_path
+    from koopscope.report.gate.gate import render
+    from koopscope.report.page import Page
+
+    outputs.write_reports(lambda name, page: render(gate, name, page))
+    summary = step_summary_path()
+    if summary is not None:
+        before = summary.read_bytes() if summary.is_file() else b""
+        write_file(summary, before + render(gate, "markdown", Page()).encode())
+
+
+def _exit_code(gate: Gate, policy: Policy) -> int:
+    """Not judged beats found, found beats cannot tell."""
+    if gate.failures:
+        return COULD_NOT
+    found = {"error": gate.count("error"), "warn": gate.count("error") + gate.count("warn")}
+    if found.get(policy.fail_on):
+        return FOUND
+    return COULD_NOT if policy.strict and gate.count("inconclusive") else 0
+
+
+def _closing_sentence(gate: Gate, policy: Policy) -> str:
+    words: dict[Verdict, str] = {
+        "error": "error",
+        "warn": "warning",
+        "inconclusive": "cannot tell",
+        "pass": "passed",
+    }
+    counts = [f"{gate.count(v)} {word}" for v, word in words.items() if gate.count(v)]
+    if gate.failures:
+        counts.insert(0, f"{len(gate.failures)} not judged")
+    code = _exit_code(gate, policy)
+    said = {0: "passed", FOUND: "failed", COULD_NOT: "could not be decided"}[code]
+    return f"The gate {said}: {', '.join(counts) or 'every rule is off'}."
