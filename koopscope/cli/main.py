@@ -30,6 +30,9 @@ VERBS = {
 }
 
 
+_EVERYWHERE = ("-q", "--quiet", "-v", "--verbose", "--debug")
+
+
 class _LazyGroup(click.Group):
     """A group that knows its verbs' one-line help without importing them."""
 
@@ -81,7 +84,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 ``check`` found something, 2 could not do it."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = _hoisted(sys.argv[1:] if arguments is None else arguments)
     console.set_up()
     if "--debug" in words:
         code = _run(words)
@@ -97,6 +100,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             )
     _close_streams()
     sys.exit(code)
+
+
+def _hoisted(words: list[str]) -> list[str]:
+    """Let the flags that every verb shares stand behind the verb as well."""
+    end = words.index("--") if "--" in words else len(words)
+    flags = [word for word in words[:end] if word in _EVERYWHERE]
+    return [*flags, *(word for word in words[:end] if word not in _EVERYWHERE), *words[end:]]
 
 
 def _run(words: list[str]) -> int:
