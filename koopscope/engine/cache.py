@@ -45,7 +45,7 @@ _SAMPLED_TENSORS = 16
 _SAMPLED_WEIGHTS = 16
 
 #: How well a product computed twice must agree, relative to the two lengths.
-_AGREEMENT = {"double": 1e-10, "single": 1e-5}
+AGREEMENT = {"double": 1e-10, "single": 1e-5}
 
 
 class Cached:
@@ -138,7 +138,7 @@ class Cached:
         parts = GramStore(snapshots)
         for portion, rest in portion_grams(run, portions, on_progress, known.snapshots - 2):
             name = portion.tensor.name
-            whole = extended(known[name], rest, _AGREEMENT[plan.precision])
+            whole = extended(known[name], rest, AGREEMENT[plan.precision])
             joined[name] = whole is not None
             if whole is not None:
                 parts.put(name, whole)

@@ -32,10 +32,10 @@ SPAN = 2048
 
 #: Columns of a block on which "did this entry change at all" is counted. The fraction is wanted
 #: to two digits, so a part of each block is enough, and the pass stays bound by the product.
-_COMPARED_COLUMNS = 4096
+COMPARED_COLUMNS = 4096
 
 #: Larger magnitudes overflow when squared and summed; they are as useless as infinities.
-_LARGEST = 1e145
+LARGEST = 1e145
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ class GramAccumulator:
             part = values[:, start : start + SPAN]
             if not self._accumulate(part, self._basis, self._product):
                 self._accumulate_cleaned(part)
-        some = values[:, : min(width, _COMPARED_COLUMNS)]
+        some = values[:, : min(width, COMPARED_COLUMNS)]
         same = some[1:] == some[:-1]
         self._unchanged += np.count_nonzero(same, axis=1)
         self._still += int(np.count_nonzero(same.all(axis=0)))
@@ -284,7 +284,7 @@ class GramAccumulator:
         return True
 
     def _accumulate_cleaned(self, values: Floating) -> None:
-        bad = ~(np.abs(values) <= min(_LARGEST, float(np.finfo(values.dtype).max)))
+        bad = ~(np.abs(values) <= min(LARGEST, float(np.finfo(values.dtype).max)))
         self._nonfinite += bad.sum(axis=1)
         # The last finite value stands in for each bad one, so that the increments of the
         # other snapshots still add up to where the weight really was.

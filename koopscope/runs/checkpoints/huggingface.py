@@ -50,7 +50,7 @@ def folder_snapshot(folder: Path) -> Snapshot:
     log = tuple(
         {k: float(v) for k, v in entry.items() if isinstance(v, (int, float)) and k != "epoch"}
         for entry in state.get("log_history") or []
-        if isinstance(entry, dict)
+        if isinstance(entry, dict) and "train_runtime" not in entry  # the closing summary
     )
     step = state.get("global_step")
     return replace(

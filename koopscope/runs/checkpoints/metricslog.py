@@ -22,7 +22,8 @@ def metrics_from_csv(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return every column of numbers as one value per snapshot, NaN where none was logged.
 
-    With a ``step`` column, a snapshot gets the last values since the snapshot before. Without one,
+    With a ``step`` column, a snapshot gets the last values since the snapshot before (Lightning's
+    logger, which writes ``epoch`` and ``step``, counts steps from 0: understood). Without one,
     the file needs a row per snapshot, or an ``epoch`` column and snapshots that count epochs
     (Keras' logger counts them from 0, its file names from 1; both are understood).
 
@@ -41,7 +42,13 @@ def metrics_from_csv(
     rows = _rows(path)
     for column in _STEP_COLUMNS:
         if any(column in row for row in rows):
-            log = [{"step": row[column]} | _without(row, column) for row in rows if column in row]
+            # Lightning's logger, known by having both columns, numbers its steps from 0.
+            shift = 1 if any("epoch" in row for row in rows) else 0
+            log = [
+                {"step": row[column] + shift} | _without(row, column, "epoch")
+                for row in rows
+                if column in row
+            ]
             return metrics_at(steps, log)
     if len(rows) == len(steps):
         return metrics_at(steps, [{"step": s} | r for s, r in zip(steps, rows, strict=True)])

@@ -1,0 +1,135 @@
+"""Named tensors of a model, whatever framework it is of, and the part of them that a rank holds.
+
+Recognises models by what they can do and imports no framework. It never copies a weight.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.snapshot import plain_names
+
+#: What records a rank's own part of a tensor that is spread over several.
+_PART = "{name}[{rank}]"
+
+
+def model_tensors(model: Any) -> dict[str, Any]:
+    """Return the tensors of a model by name; tied ones once, under their first name.
+
+    Parameters
+    ----------
+    model
+        A PyTorch module, a Keras model, a state dict, or nested mappings such as JAX parameters.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is none of these.
+    """
+    # A Keras model is a PyTorch module too where PyTorch is its backend.
+    if hasattr(model, "weights") and hasattr(model, "get_config"):
+        return {variable.path: variable for variable in model.weights}
+    if callable(getattr(model, "state_dict", None)):
+        model = model.state_dict()
+    if hasattr(model, "to_pure_dict"):
+        model = model.to_pure_dict()
+    if not isinstance(model, Mapping):
+        raise KoopscopeError(
+            f"a {type(model).__name__} has no named tensors",
+            "pass the model, its state_dict(), or a mapping of names to arrays",
+        )
+    flat = _flattened(model)
+    shown = plain_names(list(flat))
+    seen: set[Any] = set()
+    named: dict[str, Any] = {}
+    for name, value in flat.items():
+        place = _place(value)
+        if place is None or place not in seen:
+            named[shown[name]] = value
+            seen.add(place)
+    return named
+
+
+def local_parts(tensors: Mapping[str, Any], rank: int, *, whole: bool) -> dict[str, Any]:
+    """Return what this rank has to record of tensors that are spread over ranks.
+
+    Each part is named ``weight[rank]``. What every rank holds alike is recorded by rank 0 alone.
+
+    Parameters
+    ----------
+    tensors
+        PyTorch's distributed tensors among others.
+    rank
+        Of this process.
+    whole
+        Whether plain tensors are copies of the same; otherwise each is a part of its own.
+    """
+    parts: dict[str, Any] = {}
+    for name, value in tensors.items():
+        if hasattr(value, "to_local") and hasattr(value, "placements"):
+            coordinate = value.device_mesh.get_coordinate() or ()
+            mesh = zip(value.placements, coordinate, strict=True)
+            if all(where == 0 for placement, where in mesh if placement.is_replicate()):
+                parts[_PART.format(name=name, rank=rank)] = value.to_local()
+        elif hasattr(value, "local_shards"):
+            for shard in value.local_shards():
+                parts[_PART.format(name=name, rank=rank)] = shard.tensor
+        elif not whole:
+            parts[_PART.format(name=name, rank=rank)] = value
+        elif rank == 0:
+            parts[name] = value
+    return parts
+
+
+def spread_over_ranks(tensors: Mapping[str, Any]) -> str | None:
+    """Return the name of a tensor of which this rank holds only a part, or ``None``."""
+    for name, value in tensors.items():
+        if hasattr(value, "local_shards") or (
+            hasattr(value, "to_local") and hasattr(value, "placements")
+        ):
+            return name
+    return None
+
+
+def current_rank() -> int:
+    """Return the number of this process among those that train together, 0 if it is alone."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    if "RANK" in os.environ and os.environ["RANK"].isdecimal():
+        return int(os.environ["RANK"])
+    jax = sys.modules.get("jax")
+    return int(jax.process_index()) if jax is not None else 0
+
+
+def agreed(decision: bool) -> bool:
+    """Return rank 0's decision on every rank; all of them must ask."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return decision
+    decisions = [decision]
+    distributed.broadcast_object_list(decisions, src=0)
+    return bool(decisions[0])
+
+
+def _flattened(tensors: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tensors.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{key}/")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _place(value: Any) -> Any:
+    """Return what two tied PyTorch tensors have in common, ``None`` for anything else."""
+    if not (hasattr(value, "data_ptr") and hasattr(value, "stride")):
+        return None
+    if hasattr(value, "placements") or not value.numel():
+        return None
+    return (value.data_ptr(), tuple(value.stride()), tuple(value.shape))

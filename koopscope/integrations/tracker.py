@@ -1,0 +1,244 @@
+"""Decides when a training loop takes a snapshot, who writes it, and when to stop.
+
+What the callbacks of all frameworks share, and what a plain loop uses directly. It must never end a
+training by an error: what the caller did wrong is said before the first step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from koopscope.errors import KoopscopeError
+from koopscope.integrations.tensors import (
+    agreed,
+    current_rank,
+    local_parts,
+    model_tensors,
+    spread_over_ranks,
+)
+from koopscope.runs.recorder import Recorder
+from koopscope.runs.runfile import RunFile
+
+
+class Tracker:
+    """Record a run from a training loop, and tell when its weights have settled.
+
+    Parameters
+    ----------
+    path
+        The run file. An existing one is continued if training starts after step 0, and is an
+        error otherwise.
+    every_n_steps, every_n_epochs
+        Take a snapshot after every so many optimizer steps, or epochs. Give one of them; every
+        epoch if neither is given.
+    include, exclude
+        Globs: record the tensors matched by any of ``include`` (all, if none), and by none of
+        ``exclude``.
+    metadata
+        What to say about the run: see ``koopscope.Recorder``.
+    shards
+        Every rank records its own part, in ``run.rank0.h5``, ``run.rank1.h5``, ...; otherwise
+        rank 0 records everything.
+    stop_on_convergence
+        Ask the convergence diagnostic after every snapshot and set ``should_stop``.
+    patience
+        Snapshots to go on for after its verdict was "stop".
+    start_from_epoch
+        Epochs before which training is not stopped.
+
+    Attributes
+    ----------
+    should_stop
+        Whether training should end now.
+    stopped_step, stopped_epoch
+        Where that was decided; 0 if it was not.
+    stopping_reason_message
+        The finding in words, ``None`` before.
+
+    Examples
+    --------
+    >>> tracker = Tracker("run.h5", every_n_steps=100)  # doctest: +SKIP
+    >>> for step, batch in enumerate(batches, start=1):
+    ...     loss = train(batch)
+    ...     tracker.after_step(step, model, loss=loss)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every_n_steps: int | None = None,
+        every_n_epochs: int | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        shards: bool = False,
+        stop_on_convergence: bool = False,
+        patience: int = 0,
+        start_from_epoch: int = 0,
+    ) -> None:
+        if every_n_steps is not None and every_n_epochs is not None:
+            raise KoopscopeError(
+                "every_n_steps and every_n_epochs were both given", "choose one of them"
+            )
+        if every_n_steps is None and every_n_epochs is None:
+            every_n_epochs = 1
+        for name, number in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs)):
+            if number is not None and number < 1:
+                raise KoopscopeError(f"{name}={number} is not possible", "use 1 or more")
+        if shards and stop_on_convergence:
+            raise KoopscopeError(
+                "no rank sees all weights with shards=True, so none can tell convergence",
+                "record without stop_on_convergence, and analyse the shards",
+            )
+        self.rank = current_rank()
+        self.path = Path(path)
+        if shards:
+            self.path = self.path.with_name(f"{self.path.stem}.rank{self.rank}{self.path.suffix}")
+        self._every = (every_n_steps, every_n_epochs)
+        self._include, self._exclude = tuple(include), tuple(exclude)
+        self._metadata = {**(metadata or {}), **({"rank": self.rank} if shards else {})}
+        self._shards = shards
+        self._stop_on_convergence = stop_on_convergence
+        self._patience, self._start_from_epoch = patience, start_from_epoch
+        self._recorder: Recorder | None = None
+        self._watch: Any = None
+        self._after_verdict = 0
+        self._last_step: int | None = None
+        self.should_stop = False
+        self.stopped_step = 0
+        self.stopped_epoch = 0
+        self.stopping_reason_message: str | None = None
+
+    def start(self, step: int, model: Any = None) -> None:
+        """Begin, or go on after ``step``; with a model, its weights are the first snapshot.
+
+        Callbacks call this. A plain loop need not, unless it goes on from a checkpoint, or wants
+        the weights before the first step recorded.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file exists although training begins, or cannot be recorded to.
+        """
+        if not self._writes:
+            if model is not None:
+                self._collected(model)
+            return
+        existing = self.path.exists()
+        if existing and step <= 0:
+            raise KoopscopeError(
+                f"{self.path} exists, and training begins at step {step}",
+                "record to another file, or delete this one",
+            )
+        self._recorder = Recorder(
+            self.path, metadata=self._metadata, resume_from=step if existing else None
+        )
+        if existing:
+            with RunFile(self.path) as run:
+                steps = run.description.steps
+            self._last_step = int(steps[-1]) if len(steps) else None
+        if model is not None and self._last_step != step:
+            self._record(step, model, {})
+
+    def wants(self, *, step: int | None = None, epoch: int | None = None) -> bool:
+        """Return whether a snapshot is due after this step, or after this epoch (from 1)."""
+        every_n_steps, every_n_epochs = self._every
+        if step is not None:
+            return every_n_steps is not None and step % every_n_steps == 0
+        return epoch is not None and every_n_epochs is not None and epoch % every_n_epochs == 0
+
+    def after_step(self, step: int, model: Any, *, epoch: int = 0, **metrics: Any) -> bool:
+        """Take a snapshot if one is due after this optimizer step (from 1); return whether.
+
+        Parameters
+        ----------
+        step
+            Optimizer steps done.
+        model
+            The model, its state dict, or (nested) mappings of names to arrays.
+        epoch
+            Epochs done, if there are such.
+        metrics
+            Numbers that describe the moment: ``loss=0.3``.
+        """
+        return self.wants(step=step) and self.take(step, model, epoch=epoch, **metrics)
+
+    def after_epoch(self, epoch: int, step: int, model: Any, **metrics: Any) -> bool:
+        """Take a snapshot if one is due after this epoch (from 1); return whether."""
+        return self.wants(epoch=epoch) and self.take(step, model, epoch=epoch, **metrics)
+
+    def take(self, step: int, model: Any, *, epoch: int = 0, **metrics: Any) -> bool:
+        """Take a snapshot now; every rank must call this."""
+        if self._last_step is not None and step <= self._last_step:
+            return False
+        self._record(step, model, metrics)
+        if self._stop_on_convergence:
+            self._decide(step, epoch)
+        return True
+
+    @property
+    def _writes(self) -> bool:
+        return self._shards or self.rank == 0
+
+    def _record(self, step: int, model: Any, metrics: Mapping[str, Any]) -> None:
+        tensors = self._collected(model)
+        self._last_step = step
+        if not self._writes:
+            return
+        if self._recorder is None:
+            self.start(0)
+        assert self._recorder is not None
+        numbers = {name: value for name, value in metrics.items() if _is_number(value)}
+        if tensors:
+            self._recorder.snapshot(step, tensors, **numbers)
+
+    def _collected(self, model: Any) -> dict[str, Any]:
+        """Gather the tensors; on every rank, since gathering may need all of them."""
+        tensors = {
+            name: value
+            for name, value in model_tensors(model).items()
+            if (not self._include or any(fnmatchcase(name, glob) for glob in self._include))
+            and not any(fnmatchcase(name, glob) for glob in self._exclude)
+        }
+        if not tensors:
+            raise KoopscopeError(
+                "no tensor of the model is left to record", "check include and exclude"
+            )
+        if self._shards:
+            return local_parts(tensors, self.rank, whole=not isinstance(model, Mapping))
+        spread = spread_over_ranks(tensors)
+        if spread is not None:
+            raise KoopscopeError(
+                f"{spread} is spread over several ranks, and rank {self.rank} holds a part",
+                "pass shards=True: every rank records its own part",
+            )
+        return tensors
+
+    def _decide(self, step: int, epoch: int) -> None:
+        stop = False
+        if self._writes and not self.should_stop and epoch >= self._start_from_epoch:
+            if self._watch is None:
+                from koopscope.integrations.stopping import ConvergenceWatch
+
+                self._watch = ConvergenceWatch(self.path)
+            if self._watch.stop_step() is not None:
+                stop = self._after_verdict >= self._patience
+                self._after_verdict += 1
+        if agreed(stop):
+            self.should_stop = True
+            self.stopped_step, self.stopped_epoch = step, epoch
+            finding = self._watch.finding if self._watch is not None else None
+            self.stopping_reason_message = finding.message if finding is not None else "converged"
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return not isinstance(value, (str, bytes))

@@ -1,0 +1,57 @@
+"""Real frameworks for tests: skipped with a reason where missing, unless the caller insists."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from koopscope.analysis import Analysis, Settings
+from koopscope.runs.opening import open_run
+
+#: Names of modules that must be there, separated by spaces: their absence fails instead of skips.
+REQUIRED = "KOOPSCOPE_REQUIRE_FRAMEWORKS"
+
+
+def framework(name: str):
+    """Import a framework, or skip the whole test module."""
+    if name in os.environ.get(REQUIRED, "").split():
+        return import_module(name)
+    return pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+def assert_same_numbers(recorded: Path, other: object, first_step: int) -> None:
+    """Hold every product and every eigenvalue of two sources against each other, to 1e-12."""
+    settings = Settings(window=(first_step, None), rank=4)
+    with open_run(recorded) as run:
+        left = Analysis.of(run, settings)
+    with open_run(other) as run:
+        right = Analysis.of(run, settings)
+    steps = [
+        analysis.description.steps[analysis.window.first : analysis.window.stop].tolist()
+        for analysis in (left, right)
+    ]
+    assert steps[0] == steps[1]
+    assert len(steps[0]) > 5
+    assert left.gram().size == right.gram().size
+    ours, theirs = left.gram(), right.gram()
+    scale = np.abs(ours.increments).max()
+    assert scale > 0.0
+    np.testing.assert_allclose(theirs.increments, ours.increments, rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(theirs.anchor_square, ours.anchor_square, rtol=1e-12)
+    for observable in ("increments", "weights"):
+        np.testing.assert_allclose(
+            right.spectrum(observable=observable).singular_values,
+            left.spectrum(observable=observable).singular_values,
+            rtol=0,
+            atol=1e-12 * left.spectrum(observable=observable).singular_values[0],
+        )
+        np.testing.assert_allclose(
+            right.spectrum(observable=observable).eigenvalues,
+            left.spectrum(observable=observable).eigenvalues,
+            rtol=0,
+            atol=1e-9 if observable == "weights" else 1e-12,
+        )

@@ -1,0 +1,210 @@
+"""The plain loop: what is recorded, when, by whom, and when it says stop."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from koopscope.analysis import Analysis, Settings
+from koopscope.diagnostics import convergence
+from koopscope.diagnostics.finding import Finding
+from koopscope.errors import KoopscopeError
+from koopscope.integrations import Tracker
+from koopscope.integrations.stopping import ConvergenceWatch
+from koopscope.integrations.tensors import local_parts
+from koopscope.runs.opening import open_run
+from tests.frameworks import framework
+
+
+def settling(step):
+    rng = np.random.default_rng(0)
+    start, away = rng.normal(size=(2, 5, 4))
+    return {"fc.weight": start + 0.6**step * away, "fc.bias": np.ones(4, np.float32) * 0.9**step}
+
+
+def test_snapshots_are_taken_at_their_steps_with_metrics(tmp_path):
+    tracker = Tracker(tmp_path / "run.h5", every_n_steps=3, metadata={"lr": 0.1})
+    tracker.start(0, settling(0))
+    taken = [
+        step for step in range(1, 11) if tracker.after_step(step, settling(step), loss=1 / step)
+    ]
+    assert taken == [3, 6, 9]
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [0, 3, 6, 9]
+        assert run.description.metadata == {"lr": 0.1}
+        np.testing.assert_array_equal(
+            run.description.metrics["loss"], [np.nan, 1 / 3, 1 / 6, 1 / 9]
+        )
+
+
+def test_every_epoch_is_the_default_and_steps_are_what_is_stored(tmp_path):
+    tracker = Tracker(tmp_path / "run.h5")
+    for epoch in range(1, 4):
+        assert not tracker.after_step(epoch * 10 - 5, settling(epoch))
+        assert tracker.after_epoch(epoch, epoch * 10, settling(epoch))
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [10, 20, 30]
+
+
+def test_a_selection_is_recorded_and_wrappers_names_are_removed(tmp_path):
+    tracker = Tracker(tmp_path / "run.h5", every_n_steps=1, exclude=["*.bias"])
+    tracker.after_step(1, {f"module.{name}": value for name, value in settling(1).items()})
+    with open_run(tmp_path / "run.h5") as run:
+        assert [tensor.name for tensor in run.description.tensors] == ["fc.weight"]
+
+
+def test_going_on_from_a_checkpoint_drops_what_came_after_it(tmp_path):
+    for first in (0, 4):
+        tracker = Tracker(tmp_path / "run.h5", every_n_steps=2)
+        tracker.start(first, settling(first))
+        for step in range(first + 1, first + 7):
+            tracker.after_step(step, settling(step))
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [0, 2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every_n_steps": 1, "every_n_epochs": 1},
+        {"every_n_steps": 0},
+        {"shards": True, "stop_on_convergence": True},
+    ],
+)
+def test_wrong_options_are_said_before_training(tmp_path, options):
+    with pytest.raises(KoopscopeError):
+        Tracker(tmp_path / "run.h5", **options)
+
+
+def test_a_file_of_another_training_and_an_empty_selection_are_said_at_the_start(tmp_path):
+    Tracker(tmp_path / "run.h5").start(0, settling(0))
+    with pytest.raises(KoopscopeError, match="exists"):
+        Tracker(tmp_path / "run.h5").start(0, settling(0))
+    with pytest.raises(KoopscopeError, match="no tensor"):
+        Tracker(tmp_path / "other.h5", include=["none"]).start(0, settling(0))
+
+
+def test_only_rank_0_records(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    tracker = Tracker(tmp_path / "run.h5", every_n_steps=1)
+    tracker.after_step(1, settling(1))
+    assert not (tmp_path / "run.h5").exists()
+
+
+def test_the_watch_asks_what_the_command_asks(tmp_path):
+    tracker = Tracker(tmp_path / "run.h5", every_n_steps=5)
+    watch = ConvergenceWatch(tmp_path / "run.h5")
+    for step in range(5, 150, 5):
+        tracker.after_step(step, settling(step / 10))
+        watch.stop_step()
+    with open_run(tmp_path / "run.h5") as run:
+        expected = convergence.DIAGNOSTIC.ask(Analysis.of(run, Settings()))
+    assert watch.finding.status == expected.status
+    assert watch.finding.evidence["stop_step"] == expected.evidence["stop_step"]
+    assert watch.finding.evidence["remaining"] == pytest.approx(
+        expected.evidence["remaining"], rel=1e-9
+    )
+
+
+class Verdict:
+    """Stands in for the diagnostic where a test needs a verdict at a known step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def ask(self, analysis):
+        reached = analysis.description.steps[-1] >= self.step
+        return Finding(
+            "convergence",
+            "KS101",
+            "pass",
+            "settled",
+            evidence={"stop_step": self.step * reached or None},
+        )
+
+
+@pytest.mark.parametrize(("patience", "from_epoch", "stops"), [(0, 0, 5), (2, 0, 7), (0, 8, 8)])
+def test_stopping_waits_for_patience_and_the_first_epoch(
+    tmp_path, monkeypatch, patience, from_epoch, stops
+):
+    monkeypatch.setattr(convergence, "DIAGNOSTIC", Verdict(50))
+    tracker = Tracker(
+        tmp_path / "run.h5",
+        stop_on_convergence=True,
+        patience=patience,
+        start_from_epoch=from_epoch,
+    )
+    for epoch in range(1, 20):
+        tracker.after_epoch(epoch, 10 * epoch, settling(epoch))
+        if tracker.should_stop:
+            break
+    assert (tracker.stopped_epoch, tracker.stopped_step) == (stops, 10 * stops)
+    assert tracker.stopping_reason_message == "settled"
+
+
+def test_a_watch_that_fails_warns_once_and_lets_training_go_on(tmp_path):
+    watch = ConvergenceWatch(tmp_path / "none.h5")
+    with pytest.warns(RuntimeWarning, match="is not known"):
+        assert watch.stop_step() is None
+    assert watch.stop_step() is None
+
+
+def test_parts_given_as_mappings_are_named_by_rank():
+    parts = local_parts({"w": np.ones(3)}, 2, whole=False)
+    assert list(parts) == ["w[2]"]
+    assert local_parts({"w": np.ones(3)}, 2, whole=True) == {}
+
+
+def _sharded_rank(rank, folder):
+    import torch
+    from torch.distributed.fsdp import fully_shard
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (2,)))
+    refused = False
+    try:
+        Tracker(f"{folder}/whole.h5").start(0, model)
+    except KoopscopeError as error:
+        refused = "shards=True" in error.hint
+    assert refused or rank
+    tracker = Tracker(f"{folder}/run.h5", every_n_steps=1, shards=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    inputs = torch.randn(16, 6)
+    for step in range(1, 4):
+        optimizer.zero_grad()
+        model(inputs).square().mean().backward()
+        optimizer.step()
+        tracker.after_step(step, model)
+        whole = {name: p.full_tensor().detach().numpy() for name, p in model.named_parameters()}
+    if rank == 0:
+        np.savez(f"{folder}/whole.npz", **whole)
+    torch.distributed.destroy_process_group()
+
+
+def test_each_rank_records_its_part_of_a_sharded_model(tmp_path):
+    torch = framework("torch")
+    if not torch.distributed.is_available():
+        pytest.skip("this PyTorch has no distributed package")
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=_sharded_rank, args=(rank, str(tmp_path))) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(120)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    parts = {}
+    for rank in (0, 1):
+        with open_run(tmp_path / f"run.rank{rank}.h5") as run:
+            assert run.description.steps.tolist() == [1, 2, 3]
+            for block in run.blocks():
+                parts[block.tensor.name] = block.values[-1].reshape(block.tensor.shape).copy()
+    with np.load(tmp_path / "whole.npz") as whole:
+        assert len(parts) == 2 * len(whole.files)
+        for name in whole.files:
+            joined = np.concatenate([parts[f"{name}[0]"], parts[f"{name}[1]"]])
+            np.testing.assert_array_equal(joined, whole[name])
