@@ -87,7 +87,6 @@ def relaxation(eigenvalues: Complex128) -> Relaxation:
     from scipy.optimize import minimize_scalar
 
     def best(lowest: float) -> tuple[float, float]:
-        from scipy.optimize import minimize_scalar  # takes longer to import than a run to analyse
 
         found = minimize_scalar(
             factor, bounds=(lowest, HIGHEST_WEIGHT), method="bounded", options={"xatol": 1e-6}

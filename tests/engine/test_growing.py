@@ -19,7 +19,7 @@ def assert_same(found, expected):
     assert list(found) == list(expected)
     for name in expected:
         ours, theirs = found[name], expected[name]
-        scale = np.abs(theirs.increments).max()
+        scale = np.abs(theirs.increments).max(initial=0.0)
         np.testing.assert_allclose(ours.increments, theirs.increments, rtol=0, atol=1e-12 * scale)
         np.testing.assert_allclose(ours.anchor_increments, theirs.anchor_increments, rtol=1e-10)
         np.testing.assert_array_equal(ours.unchanged, theirs.unchanged)
