@@ -8,11 +8,12 @@ from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.pruning.api import prune
     from koopscope.runs.opening import open_run
     from koopscope.runs.recorder import Recorder
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "KoopscopeError", "Recorder", "analyze", "open_run"]
+__all__ = ["Diagnosis", "KoopscopeError", "Recorder", "analyze", "open_run", "prune"]
 
 # Names resolve on first use, so that `import koopscope` costs a training script, and
 # `koopscope --help` a user, no numpy and no h5py.
@@ -21,6 +22,7 @@ _HOMES = {
     "Recorder": "koopscope.runs.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",
     "open_run": "koopscope.runs.opening",
+    "prune": "koopscope.pruning.api",
 }
 
 

@@ -25,6 +25,7 @@ VERBS = {
     "analyze": ("koopscope.cli.analyze", "Spectra and findings of a run: the main job."),
     "check": ("koopscope.cli.check", "Gate training runs in CI: exit 1 if a rule finds something."),
     "explain": ("koopscope.cli.explain", "What a rule means, what it rests on, its limits."),
+    "prune": ("koopscope.cli.prune", "Say which weights can go: masks from modes."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
     "contraction": ("koopscope.cli.contraction", "Fixed points of an iterated network operator."),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 
-def _rank(context: click.Context, option: click.Parameter, text: str) -> int | float:
+def rank_rule(context: click.Context, option: click.Parameter, text: str) -> int | float:
     """An integer or a fraction; what they mean is checked with the settings."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
@@ -48,7 +48,7 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
     ),
     "rank": click.option(
         "--rank",
-        callback=_rank,
+        callback=rank_rule,
         default="0",
         show_default=True,
         metavar="R|0|0.99|-1",

@@ -19,7 +19,7 @@ from koopscope.cli.options import Option, decorated
 from koopscope.errors import KoopscopeError
 from koopscope.report.formats import FORMATS, render
 from koopscope.report.page import Page
-from koopscope.report.pictures import PICTURE_FORMATS, picture_paths
+from koopscope.report.pictures import PICTURE_FORMATS, PICTURES, picture_paths
 
 if TYPE_CHECKING:
     from koopscope.report.report import Report
@@ -83,8 +83,15 @@ class Outputs:
     plot_format: str = "png"
     force: bool = False
 
-    def check(self, runs: Sequence[str]) -> None:
+    def check(self, runs: Sequence[str], pictures: Iterable[str] = tuple(PICTURES)) -> None:
         """Find out before the work whether everything can be written.
+
+        Parameters
+        ----------
+        runs
+            As the user named them.
+        pictures
+            What would be drawn of each, by name.
 
         Raises
         ------
@@ -106,8 +113,9 @@ class Outputs:
         if self.plots is not None:
             if self.plots.exists() and not self.plots.is_dir():
                 raise KoopscopeError(f"{self.plots} is not a folder", "name a folder for --plots")
-            pictures = picture_paths(runs, self.plots, self.plot_format, len(runs) > 1)
-            files += [path for run in pictures for path in run.values()]
+            several = len(runs) > 1
+            drawn = picture_paths(runs, self.plots, self.plot_format, several, pictures)
+            files += [path for run in drawn for path in run.values()]
         for file in files:
             if file.is_dir():
                 raise KoopscopeError(f"{file} is a folder", "name a file")
@@ -153,16 +161,18 @@ def output_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     return decorated(with_outputs, _OUTPUT_OPTIONS)
 
 
-def report_options(*formats: str) -> Option:
-    """Add --format and --force to a verb that draws no figures; it receives one ``outputs``."""
+def report_options(*formats: str, figures: bool = False) -> Option:
+    """Add --format and --force to a verb, and what ``figures`` take; it receives ``outputs``."""
+    plots = _OUTPUT_OPTIONS[1:-1] if figures else ()
 
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def with_outputs(*arguments: Any, **options: Any) -> Any:
-            outputs = Outputs(options.pop("reports"), force=options.pop("force"))
+            names = ("reports", "force", *(("plots", "plot_format") if figures else ()))
+            outputs = Outputs(**{name: options.pop(name) for name in names})
             return verb(*arguments, outputs=outputs, **options)
 
-        return decorated(with_outputs, (_format_option(formats), _OUTPUT_OPTIONS[-1]))
+        return decorated(with_outputs, (_format_option(formats), *plots, _OUTPUT_OPTIONS[-1]))
 
     return decorate
 

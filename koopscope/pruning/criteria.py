@@ -16,15 +16,38 @@ import numpy.typing as npt
 
 from koopscope.analysis import Analysis
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.dmd import Complex128, Spectrum
 
 Float64 = npt.NDArray[np.float64]
+
+#: The criterion that won where all were measured: see docs/pruning.md.
+DEFAULT = "koopman-magnitude"
 
 #: An eigenvalue further than this from 1 says that the motion had no resting place to rank by.
 REACH_OF_ONE = 0.1
 
 #: Modes of the increments that decay more slowly than this have no limit to extrapolate to.
 SLOWEST = 0.995
+
+
+@dataclass(frozen=True)
+class RestingMode:
+    """The mode of the weights whose eigenvalue is nearest 1.
+
+    Attributes
+    ----------
+    eigenvalue
+        Per snapshot.
+    residual
+        Of the eigenpair, on the snapshots it was computed from; see ``Spectrum.residuals``.
+    index, rank
+        Its place among the modes of the spectrum, by amplitude, and how many there are.
+    """
+
+    eigenvalue: complex
+    residual: float
+    index: int
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -36,17 +59,17 @@ class Criterion:
     name
         As on the command line.
     coefficients
-        float64 [T, k]: the score of a weight with snapshots x_0 .. x_{T-1} is
+        float64 or complex128 [T, k]: the score of a weight with snapshots x_0 .. x_{T-1} is
         prod_j |sum_t coefficients[t, j] x_t|. Empty (k = 0) for ``random``.
-    eigenvalue
-        The eigenvalue whose mode the score rests on, if it rests on one.
+    mode
+        The mode that the score rests on, if it rests on one.
     seed
         Of ``random``.
     """
 
     name: str
-    coefficients: Float64
-    eigenvalue: complex | None = None
+    coefficients: Float64 | Complex128
+    mode: RestingMode | None = None
     seed: int = 0
 
     def scores(
@@ -56,7 +79,10 @@ class Criterion:
         if self.name == "random":
             return _uniform(self.seed, tensor, start, values.shape[1])
         used = np.flatnonzero(self.coefficients.any(axis=1))
-        combined = values[used].T.astype(np.float64) @ self.coefficients[used]
+        snapshots = values[used].T.astype(np.float64)
+        combined = snapshots @ self.coefficients.real[used]
+        if np.iscomplexobj(self.coefficients):
+            combined = combined + 1j * (snapshots @ self.coefficients.imag[used])
         scores: Float64 = np.nan_to_num(np.abs(combined).prod(axis=1), nan=0.0, posinf=0.0)
         return scores
 
@@ -106,12 +132,11 @@ def _gradient_magnitude(analysis: Analysis, seed: int) -> Criterion:
 
 def _koopman_magnitude(analysis: Analysis, seed: int) -> Criterion:
     """|v_1|: KMP of Redman et al. 2022, the mode of the weights whose eigenvalue is nearest 1."""
-    spectrum, nearest = _resting_mode(analysis)
-    coefficients = _empty(analysis, 1)
-    first = analysis.window.first
-    column = spectrum.exact_coefficients()[:, nearest]
-    coefficients[first + 1 : first + 1 + spectrum.pairs, 0] = column.real
-    return Criterion("koopman-magnitude", coefficients, complex(spectrum.eigenvalues[nearest]))
+    spectrum, nearest = _nearest_one(analysis)
+    column = spectrum.exact_coefficients()[:, [nearest]]
+    return Criterion(
+        "koopman-magnitude", _on_snapshots(analysis, column), _described(spectrum, nearest)
+    )
 
 
 def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
@@ -120,16 +145,21 @@ def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
     The sum is the step that the decaying modes still predict from the last snapshot on, a gradient
     as the trajectory shows it.
     """
-    spectrum, nearest = _resting_mode(analysis)
-    others = np.delete(np.arange(spectrum.rank), nearest)
+    spectrum, nearest = _nearest_one(analysis)
     columns = spectrum.exact_coefficients()
+    others = np.flatnonzero(np.isfinite(columns).all(axis=0))  # without eigenvalues of zero
+    others = others[others != nearest]
+    if not len(others):
+        raise KoopscopeError(
+            "the weights have no mode besides the one at rest to take a gradient from",
+            "use --criterion koopman-magnitude, or a higher --rank",
+        )
     eigenvalues = spectrum.eigenvalues[others]
     still_to_come = (eigenvalues - 1.0) * eigenvalues**spectrum.pairs * spectrum.coordinates[others]
-    rows = slice(analysis.window.first + 1, analysis.window.first + 1 + spectrum.pairs)
-    coefficients = _empty(analysis, 2)
-    coefficients[rows, 0] = columns[:, nearest].real
-    coefficients[rows, 1] = (columns[:, others] @ still_to_come).real
-    return Criterion("koopman-gradient", coefficients, complex(spectrum.eigenvalues[nearest]))
+    pair = np.stack([columns[:, nearest], columns[:, others] @ still_to_come], axis=1)
+    return Criterion(
+        "koopman-gradient", _on_snapshots(analysis, pair), _described(spectrum, nearest)
+    )
 
 
 def _forecast_magnitude(analysis: Analysis, seed: int) -> Criterion:
@@ -172,7 +202,25 @@ CRITERIA: dict[str, Callable[[Analysis, int], Criterion]] = {
 }
 
 
-def _resting_mode(analysis: Analysis) -> tuple[Spectrum, int]:
+def _on_snapshots(analysis: Analysis, columns: Complex128) -> Float64 | Complex128:
+    """Spread coefficients on y_1 .. y_m over the run's snapshots; real where all of them are."""
+    first = analysis.window.first + 1
+    coefficients = _empty(analysis, columns.shape[1]).astype(np.complex128)
+    coefficients[first : first + len(columns)] = columns
+    # A real eigenvalue's mode is real; LAPACK may still hand it over with zeros beside it.
+    return coefficients if coefficients.imag.any() else coefficients.real.copy()
+
+
+def _described(spectrum: Spectrum, index: int) -> RestingMode:
+    return RestingMode(
+        complex(spectrum.eigenvalues[index]),
+        float(spectrum.residuals[index]),
+        index,
+        spectrum.rank,
+    )
+
+
+def _nearest_one(analysis: Analysis) -> tuple[Spectrum, int]:
     _require(analysis, 3, "a spectrum of the weights")
     spectrum = analysis.spectrum(observable="weights")
     distances = np.abs(spectrum.eigenvalues - 1.0)

@@ -1,11 +1,11 @@
-"""From scores to masks: how many weights each tensor keeps, and which.
+"""From scores to masks of single weights: how many each tensor keeps, and which.
 
 Holds thresholds and counts, never a whole mask; ``True`` means keep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,7 @@ class MaskRequest:
     scope
         ``global``: one threshold for all tensors; ``layer``: the same share of each.
     structure
-        ``weight``: single weights; ``unit``: whole rows (the first axis of a tensor).
+        ``weight``: single weights; ``unit``: whole units, see ``koopscope.pruning.units``.
     min_keep
         Least number of weights (or units) that each tensor keeps.
     allow_empty_layer
@@ -56,10 +56,13 @@ class MaskRequest:
         if self.min_keep < 0:
             raise KoopscopeError(f"{self.min_keep} weights cannot be kept", "use 0 or more")
 
-    def floor(self, tensor: TensorInfo) -> int:
-        """Return how many weights (or units) the tensor keeps at least."""
-        least = max(self.min_keep, 0 if self.allow_empty_layer else 1)
-        return min(least, tensor.shape[0] if self.structure == "unit" else tensor.size)
+    def floor(self, available: int) -> int:
+        """Return how many of a tensor's weights (or units) stay at least."""
+        return min(available, max(self.min_keep, 0 if self.allow_empty_layer else 1))
+
+    def keeps(self, available: int) -> int:
+        """Return how many of so many weights (or units) are to stay."""
+        return available - round(self.sparsity * available)
 
 
 def weight_thresholds(
@@ -71,7 +74,7 @@ def weight_thresholds(
     """
     if request.scope == "layer":
         return {
-            tensor.name: _top(spool, criterion, tensor, request, _kept(tensor.size, request))
+            tensor.name: _top(spool, criterion, tensor, request, request.keeps(tensor.size))
             for tensor in spool.tensors
         }
     held_back: dict[str, Threshold] = {}
@@ -79,16 +82,16 @@ def weight_thresholds(
         free = [tensor for tensor in spool.tensors if tensor.name not in held_back]
         total = sum(tensor.size for tensor in spool.tensors)
         guaranteed = sum(
-            request.floor(tensor) for tensor in spool.tensors if tensor.name in held_back
+            request.floor(tensor.size) for tensor in spool.tensors if tensor.name in held_back
         )
-        budget = max(0, _kept(total, request) - guaranteed)
+        budget = max(0, request.keeps(total) - guaranteed)
         shared = largest(
             lambda free=free: (s for tensor in free for s in spool.scores(criterion, tensor)),  # type: ignore[misc]
             min(budget, sum(tensor.size for tensor in free)),
             sum(tensor.size for tensor in free),
         )
         thresholds, counts = _per_tensor(spool, criterion, free, shared)
-        short = [tensor for tensor in free if counts[tensor.name] < request.floor(tensor)]
+        short = [tensor for tensor in free if counts[tensor.name] < request.floor(tensor.size)]
         if not short:
             return {
                 tensor.name: thresholds.get(tensor.name) or held_back[tensor.name]
@@ -98,14 +101,10 @@ def weight_thresholds(
             held_back[tensor.name] = _top(spool, criterion, tensor, request, 0)
 
 
-def _kept(size: int, request: MaskRequest) -> int:
-    return size - round(request.sparsity * size)
-
-
 def _top(
     spool: ScoreSpool, criterion: str, tensor: TensorInfo, request: MaskRequest, keep: int
 ) -> Threshold:
-    keep = max(keep, request.floor(tensor))
+    keep = max(keep, request.floor(tensor.size))
     return largest(lambda: spool.scores(criterion, tensor), keep, tensor.size)
 
 
@@ -126,45 +125,6 @@ def _per_tensor(
         thresholds[tensor.name] = Threshold(shared.value, ties)
         counts[tensor.name] = above + ties
     return thresholds, counts
-
-
-def unit_choices(spool: ScoreSpool, criterion: str, request: MaskRequest) -> dict[str, Mask]:
-    """Return for each tensor which units (rows) it keeps.
-
-    Units compete by their mean score; they are taken best first until the kept weights reach the
-    share asked for.
-    """
-    scores = {tensor.name: spool.unit_scores(criterion, tensor) for tensor in spool.tensors}
-    if request.scope == "layer":
-        groups: Sequence[Sequence[TensorInfo]] = [[tensor] for tensor in spool.tensors]
-    else:
-        groups = [spool.tensors]
-    chosen: dict[str, Mask] = {}
-    for group in groups:
-        chosen.update(_best_units(group, scores, request))
-    return chosen
-
-
-def _best_units(
-    tensors: Sequence[TensorInfo],
-    scores: Mapping[str, npt.NDArray[np.float64]],
-    request: MaskRequest,
-) -> dict[str, Mask]:
-    owners = np.concatenate([np.full(t.shape[0], i) for i, t in enumerate(tensors)])
-    values = np.concatenate([scores[t.name] for t in tensors])
-    widths = np.array([t.size // t.shape[0] for t in tensors])
-    rank = np.empty(len(values), np.intp)  # a unit's place within its own tensor, best first
-    for i in range(len(tensors)):
-        mine = np.flatnonzero(owners == i)
-        rank[mine[np.argsort(-values[mine], kind="stable")]] = np.arange(len(mine))
-    floors = np.array([request.floor(t) for t in tensors])
-    guaranteed = rank < floors[owners]
-    order = np.lexsort((-values, ~guaranteed))
-    budget = _kept(sum(t.size for t in tensors), request)
-    spent = np.cumsum(widths[owners[order]])
-    keep = np.zeros(len(values), np.bool_)
-    keep[order] = (spent <= budget) | guaranteed[order]
-    return {tensor.name: keep[owners == i] for i, tensor in enumerate(tensors)}
 
 
 def mask_chunks(

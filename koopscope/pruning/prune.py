@@ -1,26 +1,33 @@
-"""Prune a recorded run: from a criterion and a sparsity to masks on disk and a record of them."""
+"""Prune a recorded run: from a judgement and a request to masks, and a record of what stays.
+
+Holds scores on disk and masks a part at a time; writes nothing but what it is told to.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope import __version__
-from koopscope.analysis import Analysis
+from koopscope.engine.local import ProgressListener
 from koopscope.pruning.criteria import Criterion, criterion
-from koopscope.pruning.masks import (
-    Mask,
-    MaskRequest,
-    mask_chunks,
-    unit_choices,
-    weight_thresholds,
-)
+from koopscope.pruning.judging import Judgement, PruningSettings
+from koopscope.pruning.masks import Mask, MaskRequest, mask_chunks, weight_thresholds
 from koopscope.pruning.selection import Threshold
 from koopscope.pruning.spool import ScoreSpool
 from koopscope.pruning.tensors import Prunable
+from koopscope.pruning.units import (
+    AxisMasks,
+    UnitPlan,
+    axis_mask_chunks,
+    unit_choices,
+    unit_plan,
+)
 from koopscope.runs.arrayfile import ArraySpec, array_writer
 from koopscope.runs.run import Run, TensorInfo
 
@@ -34,16 +41,17 @@ class TensorDensity:
 
     Attributes
     ----------
-    name, total, kept
-        The tensor, its number of weights, and how many of them stay.
-    overlap
-        Share of the kept weights that magnitude pruning at the same request keeps too.
+    name, layer, total, kept
+        The tensor, its layer, its number of weights, and how many of them stay.
+    shared
+        How many of those that stay, magnitude pruning at the same request keeps too.
     """
 
     name: str
+    layer: str
     total: int
     kept: int
-    overlap: float | None
+    shared: int
 
 
 @dataclass(frozen=True)
@@ -58,16 +66,19 @@ class Pruning:
         Optimizer step whose weights were judged.
     tensors
         One row per pruned tensor, in model order.
+    notes
+        What a reader of the masks should know.
     """
 
     criterion: Criterion
     request: MaskRequest
     step: int
     tensors: tuple[TensorDensity, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
-        """Number of prunable weights."""
+        """Number of weights in the masks."""
         return sum(tensor.total for tensor in self.tensors)
 
     @property
@@ -77,11 +88,18 @@ class Pruning:
 
     @property
     def overlap(self) -> float | None:
-        """Share of all kept weights that magnitude pruning keeps too."""
-        both = [
-            tensor.overlap * tensor.kept for tensor in self.tensors if tensor.overlap is not None
-        ]
-        return sum(both) / self.kept if self.kept and len(both) == len(self.tensors) else None
+        """Share of the kept weights that magnitude pruning keeps too."""
+        shared = sum(tensor.shared for tensor in self.tensors)
+        return shared / self.kept if self.kept else None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some weights of a run: float64 [n] each, and whether they stay."""
+
+    scores: npt.NDArray[np.float64]
+    magnitudes: npt.NDArray[np.float64]
+    kept: Mask
 
 
 class Pruner:
@@ -89,12 +107,14 @@ class Pruner:
 
     Parameters
     ----------
-    run, analysis
-        The run and its analysis up to the step at which it is pruned.
-    prunable
-        From ``prunable_tensors``.
-    name, seed
+    run
+        The run that was judged.
+    judgement
+        From ``judge``.
+    settings
         The criterion, and the seed of ``random``.
+    on_progress
+        Called with the bytes of each block that has been scored.
 
     Raises
     ------
@@ -105,27 +125,33 @@ class Pruner:
     def __init__(
         self,
         run: Run,
-        analysis: Analysis,
-        prunable: Sequence[Prunable],
-        name: str = BASELINE,
-        seed: int = 0,
+        judgement: Judgement,
+        settings: PruningSettings,
+        on_progress: ProgressListener | None = None,
     ) -> None:
-        self.criterion = criterion(name, analysis, seed)
-        self.prunable = tuple(prunable)
-        self.step = int(analysis.description.steps[analysis.window.stop - 1])
+        self.criterion = criterion(settings.criterion, judgement.analysis, settings.seed)
+        self.judgement = judgement
+        self._asked = bool(settings.include)
         criteria = [self.criterion]
-        if name != BASELINE:
-            criteria.append(criterion(BASELINE, analysis))
-        self._spool = ScoreSpool(run, [p.tensor for p in self.prunable], criteria)
+        if settings.criterion != BASELINE:
+            criteria.append(criterion(BASELINE, judgement.analysis))
+        tensors = [prunable.tensor for prunable in judgement.prunable]
+        self._spool = ScoreSpool(run, tensors, criteria, on_progress)
 
     def prune(self, request: MaskRequest) -> Pruning:
-        """Decide what stays, and compare it with magnitude pruning."""
+        """Decide what stays, and compare it with magnitude pruning.
+
+        Raises
+        ------
+        KoopscopeError
+            If units are asked for and no layer has any to lose.
+        """
         chosen = self._choice(self.criterion.name, request)
         baseline = self._choice(BASELINE, request)
         rows = []
-        for prunable in self.prunable:
-            tensor = prunable.tensor
-            kept = both = 0
+        for target in self._targets(request):
+            tensor = target.tensor
+            kept = shared = 0
             pairs = zip(
                 self._mask(self.criterion.name, tensor, chosen[tensor.name]),
                 self._mask(BASELINE, tensor, baseline[tensor.name]),
@@ -133,27 +159,37 @@ class Pruner:
             )
             for mask, usual in pairs:
                 kept += int(np.count_nonzero(mask))
-                both += int(np.count_nonzero(mask & usual))
-            rows.append(
-                TensorDensity(tensor.name, tensor.size, kept, both / kept if kept else None)
-            )
-        return Pruning(self.criterion, request, self.step, tuple(rows))
+                shared += int(np.count_nonzero(mask & usual))
+            rows.append(TensorDensity(tensor.name, tensor.layer, tensor.size, kept, shared))
+        notes = self.judgement.notes
+        if request.structure == "unit":
+            notes += self._plan.notes
+        return Pruning(self.criterion, request, self.judgement.step, tuple(rows), notes)
 
-    def masks(self, request: MaskRequest) -> Iterator[tuple[Prunable, Mask]]:
-        """Yield (tensor, next part of its flattened mask) in model order; ``True`` means keep."""
+    def masks(self, request: MaskRequest) -> Iterator[tuple[Prunable, Iterator[Mask]]]:
+        """Yield (tensor, parts of its flattened mask) in model order; ``True`` means keep."""
         chosen = self._choice(self.criterion.name, request)
-        for prunable in self.prunable:
-            tensor = prunable.tensor
-            for mask in self._mask(self.criterion.name, tensor, chosen[tensor.name]):
-                yield prunable, mask
+        for target in self._targets(request):
+            name = target.tensor.name
+            yield target, self._mask(self.criterion.name, target.tensor, chosen[name])
+
+    def sample(self, request: MaskRequest, count: int) -> Sample:
+        """Return about ``count`` weights, evenly spread over the prunable ones."""
+        tensors = self._spool.tensors
+        every = max(1, sum(tensor.size for tensor in tensors) // count)
+        chosen = self._choice(self.criterion.name, request)
+        parts: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Mask]] = []
+        for tensor in tensors:
+            scores = self._spool.sample(self.criterion.name, tensor, every)
+            magnitudes = self._spool.sample(BASELINE, tensor, every)
+            choice = chosen.get(tensor.name, ())  # outputs are kept whole
+            mask = np.concatenate(list(self._mask(self.criterion.name, tensor, choice)))
+            parts.append((scores, magnitudes, mask[::every]))
+        scores, magnitudes, kept = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Sample(scores, magnitudes, kept)
 
     def write(
-        self,
-        path: str | os.PathLike[str],
-        request: MaskRequest,
-        run: str,
-        *,
-        force: bool = False,
+        self, path: str | os.PathLike[str], request: MaskRequest, *, force: bool = False
     ) -> None:
         """Write the masks, each under every name of its tensor; nothing is left of a failed write.
 
@@ -162,27 +198,30 @@ class Pruner:
         KoopscopeError
             If the file cannot be written, or exists and ``force`` is not given.
         """
-        metadata = {
-            "run": os.path.basename(run),
-            "step": str(self.step),
+        specs = {
+            name: ArraySpec(target.tensor.shape, "bool")
+            for target in self._targets(request)
+            for name in target.names
+        }
+        with array_writer(path, specs, self.metadata(request), force=force) as out:
+            chosen = self._choice(self.criterion.name, request)
+            for target in self._targets(request):
+                for name in target.names:
+                    choice = chosen[target.tensor.name]
+                    for mask in self._mask(self.criterion.name, target.tensor, choice):
+                        out.append(name, mask)
+
+    def metadata(self, request: MaskRequest) -> dict[str, str]:
+        """Return what travels with the masks."""
+        return {
+            "run": self.judgement.analysis.description.path.replace("\\", "/").rpartition("/")[2],
+            "step": str(self.judgement.step),
             "criterion": self.criterion.name,
             "sparsity": f"{request.sparsity:g}",
             "scope": request.scope,
             "structure": request.structure,
             "koopscope": __version__,
         }
-        specs = {
-            name: ArraySpec(prunable.tensor.shape, "bool")
-            for prunable in self.prunable
-            for name in prunable.names
-        }
-        chosen = self._choice(self.criterion.name, request)
-        with array_writer(path, specs, metadata, force=force) as out:
-            for prunable in self.prunable:
-                for name in prunable.names:
-                    tensor = prunable.tensor
-                    for mask in self._mask(self.criterion.name, tensor, chosen[tensor.name]):
-                        out.append(name, mask)
 
     def close(self) -> None:
         """Give the disk space of the scores back."""
@@ -194,16 +233,27 @@ class Pruner:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _choice(self, name: str, request: MaskRequest) -> Mapping[str, Threshold | Mask]:
-        choose = unit_choices if request.structure == "unit" else weight_thresholds
-        return choose(self._spool, name, request)
+    @cached_property
+    def _plan(self) -> UnitPlan:
+        return unit_plan(
+            [p.tensor for p in self.judgement.parameters],
+            [p.tensor for p in self.judgement.prunable],
+            self._asked,
+        )
 
-    def _mask(self, name: str, tensor: TensorInfo, choice: Threshold | Mask) -> Iterator[Mask]:
+    def _targets(self, request: MaskRequest) -> tuple[Prunable, ...]:
+        """Return every tensor that gets a mask, in model order."""
+        if request.structure == "weight":
+            return self.judgement.prunable
+        touched = {tensor.name for tensor in self._plan.tensors}
+        return tuple(p for p in self.judgement.parameters if p.tensor.name in touched)
+
+    def _choice(self, name: str, request: MaskRequest) -> Mapping[str, Threshold | AxisMasks]:
+        if request.structure == "unit":
+            return unit_choices(self._spool, name, request, self._plan)
+        return weight_thresholds(self._spool, name, request)
+
+    def _mask(self, name: str, tensor: TensorInfo, choice: Threshold | AxisMasks) -> Iterator[Mask]:
         if isinstance(choice, Threshold):
-            yield from mask_chunks(self._spool, name, tensor, choice)
-            return
-        row = tensor.size // tensor.shape[0]
-        start = 0
-        for chunk in self._spool.scores(name, tensor):
-            yield choice[np.arange(start, start + len(chunk)) // row]
-            start += len(chunk)
+            return mask_chunks(self._spool, name, tensor, choice)
+        return axis_mask_chunks(tensor, choice)

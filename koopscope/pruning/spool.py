@@ -6,6 +6,7 @@ never more memory than one block.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from koopscope.engine.local import ProgressListener
 from koopscope.pruning.criteria import Criterion
 from koopscope.runs.run import Run, TensorInfo
 
@@ -27,7 +29,11 @@ class ScoreSpool:
     """The scores of some tensors by several criteria; close it, or use it as a context manager."""
 
     def __init__(
-        self, run: Run, tensors: Sequence[TensorInfo], criteria: Sequence[Criterion]
+        self,
+        run: Run,
+        tensors: Sequence[TensorInfo],
+        criteria: Sequence[Criterion],
+        on_progress: ProgressListener | None = None,
     ) -> None:
         self.tensors = tuple(tensors)
         self._stack = ExitStack()
@@ -45,6 +51,8 @@ class ScoreSpool:
                 for criterion in criteria:
                     scores = criterion.scores(block.tensor.name, block.start, block.values)
                     self._files[criterion.name].write(scores.tobytes())
+                if on_progress is not None:
+                    on_progress(block.values.nbytes)
         except BaseException:
             self.close()
             raise
@@ -57,19 +65,24 @@ class ScoreSpool:
             count = min(_CHUNK, tensor.size - start)
             yield np.frombuffer(file.read(8 * count), np.float64)
 
-    def unit_scores(self, criterion: str, tensor: TensorInfo) -> Float64:
-        """Return the mean score of each unit: each index of the tensor's first axis."""
-        units = tensor.shape[0]
-        row = tensor.size // units
+    def unit_scores(self, criterion: str, tensor: TensorInfo, axis: int) -> Float64:
+        """Return the mean score of each unit: each index of one axis of the tensor."""
+        units = tensor.shape[axis]
         sums = np.zeros(units)
         start = 0
         for chunk in self.scores(criterion, tensor):
-            owners = np.arange(start, start + len(chunk)) // row
-            first = int(owners[0])
-            part = np.bincount(owners - first, chunk)
-            sums[first : first + len(part)] += part
+            owners = positions(tensor.shape, axis, start, start + len(chunk))
+            sums += np.bincount(owners, chunk, minlength=units)
             start += len(chunk)
-        return sums / row
+        return sums / (tensor.size // units)
+
+    def sample(self, criterion: str, tensor: TensorInfo, every: int) -> Float64:
+        """Return every so-manieth score of a tensor, in flattened order."""
+        parts, start = [], 0
+        for chunk in self.scores(criterion, tensor):
+            parts.append(chunk[-start % every :: every])
+            start += len(chunk)
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -85,3 +98,9 @@ class ScoreSpool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def positions(shape: tuple[int, ...], axis: int, start: int, stop: int) -> npt.NDArray[np.intp]:
+    """Return where the flattened elements ``[start, stop)`` of a tensor lie along one axis."""
+    stride = math.prod(shape[axis + 1 :])
+    return np.arange(start, stop) // stride % shape[axis]

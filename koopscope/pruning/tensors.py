@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
-import numpy as np
+from hashlib import sha256
 
 from koopscope.analysis import Analysis
 from koopscope.errors import KoopscopeError
@@ -45,49 +44,52 @@ def prunable_tensors(
     """Return what may be pruned, in model order.
 
     Matrices and convolution kernels (parameters with two axes or more) whose names do not look like
-    an embedding or a norm; ``include`` globs choose among all parameters instead.
+    an embedding or a norm; ``include`` globs choose among all parameters instead. A tensor that was
+    recorded under several names is kept if one of them is kept.
 
     Raises
     ------
     KoopscopeError
         If nothing is left.
     """
-    chosen: list[Prunable] = []
-    for tensor in analysis.finite_tensors:
-        if not _wanted(tensor, include, exclude):
-            continue
-        twin = next((i for i, c in enumerate(chosen) if _tied(analysis, c.tensor, tensor)), None)
-        if twin is None:
-            chosen.append(Prunable(tensor))
-        else:
-            first = chosen[twin]
-            chosen[twin] = Prunable(first.tensor, (*first.other_names, tensor.name))
+    chosen = [p for p in tied_tensors(analysis) if _wanted(p, include, exclude)]
     if not chosen:
+        globs = [f"--include {glob}" for glob in include] + [f"--exclude {g}" for g in exclude]
         raise KoopscopeError(
-            f"{analysis.description.path} has no tensor left to prune",
+            f"{analysis.description.path} has no tensor left to prune"
+            + (f" by {' '.join(globs)}" if globs else ""),
             "biases, norms, buffers and embeddings are kept; name what to prune with --include",
         )
     return tuple(chosen)
 
 
-def _wanted(tensor: TensorInfo, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    name = tensor.name
-    if tensor.kind != "parameter" or any(fnmatchcase(name, glob) for glob in exclude):
+def tied_tensors(analysis: Analysis) -> tuple[Prunable, ...]:
+    """Return the finite parameters of a run in model order, each once with all its names."""
+    names: dict[object, list[str]] = {}
+    first: dict[object, TensorInfo] = {}
+    for tensor in analysis.finite_tensors:
+        if tensor.kind == "parameter":
+            key = _identity(analysis, tensor)
+            first.setdefault(key, tensor)
+            names.setdefault(key, []).append(tensor.name)
+    return tuple(Prunable(tensor, tuple(names[key][1:])) for key, tensor in first.items())
+
+
+def _wanted(prunable: Prunable, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    names = prunable.names
+    if any(fnmatchcase(name, glob) for name in names for glob in exclude):
         return False
     if include:
-        return any(fnmatchcase(name, glob) for glob in include)
-    lowered = name.lower()
-    return len(tensor.shape) >= 2 and not any(fnmatchcase(lowered, g) for g in KEPT_BY_DEFAULT)
-
-
-def _tied(analysis: Analysis, first: TensorInfo, second: TensorInfo) -> bool:
-    """Whether two tensors are one: every inner product agrees to the last bit."""
-    if first.shape != second.shape or first.dtype != second.dtype or first.size < 2:
-        return False
-    one, other = analysis.grams[first.name], analysis.grams[second.name]
-    return (
-        one.anchor_square == other.anchor_square
-        and one.anchor_square > 0.0
-        and np.array_equal(one.anchor_increments, other.anchor_increments)
-        and np.array_equal(one.increments, other.increments)
+        return any(fnmatchcase(name, glob) for name in names for glob in include)
+    return len(prunable.tensor.shape) >= 2 and not any(
+        fnmatchcase(name.lower(), glob) for name in names for glob in KEPT_BY_DEFAULT
     )
+
+
+def _identity(analysis: Analysis, tensor: TensorInfo) -> object:
+    """Return what two recorded tensors share only if they are one: every inner product, exactly."""
+    gram = analysis.grams[tensor.name]
+    if len(tensor.shape) < 2 or not gram.anchor_square > 0.0:
+        return tensor.name
+    inner = sha256(gram.anchor_increments.tobytes() + gram.increments.tobytes()).digest()
+    return tensor.shape, tensor.dtype, gram.anchor_square, inner

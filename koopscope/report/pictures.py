@@ -6,7 +6,7 @@ Knows no matplotlib until a picture is drawn. A new picture is one module in ``f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +26,14 @@ PICTURE_FORMATS = ("png", "svg", "pdf")
 
 
 def picture_paths(
-    runs: Sequence[str], folder: Path, suffix: str, a_folder_each: bool
+    runs: Sequence[str],
+    folder: Path,
+    suffix: str,
+    a_folder_each: bool,
+    names: Iterable[str] = tuple(PICTURES),
 ) -> list[Mapping[str, Path]]:
     """Return, for each run, the file of each picture."""
+    names = tuple(names)
     folders: list[Path] = []
     for run in runs:
         wanted = candidate = folder / (Path(run).stem or "run") if a_folder_each else folder
@@ -37,7 +42,7 @@ def picture_paths(
             count += 1
             candidate = wanted.with_name(f"{wanted.name}-{count}")
         folders.append(candidate)
-    return [{name: place / f"{name}.{suffix}" for name in PICTURES} for place in folders]
+    return [{name: place / f"{name}.{suffix}" for name in names} for place in folders]
 
 
 def draw(name: str, diagnosis: Diagnosis, file_format: str) -> bytes:

@@ -1,0 +1,179 @@
+"""``koopscope prune``: masks from modes. Parses, calls, and hands to the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from koopscope.cli import console
+from koopscope.cli.options import rank_rule
+from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.errors import KoopscopeError
+
+if TYPE_CHECKING:
+    from koopscope.pruning.prune import Pruner, Pruning
+    from koopscope.report.pruning import PruningReport
+
+#: Name of the criteria, as in ``koopscope.pruning.criteria``, which is imported only when called.
+CRITERIA = (
+    "koopman-magnitude",
+    "koopman-gradient",
+    "forecast-magnitude",
+    "magnitude",
+    "gradient-magnitude",
+    "random",
+)
+DEFAULT = "koopman-magnitude"
+
+#: Name of the picture, and about how many weights it shows.
+PICTURE = "pruning"
+PICTURED = 6000
+
+_Kind = TypeVar("_Kind")
+
+
+@click.command("prune")
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--sparsity",
+    "sparsities",
+    type=float,
+    multiple=True,
+    required=True,
+    metavar="S",
+    help="Share of the weights to remove, such as 0.9; repeat it for several.",
+)
+@click.option(
+    "--criterion",
+    type=click.Choice(CRITERIA),
+    default=DEFAULT,
+    show_default=True,
+    help="What a weight is worth.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["global", "layer"]),
+    default="global",
+    show_default=True,
+    help="One threshold for all layers, or the same share of each.",
+)
+@click.option(
+    "--structure",
+    type=click.Choice(["weight", "unit"]),
+    default="weight",
+    show_default=True,
+    help="Single weights, or whole units with their biases.",
+)
+@click.option("--at", type=int, metavar="STEP", help="Judge the weights at this step.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Prune only tensors named like this; by default, matrices and kernels but no embeddings "
+    "and norms.",
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Keep tensors named like this.")
+@click.option(
+    "--min-keep",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Weights (or units) that every tensor keeps at least.",
+)
+@click.option("--allow-empty-layer", is_flag=True, help="Let a tensor lose everything.")
+@click.option(
+    "--rank",
+    callback=rank_rule,
+    default="0",
+    show_default=True,
+    metavar="R|0|0.99|-1",
+    help="Truncation: R directions, 0 the optimal hard threshold, 0.99 of the energy, -1 none.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of `random`.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the masks go: .safetensors, .npz or .h5. Several sparsities take the place of "
+    "{sparsity} in the name, or follow it.",
+)
+@report_options("table", "json", figures=True)
+def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
+    """Say which weights of RUN can go, and write masks of those that stay.
+
+    Reads the run twice: once for its spectrum, once to score its weights. Biases, norms, buffers
+    and embeddings are kept; tied tensors get one mask. Nothing is written without --output.
+    """
+    from koopscope.pruning.judging import PruningSettings, judge
+    from koopscope.pruning.masks import MaskRequest
+    from koopscope.pruning.prune import Pruner
+    from koopscope.report.pruning import PruningReport, render
+    from koopscope.runs.arrayfile import check_output
+    from koopscope.runs.opening import open_run
+
+    settings = _chosen(PruningSettings, options)
+    requests = [_chosen(MaskRequest, {**options, "sparsity": s}) for s in sparsities]
+    if len(set(sparsities)) < len(sparsities):
+        raise KoopscopeError("a sparsity is given twice", "give each --sparsity once")
+    files = output_paths(options["output"], sparsities)
+    for file in files:
+        check_output(file, outputs.force)
+    outputs.check((run,), (PICTURE,))
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_run(run))
+        volume = 2 * opened.volume(opened.description.tensors)
+        with console.progress(f"reading {run}", volume) as listener:
+            judgement = judge(opened, settings, listener)
+            pruner = stack.enter_context(Pruner(opened, judgement, settings, listener))
+        prunings = tuple(pruner.prune(request) for request in requests)
+        report = PruningReport(judgement, settings, prunings)
+        for file, request in zip(files, requests, strict=False):
+            pruner.write(file, request, force=outputs.force)
+        if outputs.plots is not None:
+            _draw(report, pruner, outputs)
+    outputs.write_reports(lambda name, page: render(report, name, page))
+    console.say(_closing_sentence(prunings, files, time.perf_counter() - began))
+
+
+def output_paths(output: Path | None, sparsities: Sequence[float]) -> list[Path]:
+    """Return one file per sparsity: in place of ``{sparsity}``, or before the suffix if needed."""
+    if output is None:
+        return []
+    if "{sparsity}" in output.name:
+        return [output.with_name(output.name.replace("{sparsity}", f"{s:g}")) for s in sparsities]
+    if len(sparsities) == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{s:g}{output.suffix}") for s in sparsities]
+
+
+def _chosen(kind: type[_Kind], options: dict[str, Any]) -> _Kind:
+    """Make a settings object of the options that are its fields."""
+    return kind(**{f.name: options[f.name] for f in fields(kind)})  # type: ignore[arg-type]
+
+
+def _draw(report: PruningReport, pruner: Pruner, outputs: Outputs) -> None:
+    from koopscope.report.figures.pruning import figure
+    from koopscope.report.figures.style import styled, to_bytes
+
+    assert outputs.plots is not None
+    outputs.plots.mkdir(parents=True, exist_ok=True)
+    path = outputs.plots / f"{PICTURE}.{outputs.plot_format}"
+    sample = pruner.sample(report.prunings[-1].request, PICTURED)
+    with styled():
+        write_file(path, to_bytes(figure(report, sample), outputs.plot_format))
+    console.say_more(f"wrote {path}")
+
+
+def _closing_sentence(prunings: Sequence[Pruning], files: Sequence[Path], seconds: float) -> str:
+    weights = f"{prunings[0].total:,} weights"
+    if not files:
+        return f"Judged {weights} in {seconds:.1f} s; nothing written: name a file with --output."
+    return f"Wrote masks of {weights} to {', '.join(map(str, files))} in {seconds:.1f} s."

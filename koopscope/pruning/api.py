@@ -1,0 +1,95 @@
+"""``koopscope.prune``: a recorded run in, masks out, for people who are already in Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from koopscope.errors import KoopscopeError
+from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.masks import Mask, MaskRequest
+from koopscope.pruning.prune import Pruner, Pruning
+from koopscope.runs.arrayfile import ArraySpec, array_writer
+from koopscope.runs.opening import open_run
+
+_Kind = TypeVar("_Kind", PruningSettings, MaskRequest)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of one run.
+
+    Attributes
+    ----------
+    pruning
+        What was asked for, and what stays of each tensor.
+    masks
+        bool array by the parameter's own name, in its own shape; ``True`` means keep.
+    metadata
+        What travels with the masks when they are saved.
+    """
+
+    pruning: Pruning
+    masks: Mapping[str, Mask]
+    metadata: Mapping[str, str]
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the masks to a ``.safetensors``, ``.npz`` or ``.h5`` file.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be written, or exists and ``force`` is not given.
+        """
+        specs = {name: ArraySpec(mask.shape, "bool") for name, mask in self.masks.items()}
+        with array_writer(path, specs, self.metadata, force=force) as out:
+            for name, mask in self.masks.items():
+                out.append(name, mask.reshape(-1))
+
+
+def prune(run: str | os.PathLike[str], sparsity: float, **options: Any) -> Masks:
+    """Say which weights of a recorded run can go: what ``koopscope prune`` does, as data.
+
+    Parameters
+    ----------
+    run
+        A run file, or anything else that ``koopscope.open_run`` opens.
+    sparsity
+        Share of the prunable weights to remove, in (0, 1).
+    **options
+        The fields of ``PruningSettings`` (``criterion``, ``at``, ``include``, ...) and of
+        ``MaskRequest`` (``scope``, ``structure``, ``min_keep``, ``allow_empty_layer``).
+
+    Raises
+    ------
+    KoopscopeError
+        If an option is unknown, the run cannot be read, or nothing of it can be pruned.
+    """
+    for name in ("include", "exclude"):
+        if isinstance(options.get(name), str):
+            options[name] = (options[name],)
+    names = {f.name for kind in (PruningSettings, MaskRequest) for f in fields(kind)}
+    for name in options.keys() - names:
+        raise KoopscopeError(
+            f"there is no option {name!r} of prune",
+            f"there are: {', '.join(sorted(names - {'sparsity'}))}",
+        )
+    request = _chosen(MaskRequest, {**options, "sparsity": sparsity})
+    settings = _chosen(PruningSettings, options)
+    with (
+        open_run(run) as opened,
+        Pruner(opened, judge(opened, settings), settings) as pruner,
+    ):
+        masks = {}
+        for target, parts in pruner.masks(request):
+            mask = np.concatenate(list(parts)).reshape(target.tensor.shape)
+            masks.update(dict.fromkeys(target.names, mask))
+        return Masks(pruner.prune(request), masks, pruner.metadata(request))
+
+
+def _chosen(kind: type[_Kind], options: Mapping[str, Any]) -> _Kind:
+    return kind(**{f.name: options[f.name] for f in fields(kind) if f.name in options})

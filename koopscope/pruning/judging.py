@@ -1,0 +1,145 @@
+"""What a pruning rests on: the run up to a step, its prunable tensors, and their spectrum.
+
+Decides which snapshots and which weights are looked at; scores and chooses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.analysis import Analysis, Settings
+from koopscope.engine.local import ProgressListener
+from koopscope.errors import KoopscopeError
+from koopscope.pruning.criteria import DEFAULT
+from koopscope.pruning.tensors import Prunable, prunable_tensors, tied_tensors
+from koopscope.runs.run import Run
+from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.rank import RankRule
+
+
+@dataclass(frozen=True)
+class PruningSettings:
+    """What weights are judged by.
+
+    Attributes
+    ----------
+    criterion
+        One of ``koopscope.pruning.criteria.CRITERIA``.
+    at
+        Judge the last snapshot at or before this optimizer step; the last one if not given.
+    include, exclude
+        Globs on tensor names; without ``include``, what is usually pruned.
+    rank
+        Truncation of the spectrum, see ``koopscope.spectra.rank``.
+    seed
+        Of the criterion ``random``.
+    """
+
+    criterion: str = DEFAULT
+    at: int | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rank: RankRule = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A run as far as it is judged.
+
+    Attributes
+    ----------
+    analysis
+        Of the prunable tensors alone, up to the step; its window ends at the judged snapshot.
+    prunable
+        What may be pruned, in model order.
+    parameters
+        All parameters of the run, tied ones once.
+    notes
+        What a reader of the masks should know.
+    """
+
+    analysis: Analysis
+    prunable: tuple[Prunable, ...]
+    parameters: tuple[Prunable, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def step(self) -> int:
+        """Optimizer step whose weights are judged."""
+        return int(self.analysis.description.steps[self.analysis.window.stop - 1])
+
+
+def judge(
+    run: Run, settings: PruningSettings, on_progress: ProgressListener | None = None
+) -> Judgement:
+    """Read a run once and find what may be pruned.
+
+    Raises
+    ------
+    KoopscopeError
+        If the run cannot be read, nothing may be pruned, or no snapshot lies at the step.
+    """
+    whole = Analysis.of(run, Settings(observable="weights", rank=settings.rank), on_progress)
+    prunable = prunable_tensors(whole, settings.include, settings.exclude)
+    analysis = Analysis(
+        whole.description,
+        _Only(whole.grams, tuple(p.tensor.name for p in prunable)),
+        replace(whole.settings, window=_stretch(whole.description.steps, settings.at)),
+    )
+    judgement = Judgement(analysis, prunable, tied_tensors(whole), ())
+    return replace(judgement, notes=tuple(_notes(judgement, settings)))
+
+
+class _Only(Mapping[str, SnapshotGram]):
+    """Some of the Gram matrices of a store that may keep them on disk."""
+
+    def __init__(self, grams: Mapping[str, SnapshotGram], names: tuple[str, ...]) -> None:
+        self._grams, self._names = grams, names
+
+    def __getitem__(self, name: str) -> SnapshotGram:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._grams[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _stretch(steps: npt.NDArray[np.int64], at: int | None) -> tuple[int, int]:
+    """Return the ends of the evenly spaced stretch of steps that ends where weights are judged."""
+    if not len(steps):
+        raise KoopscopeError(
+            "the run holds no snapshot", "record at least one with Recorder.snapshot()"
+        )
+    last = len(steps) - 1 if at is None else int(np.searchsorted(steps, at, side="right")) - 1
+    if last < 0:
+        raise KoopscopeError(
+            f"no snapshot lies at or before step {at}",
+            f"the run holds steps {steps[0]} to {steps[-1]}",
+        )
+    first = last
+    while first and steps[first] - steps[first - 1] == steps[last] - steps[last - 1]:
+        first -= 1
+    return int(steps[first]), int(steps[last])
+
+
+def _notes(judgement: Judgement, settings: PruningSettings) -> Iterator[str]:
+    steps, judged = judgement.analysis.description.steps, judgement.step
+    asked = int(steps[-1]) if settings.at is None else settings.at
+    reached = int(steps[np.searchsorted(steps, asked, side="right") - 1])
+    if reached != asked:
+        yield f"step {asked} was not recorded: judged at step {judged}"
+    elif judged != asked:
+        yield f"judged at step {judged}: later snapshots hold weights that are not finite"
+    for prunable in judgement.prunable:
+        if prunable.other_names:
+            others = ", ".join(prunable.other_names)
+            yield f"{prunable.tensor.name} is also {others}: one tensor, one mask"

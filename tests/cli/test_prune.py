@@ -1,0 +1,193 @@
+"""``koopscope prune`` writes what it says, says what it wrote, and refuses in one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pytest
+
+import koopscope
+from koopscope.cli import prune as verb
+from koopscope.cli.main import main
+from koopscope.pruning.criteria import CRITERIA, DEFAULT
+from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+
+
+@pytest.fixture
+def network(tmp_path):
+    return recorded(tmp_path / "run.h5", settling(MLP))
+
+
+def prune(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["prune", *map(str, words)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def refused(capsys, *words):
+    code, out, err = prune(capsys, *words)
+    assert (code, out) == (2, "")
+    error, hint = err.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    return error
+
+
+def test_the_command_knows_the_criteria_there_are():
+    assert tuple(CRITERIA) == verb.CRITERIA
+    assert verb.DEFAULT == DEFAULT
+
+
+def test_masks_are_those_of_the_python_call(network, tmp_path, capsys):
+    out = tmp_path / "masks.npz"
+    code, _, err = prune(
+        capsys, network, "--sparsity", 0.8, "--criterion", "forecast-magnitude", "-o", out
+    )
+    assert code == 0
+    assert err.startswith(f"Wrote masks of 220 weights to {out} in ")
+    expected = koopscope.prune(network, 0.8, criterion="forecast-magnitude").masks
+    with np.load(out) as written:
+        for name, mask in expected.items():
+            np.testing.assert_array_equal(written[name], mask)
+
+
+def test_the_table_shows_what_stays_of_each_layer_and_the_mode_it_rests_on(network, capsys):
+    code, out, err = prune(capsys, network, "--sparsity", 0.5, "--criterion", "koopman-magnitude")
+    assert code == 0
+    assert "nothing written" in err
+    found = koopscope.prune(network, 0.5, criterion="koopman-magnitude").pruning
+    assert "rests on mode" in out
+    assert f"{found.criterion.mode.eigenvalue.real:.6f} per snapshot" in out
+    assert f"110 of 220 weights stay, {found.overlap:.1%} of them by magnitude as well" in out
+    assert "220 weights in 3 tensors; 48 others are kept whole" in out
+    rows = [line.split() for line in out.splitlines()]
+    for tensor in found.tensors:
+        (row,) = (row for row in rows if row[:1] == [tensor.layer])
+        assert row[1:4] == [
+            str(tensor.total),
+            str(tensor.kept),
+            f"{tensor.kept / tensor.total:.1%}",
+        ]
+        assert row[4] == f"{tensor.shared / tensor.kept:.1%}"
+        assert set(row[5]) == {"█"}
+
+
+def test_several_sparsities_share_one_reading_and_get_a_file_each(network, tmp_path, capsys):
+    code, out, _ = prune(
+        capsys, network, "--sparsity", 0.5, "--sparsity", 0.95, "-o", tmp_path / "m.npz"
+    )
+    assert code == 0
+    assert out.index("Sparsity 50%") < out.index("Sparsity 95%")
+    for sparsity in (0.5, 0.95):
+        with np.load(tmp_path / f"m-{sparsity}.npz") as written:
+            kept = sum(int(written[name].sum()) for name in PRUNABLE)
+        assert kept == 220 - round(sparsity * 220)
+
+
+def test_a_place_for_the_sparsity_in_the_name_is_filled(network, tmp_path, capsys):
+    out = tmp_path / "m{sparsity}.h5"
+    assert prune(capsys, network, "--sparsity", 0.25, "-o", out)[0] == 0
+    assert (tmp_path / "m0.25.h5").exists()
+
+
+def test_json_follows_its_schema_and_adds_up(network, capsys):
+    code, out, _ = prune(
+        capsys, network, "--sparsity", 0.5, "--sparsity", 0.9, "--format", "json",
+        "--criterion", "koopman-magnitude", "--at", 9,
+    )  # fmt: skip
+    document = json.loads(out)
+    schema = resources.files("koopscope.report") / "schema/pruning-1.0.schema.json"
+    jsonschema.validate(document, json.loads(schema.read_text()))
+    assert code == 0
+    assert document["run"]["step"] == 9
+    assert abs(document["mode"]["abs"] - 1.0) < 1e-3
+    for pruning, kept in zip(document["prunings"], (110, 22), strict=True):
+        assert pruning["kept"] == kept
+        assert sum(layer["kept"] for layer in pruning["layers"]) == kept
+        assert sum(tensor["total"] for tensor in pruning["tensors"]) == pruning["total"] == 220
+
+
+def test_the_same_run_gives_the_same_bytes(network, capsys):
+    words = (network, "--sparsity", 0.5, "--format", "json", "--criterion", "random")
+    assert prune(capsys, *words)[1] == prune(capsys, *words)[1]
+
+
+def test_units_are_announced_with_what_was_left_alone(network, capsys):
+    code, out, _ = prune(capsys, network, "--sparsity", 0.5, "--structure", "unit")
+    assert code == 0
+    assert "whole units, one threshold for all layers" in out
+    assert "note: the units of head.weight are the network's outputs and stay" in out
+
+
+def test_report_and_figure_go_to_files(network, tmp_path, capsys):
+    code, out, _ = prune(
+        capsys, network, "--sparsity", 0.5, "--format", f"json={tmp_path / 'p.json'}",
+        "--format", "table", "--plots", tmp_path / "plots", "--plot-format", "svg",
+    )  # fmt: skip
+    assert code == 0
+    assert "Sparsity 50%" in out
+    assert json.loads((tmp_path / "p.json").read_text())["prunings"][0]["kept"] == 110
+    drawing = (tmp_path / "plots" / "pruning.svg").read_text()
+    assert "hidden.0" in drawing
+    assert "kept (110 shown)" in drawing
+
+
+def test_outputs_that_exist_are_kept_unless_forced(network, tmp_path, capsys):
+    masks = tmp_path / "m.npz"
+    masks.write_bytes(b"older")
+    words = (network, "--sparsity", 0.5, "-o", masks)
+    assert "exists and is kept" in refused(capsys, *words)
+    assert masks.read_bytes() == b"older"
+    assert prune(capsys, *words, "--force")[0] == 0
+    with np.load(masks) as written:
+        assert written["head.weight"].dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--sparsity", 0), "sparsity of 0 is not between 0 and 1"),
+        (("--sparsity", 1), "sparsity of 1 is not between 0 and 1"),
+        (("--sparsity", "nan"), "sparsity of nan is not between 0 and 1"),
+        (("--sparsity", "half"), "half"),
+        ((), "missing option '--sparsity'"),
+        (("--sparsity", 0.5, "--sparsity", 0.5), "given twice"),
+        (("--sparsity", 0.5, "--criterion", "l1"), "l1"),
+        (("--sparsity", 0.5, "--include", "conv*"), "no tensor left to prune"),
+        (("--sparsity", 0.5, "--at", -3), "no snapshot lies at or before step -3"),
+        (("--sparsity", 0.5, "--at", 1, "--criterion", "koopman-magnitude"), "2 usable snapshots"),
+        (("--sparsity", 0.5, "-o", "masks.pt"), "masks.pt does not say how to write arrays"),
+        (("--sparsity", 0.5, "-o", "nowhere/masks.npz"), "nowhere is not a directory"),
+        (("--sparsity", 0.5, "--format", "xml"), "no format 'xml'"),
+        (("--sparsity", 0.5, "--rank", "many"), "many"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_sentence(
+    network, capsys, monkeypatch, tmp_path, words, problem
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert problem in refused(capsys, network, *words)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path, capsys):
+    assert "missing.h5" in refused(capsys, tmp_path / "missing.h5", "--sparsity", 0.5)
+
+
+def test_in_ascii_and_eighty_columns_the_report_is_readable(network):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "80", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "koopscope", "prune", str(network), "--sparsity", "0.5"],
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    text = done.stdout.decode("ascii")
+    assert "########" in text
+    assert "\\u" not in text

@@ -1,0 +1,80 @@
+"""What may be pruned, and what is one tensor under several names."""
+
+import numpy as np
+import pytest
+
+from koopscope import KoopscopeError
+from koopscope.analysis import Analysis
+from koopscope.pruning.tensors import prunable_tensors
+from koopscope.runs.opening import open_run
+from koopscope.runs.recorder import Recorder
+from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+
+
+def prunable(path, **globs):
+    with open_run(path) as run:
+        return [p.names for p in prunable_tensors(Analysis.of(run), **globs)]
+
+
+@pytest.fixture
+def network(tmp_path):
+    return recorded(tmp_path / "run.h5", settling(MLP))
+
+
+def test_matrices_may_go_while_biases_and_norms_stay(network):
+    assert prunable(network) == [(name,) for name in PRUNABLE]
+
+
+def test_globs_choose_among_all_parameters(network):
+    assert prunable(network, include=("*.bias",)) == [
+        ("hidden.0.bias",),
+        ("hidden.1.bias",),
+        ("head.bias",),
+    ]
+    assert prunable(network, include=("h*",), exclude=("*.bias", "head*")) == [
+        ("hidden.0.weight",),
+        ("hidden.1.weight",),
+    ]
+
+
+def test_globs_that_leave_nothing_are_named(network):
+    with pytest.raises(KoopscopeError, match="no tensor left to prune by --include conv"):
+        prunable(network, include=("conv*",))
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "wte.weight", "layer.norm1.weight"])
+def test_embeddings_and_norms_stay_unless_asked_for(tmp_path, name):
+    path = recorded(tmp_path / "run.h5", settling({name: (8, 4), "up.weight": (9, 4)}))
+    assert prunable(path) == [("up.weight",)]
+    assert prunable(path, include=("*",)) == [(name,), ("up.weight",)]
+
+
+def test_buffers_stay_even_when_asked_for(tmp_path):
+    path = recorded(
+        tmp_path / "run.h5", settling({"up.weight": (9, 4), "norm.running_var": (4, 4)})
+    )
+    assert prunable(path, include=("*",)) == [("up.weight",)]
+
+
+def test_a_tensor_recorded_twice_is_one_with_two_names(tmp_path):
+    weights = settling({"decoder.weight": (6, 5), "other.weight": (6, 5)})
+    weights["encoder.weight"] = weights["decoder.weight"]
+    path = recorded(tmp_path / "run.h5", weights)
+    assert prunable(path) == [("decoder.weight", "encoder.weight"), ("other.weight",)]
+
+
+def test_a_head_tied_to_an_embedding_stays_with_it_unless_asked_for(tmp_path):
+    weights = settling({"wte.weight": (6, 5), "up.weight": (7, 5)})
+    weights["lm_head.weight"] = weights["wte.weight"]
+    path = recorded(tmp_path / "run.h5", weights)
+    assert prunable(path) == [("up.weight",)]
+    assert prunable(path, include=("lm_head*",)) == [("wte.weight", "lm_head.weight")]
+
+
+def test_weights_that_were_never_finite_are_left_out(tmp_path):
+    with Recorder(tmp_path / "run.h5") as recorder:
+        for step in range(4):
+            recorder.snapshot(
+                step, {"a": np.full((2, 3), np.nan), "b": np.full((2, 3), 1.0 + step)}
+            )
+    assert prunable(tmp_path / "run.h5") == [("b",)]
