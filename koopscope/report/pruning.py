@@ -13,7 +13,7 @@ from typing import Any
 from koopscope import __version__
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning
-from koopscope.report.page import Cell, Page, columns_of, cut_middle, table, wrapped
+from koopscope.report.page import Cell, Page, columns_of, shortened, table, wrapped
 from koopscope.report.plain import plain
 
 SCHEMA_VERSION = "1.0"
@@ -248,5 +248,5 @@ def _fitted(rows: Sequence[Sequence[Cell]], page: Page) -> list[str]:
         columns = list(zip(*rows, strict=True))[1:]
         others = sum(2 + max(columns_of(cell.text) for cell in column) for column in columns)
         room = max(_NARROWEST_NAME, page.width - others)
-        rows = [[Cell(cut_middle(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+        rows = [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
     return table(rows, page)
