@@ -76,13 +76,15 @@ def command(
     here, then KOOPSCOPE_... variables, then --config. `koopscope explain` lists the rules.
     """
     from koopscope.cli.configuration import read_policy
+    from koopscope.gate.baseline import stored_report
 
     jobs = openers(runs, shards)
     outputs.check(list(jobs))
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []
     policy = read_policy([*overrides, *given], os.environ, isolated)
-    gate = _judged(jobs, policy, _baseline(baseline), settings, source)
+    stored = None if baseline is None else stored_report(baseline)
+    gate = _judged(jobs, policy, stored, settings, source)
     _write(gate, outputs)
     console.say(_closing_sentence(gate, policy))
     ctx.exit(_exit_code(gate, policy))
@@ -91,7 +93,7 @@ def command(
 def _judged(
     jobs: Mapping[str, Callable[[], Run]],
     policy: Policy,
-    baseline: dict[str, Any] | None,
+    baseline: Mapping[str, Any] | None,
     settings: Settings,
     source: GramSource,
 ) -> Gate:
@@ -108,27 +110,6 @@ def _judged(
             console.complain_of(error)
             failures.append(Failure(path, error))
     return Gate(tuple(judgements), tuple(failures))
-
-
-def _baseline(path: Path | None) -> dict[str, Any] | None:
-    """Read the one run of a stored report."""
-    if path is None:
-        return None
-    import json
-
-    from koopscope.gate.baseline import single_run
-
-    try:
-        report = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or "it is not JSON"
-        raise KoopscopeError(
-            f"the baseline {path} cannot be read: {reason}",
-            "store one with koopscope check RUN -f json=FILE",
-        ) from error
-    if not isinstance(report, dict):
-        raise KoopscopeError(f"the baseline {path} is not a koopscope report", "see docs/ci.md")
-    return dict(single_run(report, str(path)))
 
 
 def _write(gate: Gate, outputs: Outputs) -> None:

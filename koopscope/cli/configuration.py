@@ -81,9 +81,15 @@ def _find(start: Path) -> Path | None:
         if own.is_file():
             return own
         project = folder / "pyproject.toml"
-        if project.is_file() and "tool.koopscope" in project.read_text("utf-8", "replace"):
+        if project.is_file() and _speaks_of_koopscope(project):
             return project
     return None
+
+
+def _speaks_of_koopscope(project: Path) -> bool:
+    """Whether the file has a table for us; only then is it parsed, and only then must it parse."""
+    lines = project.read_text("utf-8", "replace").splitlines()
+    return any(line.lstrip().startswith(("[tool.koopscope", "[[tool.koopscope")) for line in lines)
 
 
 def _from_file(path: Path) -> Source:

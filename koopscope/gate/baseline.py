@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +40,26 @@ class Change:
     found: str
 
 
-def single_run(report: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def stored_report(path: str | PathLike[str]) -> Mapping[str, Any]:
+    """Read the one run of a report that was stored as JSON.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read, or is not a report of schema 1 on one run.
+    """
+    try:
+        report = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
+        raise KoopscopeError(
+            f"the baseline {path} cannot be read: {reason}",
+            "store one with koopscope check RUN -f json=FILE",
+        ) from error
+    return _single_run(report if isinstance(report, dict) else {}, f"the baseline {path}")
+
+
+def _single_run(report: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return the one run of a stored report.
 
     Raises

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from koopscope.gate.judgement import Verdict
+from collections.abc import Sequence
+
+from koopscope.gate.judgement import Outcome, Verdict
 from koopscope.report.gate.gate import Gate
 from koopscope.report.page import Page
 
@@ -16,12 +18,20 @@ def render(gate: Gate, page: Page) -> str:
         for failure in gate.failures
     ]
     for verdict, command in _COMMANDS.items():
+        by_rule: dict[tuple[str, str], list[Outcome]] = {}
         for path, outcome in gate.outcomes(verdict):
-            title = _property(f"{outcome.code} {outcome.title}")
-            hint = f"\n{outcome.hint}" if outcome.hint else ""
-            message = _data(f"{outcome.message}{hint}")
+            by_rule.setdefault((path, outcome.code), []).append(outcome)
+        for (path, code), outcomes in by_rule.items():
+            title = _property(f"{code} {outcomes[0].title.partition(':')[0]}")
+            message = _data("\n".join(_lines(outcomes)))
             lines.append(f"::{command} file={_property(path)},title={title}::{message}")
     return "\n".join(lines)
+
+
+def _lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """Every message, and each hint once."""
+    hints = dict.fromkeys(outcome.hint for outcome in outcomes if outcome.hint)
+    return [*(outcome.message for outcome in outcomes), *hints]
 
 
 def _data(text: str) -> str:

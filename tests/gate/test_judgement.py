@@ -1,0 +1,182 @@
+"""Findings, metrics and changes become outcomes by the policy, and by nothing else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import koopscope
+from koopscope import KoopscopeError
+from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import Finding
+from koopscope.gate.baseline import stored_report
+from koopscope.gate.judgement import Judgement, Outcome, judge
+from koopscope.gate.policy import policy
+from koopscope.report.json import run_document
+from koopscope.testing import assert_healthy
+
+SAMPLES = Path(__file__).parents[2] / "sample_runs"
+
+
+@pytest.fixture(scope="module")
+def healthy() -> Diagnosis:
+    return koopscope.analyze(SAMPLES / "stopped_early.h5")
+
+
+def with_finding(diagnosis: Diagnosis, **changed: Any) -> Diagnosis:
+    """The same run with one finding on stored precision as the test wants it."""
+    finding = Finding("precision", "KS901", "pass", "A sentence.", 0.3, 0.5, "share")
+    others = [f for f in diagnosis.findings if f.id != "precision"]
+    return replace(diagnosis, findings=(*others, replace(finding, **changed)))
+
+
+def outcome(judged: Judgement, name: str = "precision") -> Outcome:
+    return next(found for found in judged.outcomes if name in (found.id, found.title))
+
+
+@pytest.mark.parametrize(
+    ("status", "setting", "verdict"),
+    [
+        ("pass", {}, "pass"),
+        ("info", {}, "pass"),
+        ("warn", {}, "warn"),
+        ("fail", {}, "error"),
+        ("inconclusive", {}, "inconclusive"),
+        ("fail", {"level": "warn"}, "warn"),
+        ("warn", {"warnings": True}, "error"),
+        ("warn", {"level": "warn", "warnings": True}, "warn"),
+        ("fail", {"threshold": 0.4}, "pass"),
+        ("pass", {"threshold": 0.2}, "error"),
+        ("inconclusive", {"threshold": 0.4}, "inconclusive"),
+    ],
+)
+def test_a_findings_status_and_the_rules_setting_decide(
+    healthy: Diagnosis, status: str, setting: dict[str, object], verdict: str
+) -> None:
+    demanded = policy({"rules": {"precision": setting}}, "test")
+    judged = judge(with_finding(healthy, status=status), demanded)
+    assert outcome(judged).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [("converged", "pass"), ("training", "error"), ("inconclusive", "inconclusive")],
+)
+def test_accepted_states_decide_where_they_are_given(
+    healthy: Diagnosis, state: str, verdict: str
+) -> None:
+    demanded = policy({"rules": {"precision": {"accept": ["converged"]}}}, "test")
+    judged = judge(with_finding(healthy, evidence={"state": state}), demanded)
+    assert outcome(judged).verdict == verdict
+    assert outcome(judged).expected == "converged"
+    assert outcome(judged).found == state
+
+
+def test_for_few_snapshots_less_is_worse(healthy: Diagnosis) -> None:
+    count = len(healthy.analysis.description.steps)
+    for threshold, verdict in ((count, "pass"), (count + 1, "error")):
+        demanded = policy({"rules": {"sampling": {"threshold": threshold}}}, "test")
+        assert outcome(judge(healthy, demanded), "sampling").verdict == verdict
+
+
+def test_a_rule_that_is_off_is_not_judged(healthy: Diagnosis) -> None:
+    judged = judge(healthy, policy({"rules": {"precision": "off"}}, "test"))
+    assert "precision" not in {found.id for found in judged.outcomes}
+    assert not judge(healthy, policy({"preset": "none"}, "test")).outcomes
+
+
+def test_the_worst_comes_first(healthy: Diagnosis) -> None:
+    judged = judge(with_finding(healthy, status="fail"), policy({}, "test"))
+    assert judged.outcomes[0].id == "precision"
+    assert judged.verdict == "error"
+
+
+@pytest.mark.parametrize(
+    ("bound", "verdict"),
+    [
+        ({"final-below": 0.9}, "pass"),
+        ({"final-below": 0.5}, "error"),
+        ({"final-below": 0.5, "level": "warn"}, "warn"),
+        ({"best-below": 0.1}, "error"),
+        ({"final-above": 0.5}, "pass"),
+    ],
+)
+def test_metrics_are_held_against_their_bounds(
+    healthy: Diagnosis, bound: dict[str, object], verdict: str
+) -> None:
+    judged = judge(healthy, policy({"metrics": {"val_loss": bound}}, "test"))
+    assert outcome(judged, "Recorded metrics: val_loss").verdict == verdict
+
+
+def test_a_metric_that_was_not_recorded_cannot_be_judged(healthy: Diagnosis) -> None:
+    judged = judge(healthy, policy({"metrics": {"bleu": {"final-above": 20}}}, "test"))
+    assert outcome(judged, "metrics").verdict == "inconclusive"
+
+
+def test_a_loss_that_became_nan_is_found_without_any_bound() -> None:
+    judged = judge(koopscope.analyze(SAMPLES / "diverging.h5"), policy({}, "test"))
+    assert outcome(judged, "Recorded metrics: loss").verdict == "error"
+
+
+def test_a_run_equals_its_own_baseline_and_another_does_not(healthy: Diagnosis) -> None:
+    own = json.loads(json.dumps(run_document(healthy)))
+    judged = judge(healthy, policy({}, "test"), own)
+    compared = [found for found in judged.outcomes if found.id == "baseline"]
+    assert compared
+    assert {found.verdict for found in compared} == {"pass"}
+
+    moved = judge(koopscope.analyze(SAMPLES / "mlp_sgd.h5"), policy({}, "test"), own)
+    assert outcome(moved, "Change against a baseline: metrics.val_loss").verdict == "error"
+
+
+def test_tolerances_are_absolute_and_relative(healthy: Diagnosis) -> None:
+    old = json.loads(json.dumps(run_document(healthy)))
+    loss = old["run"]["metrics"]["loss"]["last"]
+    old["run"]["metrics"]["loss"]["last"] = loss * 0.8
+    for values, verdict in (
+        ({"relative": 0.3}, "pass"),
+        ({"relative": 0.2}, "error"),
+        ({"relative": 0.0, "absolute": 0.21 * loss}, "pass"),
+        ({"values": {"metrics.loss": {"absolute": 1.0}}}, "pass"),
+    ):
+        judged = judge(healthy, policy({"baseline": values}, "test"), old)
+        title = "Change against a baseline: metrics.loss"
+        assert outcome(judged, title).verdict == verdict, values
+
+
+def test_a_finding_that_got_worse_is_a_change(healthy: Diagnosis) -> None:
+    old = json.loads(json.dumps(run_document(healthy)))
+    worse = with_finding(healthy, status="warn")
+    judged = judge(worse, policy({}, "test"), old)
+    assert outcome(judged, "Change against a baseline: precision").verdict == "error"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[]", "schema version none"),
+        ('{"schema_version": "2.0"}', "schema version 2.0"),
+        ('{"schema_version": "1.0"}', "not a koopscope report"),
+        ('{"schema_version": "1.0", "runs": []}', "exactly one run"),
+    ],
+)
+def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(KoopscopeError, match=problem):
+        stored_report(path)
+
+
+def test_assert_healthy_returns_the_diagnosis_or_says_every_violation() -> None:
+    diagnosis = assert_healthy(SAMPLES / "stopped_early.h5", rules={"convergence": "off"})
+    assert diagnosis.finding("precision").status == "pass"
+    with pytest.raises(AssertionError, match=r"KS903 Finite weights.*head.weight"):
+        assert_healthy(SAMPLES / "diverging.h5")
+    with pytest.raises(AssertionError, match=r"val_loss < 0.5, found 0.84"):
+        assert_healthy(SAMPLES / "stopped_early.h5", metrics={"val_loss": {"final-below": 0.5}})
+    assert_healthy(SAMPLES / "diverging.h5", fail_on="never")
+    with pytest.raises(KoopscopeError, match="no setting 'fail-onn'"):
+        assert_healthy(SAMPLES / "stopped_early.h5", fail_onn="warn")
