@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 
 def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
-    """Return how to open each run by its name; shards are one run, called after the first."""
-    from koopscope.runs.opening import open_run, open_shards
+    """Return how to open each run by its name; shards are one run, called after the first.
+
+    Checkpoint files with one snapshot each are one run together.
+    """
+    from koopscope.runs.opening import group_sources, open_run, open_shards
 
     if shards:
         return {paths[0]: partial(open_shards, paths)}
-    return {path: partial(open_run, path) for path in paths}
+    groups = group_sources(paths)
+    names = [f"{group[0]} ... {group[-1]}" if len(group) > 1 else str(group[0]) for group in groups]
+    return {name: partial(open_run, group) for name, group in zip(names, groups, strict=True)}
 
 
 def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:

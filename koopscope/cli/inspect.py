@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from koopscope.cli import console
+from koopscope.cli.diagnosing import openers
 from koopscope.errors import KoopscopeError
 
 #: Exit code when a run could not be read.
@@ -30,15 +31,15 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str) -> None:
     being recorded.
     """
     from koopscope.report.inspection import render_json, render_table
-    from koopscope.runs.opening import open_run
 
     found, failed = [], []
-    for path in runs:
+    jobs = openers(runs, shards=False)
+    for path, opened in jobs.items():
         try:
-            with open_run(path) as run:
+            with opened() as run:
                 found.append(run.description)
         except KoopscopeError as error:
-            if len(runs) == 1:
+            if len(jobs) == 1:
                 raise
             console.complain_of(error)
             failed.append({"path": path, "error": error.message, "hint": error.hint})

@@ -27,6 +27,7 @@ VERBS = {
     "explain": ("koopscope.cli.explain", "What a rule means, what it rests on, its limits."),
     "prune": ("koopscope.cli.prune", "Say which weights can go: masks from modes."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
+    "watch": ("koopscope.cli.watch", "A live panel while a run is being recorded."),
     "contraction": ("koopscope.cli.contraction", "Fixed points of an iterated network operator."),
 }
 

@@ -1,21 +1,17 @@
 """Ask the convergence diagnostic again after each snapshot of a run that is being recorded.
 
-The same question, from the same file, as ``koopscope analyze`` asks afterwards; each new snapshot
+The same question, of the same file, as ``koopscope analyze`` asks afterwards; each new snapshot
 costs one row of the Gram matrix. It must never let an error of its own end a training.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
-from koopscope.analysis import Analysis, Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
-from koopscope.engine.growing import grown_grams
-from koopscope.runs.runfile import RunFile
-from koopscope.spectra.gram import SnapshotGram
+from koopscope.following import Follower
 
 
 class ConvergenceWatch:
@@ -33,9 +29,8 @@ class ConvergenceWatch:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.finding: Finding | None = None
-        self._grams: Mapping[str, SnapshotGram] = {}
+        self._follower = Follower(path)
         self._warned = False
 
     def stop_step(self) -> int | None:
@@ -44,19 +39,15 @@ class ConvergenceWatch:
         Looks at the snapshots that were added since it was asked last.
         """
         try:
-            with RunFile(self.path) as run:
-                description = run.description
-                self._grams = grown_grams(run, description.tensors, self._grams)
-            analysis = Analysis(description, self._grams, Settings())
-            self.finding = convergence.DIAGNOSTIC.ask(analysis)
+            self._follower.look()
+            if self._follower.analysis is None:
+                return None
+            self.finding = convergence.DIAGNOSTIC.ask(self._follower.analysis)
         except Exception as error:  # a verdict is not worth a training run
             if not self._warned:
                 self._warned = True
-                warnings.warn(
-                    f"convergence of {self.path} is not known: {error}",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
+                message = f"convergence of {self._follower.path} is not known: {error}"
+                warnings.warn(message, RuntimeWarning, stacklevel=3)
             return None
         step = self.finding.evidence.get("stop_step")
         return int(step) if step is not None else None

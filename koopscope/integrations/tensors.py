@@ -97,13 +97,12 @@ def spread_over_ranks(tensors: Mapping[str, Any]) -> str | None:
 
 def current_rank() -> int:
     """Return the number of this process among those that train together, 0 if it is alone."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    if "RANK" in os.environ and os.environ["RANK"].isdecimal():
-        return int(os.environ["RANK"])
-    jax = sys.modules.get("jax")
-    return int(jax.process_index()) if jax is not None else 0
+    return _place_in_world("get_rank", "RANK", "process_index", 0)
+
+
+def rank_count() -> int:
+    """Return how many processes train together."""
+    return _place_in_world("get_world_size", "WORLD_SIZE", "process_count", 1)
 
 
 def agreed(decision: bool) -> bool:
@@ -114,6 +113,16 @@ def agreed(decision: bool) -> bool:
     decisions = [decision]
     distributed.broadcast_object_list(decisions, src=0)
     return bool(decisions[0])
+
+
+def _place_in_world(of_torch: str, variable: str, of_jax: str, alone: int) -> int:
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(getattr(distributed, of_torch)())
+    if os.environ.get(variable, "").isdecimal():
+        return int(os.environ[variable])
+    jax = sys.modules.get("jax")
+    return int(getattr(jax, of_jax)()) if jax is not None else alone
 
 
 def _flattened(tensors: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

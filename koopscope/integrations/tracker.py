@@ -18,6 +18,7 @@ from koopscope.integrations.tensors import (
     current_rank,
     local_parts,
     model_tensors,
+    rank_count,
     spread_over_ranks,
 )
 from koopscope.runs.recorder import Recorder
@@ -101,7 +102,9 @@ class Tracker:
             self.path = self.path.with_name(f"{self.path.stem}.rank{self.rank}{self.path.suffix}")
         self._every = (every_n_steps, every_n_epochs)
         self._include, self._exclude = tuple(include), tuple(exclude)
-        self._metadata = {**(metadata or {}), **({"rank": self.rank} if shards else {})}
+        self._metadata = dict(metadata or {})
+        if shards:
+            self._metadata |= {"rank": self.rank, "world_size": rank_count()}
         self._shards = shards
         self._stop_on_convergence = stop_on_convergence
         self._patience, self._start_from_epoch = patience, start_from_epoch

@@ -25,7 +25,7 @@ TABLE_ROWS = 12
 SPARK_COLUMNS = 10
 
 #: Styles by residual level: what is far from being an eigenvalue is faint.
-_ROLES = ("strong", "plain", "faint")
+ROLES = ("strong", "plain", "faint")
 
 
 def render(report: Report, page: Page) -> str:
@@ -84,7 +84,7 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     rows = folded(spectrum)
     if not rows:
         return [*lines, "nothing moved between the snapshots"]
-    lines += _beside(_plot(rows, page), _eigenvalue_table(rows, page), 2 * PLOT_ROWS)
+    lines += beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
     for other in _other_observables(spectrum.observable):
         lines += _line_of_magnitudes(analysis.spectrum(observable=other), page)
     return lines
@@ -96,14 +96,15 @@ def _other_observables(shown: Observable) -> tuple[Observable, ...]:
 
 
 def _plot(rows: tuple[Folded, ...], page: Page) -> list[str]:
-    return draw(rows, [_ROLES[residual_level(row.residual)] for row in rows], PLOT_ROWS, page)
+    return draw(rows, [ROLES[residual_level(row.residual)] for row in rows], PLOT_ROWS, page)
 
 
-def _eigenvalue_table(rows: tuple[Folded, ...], page: Page) -> list[str]:
+def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROWS) -> list[str]:
+    """Return the eigenvalues as a table of at most ``most`` rows, labelled as in the plot."""
     glyphs = page.glyphs
     heads = ("", glyphs.magnitude, "period", "half-life", "residual", "share")
     cells = [[Cell(head, "faint", right=True) for head in heads]]
-    for label, row in zip(LABELS, rows[:TABLE_ROWS], strict=False):
+    for label, row in zip(LABELS, rows[:most], strict=False):
         level = residual_level(row.residual)
         values = (
             label,
@@ -113,13 +114,11 @@ def _eigenvalue_table(rows: tuple[Folded, ...], page: Page) -> list[str]:
             f"{_small(row.residual)} {glyphs.residual_marks[level]}",
             _share(row.share),
         )
-        cells.append([Cell(value, _ROLES[level], right=True) for value in values])
+        cells.append([Cell(value, ROLES[level], right=True) for value in values])
     lines = table(cells, page)
-    if len(rows) > TABLE_ROWS:
-        hidden = sum(row.share for row in rows[TABLE_ROWS:])
-        lines.append(
-            page.style(f"   {len(rows) - TABLE_ROWS} more, together {_share(hidden)}", "faint")
-        )
+    if len(rows) > most:
+        hidden = sum(row.share for row in rows[most:])
+        lines.append(page.style(f"   {len(rows) - most} more, together {_share(hidden)}", "faint"))
     low, high = RESIDUAL_SCALE
     full, half, empty = glyphs.residual_marks
     key = f"   residual: {full} below {low}  {half} below {high}  {empty} above"
@@ -137,7 +136,7 @@ def _line_of_magnitudes(spectrum: Spectrum, page: Page) -> list[str]:
     )
 
 
-def _beside(left: list[str], right: list[str], left_columns: int) -> list[str]:
+def beside(left: list[str], right: list[str], left_columns: int) -> list[str]:
     """Put two blocks side by side; ``left`` already fills its columns."""
     height = max(len(left), len(right))
     offset = max(0, (len(left) - len(right)) // 2)

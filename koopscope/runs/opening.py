@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import h5py
 
+from koopscope.errors import KoopscopeError
 from koopscope.runs import safety
 from koopscope.runs.labels import FORMAT
 from koopscope.runs.run import Run
@@ -100,19 +101,19 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
 
     Returns
     -------
-    One list per run, in the order of their first members; pass each to ``open_run``.
-
-    Raises
-    ------
-    KoopscopeError
-        If a file cannot be read.
+    One list per run, in the order of their first members; pass each to ``open_run``. What cannot
+    be read stands alone, so that opening it says why.
     """
     from koopscope.runs.checkpoints.sources import is_single_snapshot
 
     runs: list[list[Path]] = []
     series: list[Path] | None = None
     for path in map(Path, paths):
-        if path.is_dir() or not path.exists() or not is_single_snapshot(path):
+        try:
+            one_of_several = path.is_file() and is_single_snapshot(path)
+        except KoopscopeError:
+            one_of_several = False
+        if not one_of_several:
             runs.append([path])
         elif series is None:
             series = [path]

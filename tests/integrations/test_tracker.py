@@ -12,7 +12,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.integrations import Tracker
 from koopscope.integrations.stopping import ConvergenceWatch
 from koopscope.integrations.tensors import local_parts
-from koopscope.runs.opening import open_run
+from koopscope.runs.opening import open_run, open_shards
 from tests.frameworks import framework
 
 
@@ -198,11 +198,10 @@ def test_each_rank_records_its_part_of_a_sharded_model(tmp_path):
         process.join(120)
     assert [process.exitcode for process in ranks] == [0, 0]
     parts = {}
-    for rank in (0, 1):
-        with open_run(tmp_path / f"run.rank{rank}.h5") as run:
-            assert run.description.steps.tolist() == [1, 2, 3]
-            for block in run.blocks():
-                parts[block.tensor.name] = block.values[-1].reshape(block.tensor.shape).copy()
+    with open_shards([tmp_path / "run.rank0.h5", tmp_path / "run.rank1.h5"]) as run:
+        assert run.description.steps.tolist() == [1, 2, 3]
+        for block in run.blocks():
+            parts[block.tensor.name] = block.values[-1].reshape(block.tensor.shape).copy()
     with np.load(tmp_path / "whole.npz") as whole:
         assert len(parts) == 2 * len(whole.files)
         for name in whole.files:

@@ -35,6 +35,10 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 def _hdf5(path: Path) -> Snapshot:
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
         root = h5py.h5g.open(file.id, b"/")
+        if safety.text_attribute(root, "format") == FORMAT:
+            raise KoopscopeError(
+                f"{path} is a run by itself, not a checkpoint of one", "name run files themselves"
+            )
         legacy = is_legacy_keras(root)
         modern = not legacy and is_keras3(layouts.all_datasets(path, file))
     return (legacy_snapshot if legacy else keras3_snapshot if modern else hdf5_snapshot)(path)

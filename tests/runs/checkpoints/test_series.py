@@ -7,6 +7,7 @@ import pytest
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints import series as series_module
 from koopscope.runs.opening import group_sources, open_run
+from koopscope.runs.recorder import Recorder
 from tests.series_files import trajectory, write_safetensors, write_series
 
 
@@ -173,10 +174,15 @@ def test_an_hdf5_series_follows_no_link(tmp_path):
 
 
 def test_checkpoints_given_together_are_one_run_and_run_files_stay_apart(tmp_path):
-    from koopscope.runs.recorder import Recorder
-
     series = write_series(tmp_path / "saved", ".npz", 3)
     for name in ("a.h5", "b.h5"):
         Recorder(tmp_path / name).snapshot(1, {"w": np.ones(3)})
     given = [tmp_path / "a.h5", *series, tmp_path / "b.h5"]
     assert group_sources(given) == [[tmp_path / "a.h5"], series, [tmp_path / "b.h5"]]
+
+
+def test_a_folder_of_run_files_is_no_series(tmp_path):
+    for name in ("a.h5", "b.h5"):
+        Recorder(tmp_path / name).snapshot(1, {"w": np.ones(3)})
+    with pytest.raises(KoopscopeError, match=r"a\.h5 is a run by itself"):
+        open_run(tmp_path)

@@ -1,0 +1,154 @@
+"""``koopscope watch``: a live panel while another process records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
+
+import click
+
+from koopscope.cli import console
+from koopscope.errors import KoopscopeError
+
+#: Intervals between snapshots from which the usual one is taken.
+_REMEMBERED = 20
+
+
+@click.command("watch")
+@click.argument("run", metavar="RUN")
+@click.option("--once", is_flag=True, help="Print one frame and leave.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.05),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look.",
+)
+@click.option(
+    "--idle",
+    type=click.FloatRange(0.0),
+    metavar="SECONDS",
+    help="Leave when nothing was recorded for so long; without it, watch until Ctrl-C.",
+)
+def command(run: str, once: bool, interval: float, idle: float | None) -> None:
+    """Watch a RUN while it is being recorded: eigenvalues, convergence, findings.
+
+    RUN need not exist yet. Watching never locks the file, and each new snapshot costs one row of
+    the Gram matrix. Where stdout is not a terminal, one line is printed per look that found
+    something new.
+    """
+    from koopscope.report.panel import recording, render
+
+    watcher = Watcher(run)
+    if once:
+        watcher.look()
+        if watcher.seen.diagnosis is None:
+            raise KoopscopeError(
+                f"{run} cannot be watched yet: {watcher.seen.trouble or 'it has no snapshot'}",
+                "leave out --once to wait for its first snapshot",
+            )
+        console.result(render(watcher.seen, console.page()) + "\n")
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        if sys.stdout.isatty():
+            _show(watcher, interval, idle)
+        else:
+            for _ in watcher.looks(interval, idle):
+                console.result(recording(watcher.seen) + "\n")
+    console.say(f"Stopped watching {run}: {recording(watcher.seen)}.")
+
+
+def _show(watcher: Watcher, interval: float, idle: float | None) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from koopscope.report.panel import render
+
+    terminal = Console()
+    with Live(console=terminal, auto_refresh=False, screen=False) as live:
+        for _ in watcher.looks(interval, idle, every=True):
+            height = max(4, shutil.get_terminal_size().lines - 1)
+            frame = render(watcher.seen, console.page()).split("\n")[:height]
+            live.update(Text.from_ansi("\n".join(frame)), refresh=True)
+
+
+class Watcher:
+    """Looks at a run again and again, and keeps time.
+
+    Parameters
+    ----------
+    run
+        As the user named it.
+    """
+
+    def __init__(self, run: str) -> None:
+        from koopscope.following import Follower
+        from koopscope.report.panel import Watched
+
+        self.seen = Watched(run)
+        self._follower = Follower(run)
+        self._intervals: list[float] = []
+        self._last_news: float | None = None
+
+    def looks(self, interval: float, idle: float | None, every: bool = False) -> Iterator[None]:
+        """Look every ``interval`` seconds; yield after news, or after every look."""
+        began = time.monotonic()
+        while True:
+            news = self.look()
+            if news or every:
+                yield
+            quiet = time.monotonic() - max(began, self._last_news or began)
+            if idle is not None and quiet >= idle:
+                return
+            time.sleep(interval)
+
+    def look(self) -> bool:
+        """Look once; return whether there was something new."""
+        from koopscope.diagnostics.diagnosis import diagnose
+
+        before = self._snapshots
+        try:
+            news = self._follower.look()
+            analysis = self._follower.analysis
+            diagnosis = diagnose(analysis) if news and analysis else self.seen.diagnosis
+            trouble = None
+        except (KoopscopeError, OSError) as error:
+            news, diagnosis, trouble = False, self.seen.diagnosis, str(error)
+        if news:
+            self._note_arrival(self._snapshots - before)
+        self.seen = replace(
+            self.seen,
+            diagnosis=diagnosis,
+            trouble=trouble,
+            quiet_seconds=self._quiet_seconds(),
+            usual_seconds=median(self._intervals) if self._intervals else None,
+        )
+        return news
+
+    @property
+    def _snapshots(self) -> int:
+        analysis = self._follower.analysis
+        return analysis.description.snapshots if analysis is not None else 0
+
+    def _note_arrival(self, count: int) -> None:
+        now = time.monotonic()
+        if self._last_news is not None and count > 0:
+            self._intervals.append((now - self._last_news) / count)
+            del self._intervals[:-_REMEMBERED]
+        self._last_news = now
+
+    def _quiet_seconds(self) -> float | None:
+        if self._intervals and self._last_news is not None:
+            return time.monotonic() - self._last_news
+        try:  # recorded before anybody watched
+            return max(0.0, time.time() - os.stat(self.seen.path).st_mtime)
+        except OSError:
+            return None
