@@ -204,7 +204,7 @@ class StackedLayout(StackedRun):
     ) -> None:
         """Fill ``out`` (stop - start) from one snapshot of the flattened tensor."""
         with safety.hdf5_failures(self.path, tensor.name):
-            read_part(self._tensors[tensor.name].dataset, (index,), start, stop, out)
+            read_part(self._unpacked(tensor), (index,), start, stop, out)
 
     def release(self, index: int) -> None:
         """Keep the file open: all snapshots are in it."""
@@ -228,7 +228,7 @@ class StackedLayout(StackedRun):
                 skipped.append(Skipped(name, info))
             elif len(shape) > 1 or (name in weights and _home(name) in homes):
                 must_be_written(self.path, name, dataset)
-                self._tensors[name] = prepared(root, name, dataset, len(steps))
+                self._tensors[name] = prepared(dataset, len(steps))
                 tensors.append(info)
             else:
                 values = np.empty(len(steps))

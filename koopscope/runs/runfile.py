@@ -112,7 +112,7 @@ class RunFile(StackedRun):
                     "rows that were never written would read as zeros; record the run again",
                 )
             interrupted |= rows > snapshots
-            self._tensors[name] = prepared(weights, name, dataset, snapshots)
+            self._tensors[name] = prepared(dataset, snapshots)
             yield info
         if interrupted:
             self._notes.append("a snapshot was being written, or was interrupted: it is ignored")

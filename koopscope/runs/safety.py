@@ -202,11 +202,11 @@ def stored_dtype(dataset: h5py.h5d.DatasetID) -> str:
     return "other than number"
 
 
-def reopened_with_cache(group: h5py.h5g.GroupID, name: str, size: int) -> h5py.h5d.DatasetID:
-    """Open a dataset again with room for ``size`` bytes of decompressed chunks."""
+def with_cache(file: h5py.File, path: bytes, size: int) -> h5py.h5d.DatasetID:
+    """Open a dataset that was checked, with room for ``size`` bytes of decompressed chunks."""
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_chunk_cache(10007, size, 1.0)
-    return h5py.h5d.open(group, name.encode(), access)
+    return h5py.h5d.open(file.id, path, access)
 
 
 def _decoded(raw: bytes) -> tuple[str, str]:

@@ -6,6 +6,7 @@ The geometry of reading, whoever wrote the file; it must never look past the fir
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,11 +38,25 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class StackedDataset:
-    """Where a tensor's rows are: its dataset, the chunk of one snapshot, and how it is packed."""
+    """Where a tensor's rows are.
+
+    Attributes
+    ----------
+    dataset
+        The dataset.
+    path
+        Its place in the file.
+    chunk
+        The chunk of one snapshot; its shape where there are no chunks.
+    packed
+        Bytes of the chunks that one snapshot's chunk takes over all snapshots, where they must be
+        decompressed; 0 otherwise.
+    """
 
     dataset: h5py.h5d.DatasetID
+    path: bytes
     chunk: tuple[int, ...]
-    packed: bool
+    packed: int = 0
 
 
 class StackedRun(Run):
@@ -58,17 +73,20 @@ class StackedRun(Run):
         self.files = (path,)
         self._tensors: dict[str, StackedDataset] = {}
         self._extents: dict[str, Extents | None] = {}
+        self._cached: tuple[str, h5py.h5d.DatasetID] | None = None
+        self._unpacking = threading.Lock()
         self._file: h5py.File | None = None
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
-        if self._read_directly(tensor, start, stop, out):
+        packed = self._tensors[tensor.name].packed
+        if not packed and self._read_directly(tensor, start, stop, out):
             return
-        dataset = self._tensors[tensor.name].dataset
         parts = list(slabs(tensor.shape, start, stop))
 
         def fill() -> None:
-            with safety.hdf5_failures(self.path, tensor.name):
+            with safety.hdf5_failures(self.path, tensor.name), self._unpacking:
+                dataset = self._unpacked(tensor)
                 if len(parts) == 1:
                     read_slab(dataset, parts[0], out)
                     return
@@ -94,13 +112,25 @@ class StackedRun(Run):
         found = self._extents[tensor.name]
         return found is not None and found.read(start, stop, out)
 
+    def _unpacked(self, tensor: TensorInfo) -> h5py.h5d.DatasetID:
+        """Return a tensor's dataset, with a cache where its chunks fit one: for one at a time."""
+        stored = self._tensors[tensor.name]
+        if self._file is None or not 0 < stored.packed <= CACHE_BYTES:
+            return stored.dataset
+        if self._cached is None or self._cached[0] != tensor.name:
+            if self._cached is not None:
+                self._cached[1].close()
+            if stored.dataset.valid:  # HDF5 gives an open dataset no other cache than its first
+                stored.dataset.close()
+            self._cached = tensor.name, safety.with_cache(self._file, stored.path, stored.packed)
+        return self._cached[1]
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that are single hyperslabs, cut where the file's chunks are."""
         stored = self._tensors[tensor.name]
-        if stored.packed:
+        if stored.packed > CACHE_BYTES:
             row = max(1, self.description.snapshots) * self.read_dtype(tensor).itemsize
-            if math.prod(stored.chunk) * row > CACHE_BYTES:
-                width = max(width, min(math.prod(stored.chunk), FILTERED_BLOCK_BYTES // row))
+            width = max(width, min(math.prod(stored.chunk), FILTERED_BLOCK_BYTES // row))
         return aligned_ranges(tensor.shape, stored.chunk, width)
 
     def close(self) -> None:
@@ -111,21 +141,17 @@ class StackedRun(Run):
             self._file.close()
 
 
-def prepared(
-    weights: h5py.h5g.GroupID, name: str, dataset: h5py.h5d.DatasetID, snapshots: int
-) -> StackedDataset:
-    """Return a dataset ready for reading its first rows, with a cache where chunks are packed."""
-    plan = dataset.get_create_plist()
+def prepared(dataset: h5py.h5d.DatasetID, snapshots: int) -> StackedDataset:
+    """Return how the first rows of a dataset are best read."""
+    plan, path = dataset.get_create_plist(), h5py.h5i.get_name(dataset)
     if plan.get_layout() != h5py.h5d.CHUNKED:
-        return StackedDataset(dataset, tuple(dataset.shape[1:]), False)
+        return StackedDataset(dataset, path, tuple(dataset.shape[1:]))
     deep, *chunk = plan.get_chunk()
-    packed = plan.get_nfilters() > 0
-    if packed:
-        columns = math.ceil(max(1, snapshots) / deep)
-        needed = columns * math.prod(plan.get_chunk()) * dataset.get_type().get_size()
-        if needed <= CACHE_BYTES:
-            dataset = safety.reopened_with_cache(weights, name, needed)
-    return StackedDataset(dataset, tuple(chunk), packed)
+    packed = 0
+    if plan.get_nfilters():
+        rows = deep * math.ceil(max(1, snapshots) / deep)
+        packed = rows * math.prod(chunk) * dataset.get_type().get_size()
+    return StackedDataset(dataset, path, tuple(chunk), packed)
 
 
 def read_slab(dataset: h5py.h5d.DatasetID, slab: Slab, out: npt.NDArray[np.generic]) -> None:
