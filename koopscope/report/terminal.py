@@ -11,6 +11,7 @@ from koopscope.analysis import NETWORK, Analysis, Level, Motion
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.folding import RESIDUAL_SCALE, Folded, folded, residual_level
+from koopscope.report.numbers import count, duration, interval, percent, share, small, step_range
 from koopscope.report.page import Cell, Page, columns_of, shortened, sparkline, table, wrapped
 from koopscope.report.report import Report
 from koopscope.report.unitcircle import LABELS, draw
@@ -45,16 +46,16 @@ def _run(diagnosis: Diagnosis, page: Page) -> str:
 def _header(analysis: Analysis, page: Page) -> list[str]:
     run, window = analysis.description, analysis.window
     steps = run.steps
-    recorded = f"{_count(run.snapshots, 'snapshot')}, {_steps(int(steps[0]), int(steps[-1]))}"
-    weights = f"{run.parameters:,} weights in {_count(len(run.tensors), 'tensor')}, {run.dtype}"
+    recorded = f"{count(run.snapshots, 'snapshot')}, {step_range(int(steps[0]), int(steps[-1]))}"
+    weights = f"{run.parameters:,} weights in {count(len(run.tensors), 'tensor')}, {run.dtype}"
     lines = [page.style(run.path, "title"), *wrapped(f"{recorded}; {weights}", page)]
     if window.snapshots < run.snapshots or len(analysis.tensors) < len(run.tensors):
         used = (
-            f"analysed: {_count(window.snapshots, 'snapshot')}, "
-            f"{_steps(int(steps[window.first]), int(steps[window.stop - 1]))}"
+            f"analysed: {count(window.snapshots, 'snapshot')}, "
+            f"{step_range(int(steps[window.first]), int(steps[window.stop - 1]))}"
         )
         if len(analysis.tensors) < len(run.tensors):
-            used += f"; {_count(len(analysis.tensors), 'tensor')}"
+            used += f"; {count(len(analysis.tensors), 'tensor')}"
         lines += wrapped(used, page)
     if run.skipped:
         names = ", ".join(skipped.name for skipped in run.skipped[:2])
@@ -70,7 +71,7 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     if not analysis.has_spectrum:
         needed = analysis.settings.delay + 2
         why = (
-            f"none: {_count(analysis.window.snapshots, 'usable snapshot')}, and it takes {needed}"
+            f"none: {count(analysis.window.snapshots, 'usable snapshot')}, and it takes {needed}"
             if analysis.finite_tensors
             else "none: no tensor is finite"
         )
@@ -79,7 +80,7 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     delayed = f", {spectrum.delay} delays" if spectrum.delay > 1 else ""
     lines = [
         title + f": {spectrum.observable}{delayed}, rank {spectrum.rank} of {spectrum.pairs}, "
-        f"{page.glyphs.eigenvalue} per {_count_steps(spectrum.spacing_steps)}"
+        f"{page.glyphs.eigenvalue} per {interval(spectrum.spacing_steps)}"
     ]
     rows = folded(spectrum)
     if not rows:
@@ -109,16 +110,16 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
         values = (
             label,
             f"{row.magnitude:.4f}",
-            _steps_or(row.period_steps, glyphs.dash),
+            duration(row.period_steps, glyphs.dash),
             _half_life(row, page),
-            f"{_small(row.residual)} {glyphs.residual_marks[level]}",
-            _share(row.share),
+            f"{small(row.residual)} {glyphs.residual_marks[level]}",
+            share(row.share),
         )
         cells.append([Cell(value, ROLES[level], right=True) for value in values])
     lines = table(cells, page)
     if len(rows) > most:
         hidden = sum(row.share for row in rows[most:])
-        lines.append(page.style(f"   {len(rows) - most} more, together {_share(hidden)}", "faint"))
+        lines.append(page.style(f"   {len(rows) - most} more, together {share(hidden)}", "faint"))
     low, high = RESIDUAL_SCALE
     full, half, empty = glyphs.residual_marks
     key = f"   residual: {full} below {low}  {half} below {high}  {empty} above"
@@ -129,7 +130,7 @@ def _line_of_magnitudes(spectrum: Spectrum, page: Page) -> list[str]:
     rows = folded(spectrum)
     if not rows:
         return []
-    shown = ", ".join(f"{row.magnitude:.4f} ({_share(row.share)})" for row in rows[:3])
+    shown = ", ".join(f"{row.magnitude:.4f} ({share(row.share)})" for row in rows[:3])
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
     return wrapped(
         f"{spectrum.observable}: rank {spectrum.rank}, {page.glyphs.magnitude} {shown}{more}", page
@@ -205,7 +206,7 @@ def _relative(length: float, motion: Motion, page: Page) -> str:
     """Return a length in percent of the norm; a layer that starts at zero has no such number."""
     if motion.norm <= 0.0:
         return page.glyphs.dash if length == 0.0 else page.glyphs.infinity
-    return _percent(length / motion.norm)
+    return percent(length / motion.norm)
 
 
 def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
@@ -226,47 +227,7 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
     return lines
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
-
-
-def _count_steps(number: float) -> str:
-    return f"{number:,.6g} step" + ("" if number == 1 else "s")
-
-
-def _steps(first: int, last: int) -> str:
-    return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
-
-
-def _steps_or(number: float, otherwise: str) -> str:
-    if math.isinf(number):
-        return otherwise
-    if number >= 100.0:  # three digits are known at best
-        number = float(f"{number:.3g}")
-        return f"{number:,.0f}"
-    return f"{number:.3g}"
-
-
 def _half_life(row: Folded, page: Page) -> str:
-    if math.isinf(row.half_life_steps) and row.magnitude > 1.0 + 5e-5:
+    if math.isinf(row.half_life_steps) and round(row.magnitude, 4) > 1.0:
         return "grows"
-    return _steps_or(row.half_life_steps, page.glyphs.infinity)
-
-
-def _small(number: float) -> str:
-    if number == 0.0:
-        return "0"
-    return f"{number:.3f}" if number >= 5e-4 else f"{number:.0e}"
-
-
-def _share(part: float) -> str:
-    return "<1%" if 0.0 < part < 0.005 else f"{part:.0%}"
-
-
-def _percent(part: float) -> str:
-    percent = 100.0 * part
-    if percent == 0.0:
-        return "0%"
-    if percent >= 99999.5:
-        return f"{part:.1e}x"
-    return f"{percent:.0f}%" if percent >= 10.0 else f"{percent:.2g}%"
+    return duration(row.half_life_steps, page.glyphs.infinity)

@@ -20,6 +20,7 @@ from koopscope.report.figures.style import (
     residual_colors,
     run_name,
 )
+from koopscope.report.numbers import interval
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
 
@@ -46,7 +47,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
         _frame(near, NEIGHBOURHOOD, NEAR)
         if analysis.has_spectrum:
             spectrum = analysis.spectrum(observable=observable)
-            unit = f"per {spectrum.spacing_steps:,.6g} steps"
+            unit = f"per {interval(spectrum.spacing_steps)}"
             for axes in (whole, near):
                 _eigenvalues(axes, spectrum)
             _half_lives(near, spectrum)
@@ -94,7 +95,7 @@ def _eigenvalues(axes: Axes, spectrum: Spectrum) -> None:
 def _stretch(axes: Axes, spectrum: Spectrum) -> None:
     """Widen the frame where an eigenvalue lies outside it."""
     if spectrum.rank:
-        half = max(1.12, 1.08 * float(spectrum.magnitudes.max()))
+        half = max(1.12, 1.2 * float(spectrum.magnitudes.max()))
         axes.set_xlim(-half, half)
         axes.set_ylim(-half, half)
 

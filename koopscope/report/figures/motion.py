@@ -20,6 +20,7 @@ from koopscope.report.figures.style import (
     nothing_to_show,
     run_name,
 )
+from koopscope.report.numbers import interval
 
 #: With more layers than this, a map is drawn in place of lines.
 MOST_LINES = 10
@@ -41,10 +42,10 @@ def figure(diagnosis: Diagnosis) -> Figure:
     picture = new_figure(5.2 if not deep else max(5.2, 2.0 + 0.2 * min(len(layers), MOST_NAMES)))
     upper, lower = picture.subplots(2, 1, sharex=True)
     draw = _map if deep else _lines
-    spacing = f"{window.spacing_steps:,.6g}"
+    speed_unit = f"% of norm per {interval(window.spacing_steps)}"
     for axes, curves, x, title, unit, is_log in (
         (upper, displacements, steps, "Displacement from the first snapshot", "% of norm", False),
-        (lower, speeds, steps[1:], "Speed", f"% of norm per {spacing} steps", True),
+        (lower, speeds, steps[1:], "Speed", speed_unit, True),
     ):
         axes.set_title(title)
         axes.set_xlabel("optimizer step")

@@ -49,7 +49,6 @@ def figure(diagnosis: Diagnosis) -> Figure:
             )
         else:
             _points(axes, analysis, observable, width)
-            axes.set_title(f"{observable.capitalize()}: windows of {width} snapshots")
     grid[0].tick_params(labelbottom=True)
     residual_bar(picture, grid.tolist())
     picture.suptitle(f"Eigenvalue magnitudes along {run_name(analysis)}", fontsize=10)
@@ -75,6 +74,8 @@ def _points(axes: Axes, analysis: Analysis, observable: Observable, width: int) 
             linewidths=0.3,
             zorder=3,
         )
-        highest = max(highest, min(float(spectrum.magnitudes.max()), CEILING))
+        highest = max(highest, float(spectrum.magnitudes.max()))
     axes.axhline(1.0, color=INK, linewidth=0.9, linestyle="--", zorder=1)
-    axes.set_ylim(0.0, 1.08 * highest)
+    axes.set_ylim(0.0, 1.08 * min(highest, CEILING))
+    beyond = f", beyond {CEILING} at the edge" if highest > CEILING else ""
+    axes.set_title(f"{observable.capitalize()}: windows of {width} snapshots{beyond}")
