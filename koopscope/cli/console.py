@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: A progress bar appears only for what takes longer than this.
 PATIENCE_SECONDS = 1.0
 
+#: Columns for the title of a progress bar; the bar itself needs the rest.
+WIDEST_TITLE = 34
+
 #: Narrower terminals are written to as if they had this many columns.
 NARROWEST = 40
 
@@ -117,7 +120,9 @@ class _Bar:
     """A rich progress bar that comes into being when patience has run out."""
 
     def __init__(self, title: str, total_bytes: int) -> None:
-        self._title, self._total = title, total_bytes
+        cut = len(title) > WIDEST_TITLE
+        self._title = f"{title[:8]}...{title[11 - WIDEST_TITLE :]}" if cut else title
+        self._total = total_bytes
         self._done = 0
         self._began = time.monotonic()
         self._shown: Progress | None = None
