@@ -19,6 +19,13 @@ from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import OBSERVABLES, Observable, SnapshotGram, total
 from koopscope.spectra.modes import ModeBlock, modes
+from koopscope.spectra.noise import (
+    NOISE_FILTERS,
+    NoiseFilter,
+    filtered,
+    lost_snapshots,
+    sobolev_kernel,
+)
 from koopscope.spectra.rank import RankRule, check_rank_rule
 from koopscope.spectra.window import Window, usable_window
 
@@ -50,6 +57,8 @@ class Settings:
         The finest scopes to report.
     include, exclude
         Globs on tensor names.
+    noise_filter
+        Filter along time before a spectrum is computed; see ``koopscope.spectra.noise``.
     """
 
     observable: Observable = "increments"
@@ -60,6 +69,7 @@ class Settings:
     level: Level = "layer"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    noise_filter: NoiseFilter = "none"
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
@@ -70,6 +80,11 @@ class Settings:
         if self.level not in LEVELS:
             raise KoopscopeError(
                 f"unknown level {self.level!r}", f"choose one of {', '.join(LEVELS)}"
+            )
+        if self.noise_filter not in NOISE_FILTERS:
+            raise KoopscopeError(
+                f"unknown noise filter {self.noise_filter!r}",
+                f"choose one of {', '.join(NOISE_FILTERS)}",
             )
         if self.delay < 1:
             raise KoopscopeError(
@@ -236,6 +251,7 @@ class Analysis:
         level: Level | None = None,
         rank: RankRule | None = None,
         part: tuple[int, int] | None = None,
+        noise_filter: NoiseFilter | None = None,
     ) -> Spectrum:
         """Return the spectrum of a scope; computed once.
 
@@ -243,11 +259,11 @@ class Analysis:
         ----------
         scope, level
             ``network``, or a layer's or tensor's name.
-        observable, rank
+        observable, rank, noise_filter
             In place of the settings' own.
         part
             A sliding window ``(first, stop)`` inside the window, in snapshots counted from the
-            window's first.
+            window's first; too short for a noise filter, so never filtered.
 
         Raises
         ------
@@ -256,11 +272,16 @@ class Analysis:
         """
         observable = observable or self.settings.observable
         rule = self.settings.rank if rank is None else rank
-        key = (scope, level, observable, rule, part)
+        noise_filter = noise_filter or self.settings.noise_filter
+        key = (scope, level, observable, rule, part, noise_filter)
         if key not in self._spectra:
             gram = self.gram(scope, level)
+            if part is not None:
+                gram = gram.window(*part)
+            elif noise_filter == "sobolev":
+                gram = filtered(gram, sobolev_kernel())
             self._spectra[key] = dmd(
-                gram if part is None else gram.window(*part),
+                gram,
                 observable,
                 rank=rule,
                 delay=self.settings.delay,
@@ -284,7 +305,8 @@ class Analysis:
     @property
     def has_spectrum(self) -> bool:
         """Whether the window holds enough snapshots for a spectrum of either observable."""
-        return bool(self.finite_tensors) and self.window.snapshots >= self.settings.delay + 2
+        needed = self.settings.delay + 2 + lost_snapshots(self.settings.noise_filter)
+        return bool(self.finite_tensors) and self.window.snapshots >= needed
 
     def motion(self, scope: str = NETWORK, level: Level | None = None) -> Motion:
         """Return how a scope moved inside the window."""
@@ -323,10 +345,10 @@ class Analysis:
         observable: Observable | None = None,
         kind: Literal["exact", "projected"] = "exact",
     ) -> Iterator[ModeBlock[TensorInfo]]:
-        """Stream the modes of a scope's spectrum: the second pass over the same run."""
+        """Stream the modes of a scope's unfiltered spectrum: the second pass over the same run."""
         level = self.level_of(scope)
         return modes(
-            self.spectrum(scope, observable, level=level),
+            self.spectrum(scope, observable, level=level, noise_filter="none"),
             run.blocks(self.members(scope, level)),
             slice(self.window.first, self.window.stop),
             which=which,

@@ -62,6 +62,13 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         metavar="D",
         help="Stack D consecutive values of the observable.",
     ),
+    "noise_filter": click.option(
+        "--noise-filter",
+        type=click.Choice(["none", "sobolev"]),
+        default="none",
+        show_default=True,
+        help="Smooth along time before the spectrum, for noisy trajectories.",
+    ),
     "window": click.option(
         "--window",
         callback=_window,

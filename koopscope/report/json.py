@@ -113,12 +113,16 @@ def _metric(values: Float64) -> JsonObject:
 
 
 def _spectra(analysis: Analysis) -> list[JsonObject]:
-    """Every scope in the observable asked for, and the network in the other one as well."""
+    """Every scope as asked for; the network also in the other observable, and unfiltered."""
     found = [_spectrum(analysis, *entry) for entry in analysis.spectra()]
     if found:
         shown = analysis.settings.observable
         other: Observable = "weights" if shown == "increments" else "increments"
         found.insert(1, _spectrum(analysis, NETWORK, NETWORK, analysis.spectrum(observable=other)))
+        if analysis.settings.noise_filter != "none":
+            before = analysis.spectrum(noise_filter="none")
+            unfiltered = _spectrum(analysis, NETWORK, NETWORK, before)
+            found.insert(1, unfiltered | {"noise_filter": "none"})
     return found
 
 
@@ -129,6 +133,7 @@ def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -
         "name": name,
         "observable": spectrum.observable,
         "window": [steps[window.first], steps[window.stop - 1]],
+        "noise_filter": analysis.settings.noise_filter,
         "rank": spectrum.rank,
         "singular_values": spectrum.singular_values,
         "eigenvalues": [

@@ -17,6 +17,7 @@ from koopscope.report.report import Report
 from koopscope.report.unitcircle import LABELS, draw
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.noise import lost_snapshots
 
 #: Rows of the plot and of the table next to it.
 PLOT_ROWS = 15
@@ -69,7 +70,7 @@ def _header(analysis: Analysis, page: Page) -> list[str]:
 def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     title = page.style("Spectrum of the network", "title")
     if not analysis.has_spectrum:
-        needed = analysis.settings.delay + 2
+        needed = analysis.settings.delay + 2 + lost_snapshots(analysis.settings.noise_filter)
         why = (
             f"none: {count(analysis.window.snapshots, 'usable snapshot')}, and it takes {needed}"
             if analysis.finite_tensors
@@ -78,16 +79,22 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
         return [title, *wrapped(why, page)]
     spectrum = analysis.spectrum()
     delayed = f", {spectrum.delay} delays" if spectrum.delay > 1 else ""
+    is_filtered = analysis.settings.noise_filter != "none"
+    after = f" after the {analysis.settings.noise_filter} filter" if is_filtered else ""
     lines = [
-        title + f": {spectrum.observable}{delayed}, rank {spectrum.rank} of {spectrum.pairs}, "
+        title
+        + f": {spectrum.observable}{after}{delayed}, rank {spectrum.rank} of {spectrum.pairs}, "
         f"{page.glyphs.eigenvalue} per {interval(spectrum.spacing_steps)}"
     ]
     rows = folded(spectrum)
     if not rows:
         return [*lines, "nothing moved between the snapshots"]
     lines += beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
+    if is_filtered:
+        before = analysis.spectrum(noise_filter="none")
+        lines += _line_of_magnitudes(before, page, f"{before.observable} before the filter")
     for other in _other_observables(spectrum.observable):
-        lines += _line_of_magnitudes(analysis.spectrum(observable=other), page)
+        lines += _line_of_magnitudes(analysis.spectrum(observable=other), page, other + after)
     return lines
 
 
@@ -126,15 +133,13 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
     return [*lines, page.style(key, "faint")]
 
 
-def _line_of_magnitudes(spectrum: Spectrum, page: Page) -> list[str]:
+def _line_of_magnitudes(spectrum: Spectrum, page: Page, name: str) -> list[str]:
     rows = folded(spectrum)
     if not rows:
         return []
     shown = ", ".join(f"{row.magnitude:.4f} ({share(row.share)})" for row in rows[:3])
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return wrapped(
-        f"{spectrum.observable}: rank {spectrum.rank}, {page.glyphs.magnitude} {shown}{more}", page
-    )
+    return wrapped(f"{name}: rank {spectrum.rank}, {page.glyphs.magnitude} {shown}{more}", page)
 
 
 def beside(left: list[str], right: list[str], left_columns: int) -> list[str]:

@@ -78,13 +78,14 @@ def relaxation(eigenvalues: Complex128) -> Relaxation:
     Directions that the iterates never showed have eigenvalues near 0 rather than near 1: they are
     what decayed at once. The maximum of moduli of affine functions is convex in a.
     """
+    from scipy.optimize import minimize_scalar  # slow to load, and most runs hold no iterates
+
     spectrum = np.append(eigenvalues, 0.0)
 
     def factor(weight: float) -> float:
         return float(np.abs(weight + (1.0 - weight) * spectrum).max())
 
     # Imported late: every analysis loads this module, few come here, and scipy is slow to load.
-    from scipy.optimize import minimize_scalar
 
     def best(lowest: float) -> tuple[float, float]:
 

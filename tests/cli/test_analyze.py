@@ -103,10 +103,26 @@ def test_options_reach_the_analysis(call, small):
         "level": "tensor",
         "include": ["layer.*"],
         "exclude": ["*.bias"],
+        "noise_filter": "none",
     }
     assert parsed["spectra"][0]["rank"] == 2
     assert parsed["spectra"][0]["window"] == [10, 70]
     assert [entry["name"] for entry in parsed["tensors"]] == ["layer.weight"]
+
+
+def test_a_noise_filter_shows_the_spectrum_before_and_after_it(call):
+    run = Path(__file__).parents[2] / "sample_runs" / "per_step.h5"
+    words = ("analyze", run, "--noise-filter", "sobolev", "--level", "network")
+    code, out, _ = call(*words, "--format", "json")
+    assert code == 0
+    spectra = json.loads(out)["spectra"]
+    assert [(entry["observable"], entry["noise_filter"]) for entry in spectra] == [
+        ("increments", "sobolev"),
+        ("increments", "none"),
+        ("weights", "sobolev"),
+    ]
+    assert len(spectra[1]["singular_values"]) - len(spectra[0]["singular_values"]) == 16
+    assert "increments before the filter" in call(*words)[1]
 
 
 @pytest.mark.parametrize(("text", "rank"), [("0.9", 0.9), ("-1", -1), ("0", 0), ("3", 3)])
