@@ -1,93 +1,299 @@
-"""How far would the weights still go? An uncalibrated statistic, so never more than information."""
+"""Is training done, and when could it have stopped? Decided from the weights, causally.
+
+The papers read convergence off eigenvalues that cluster around 1 (Manojlovic et al. 2020); that
+cluster is there in every run, done or not, so it is reported but decides nothing. What decides are
+the increments: how far their law still leads, how straight and how fast the layers move, and the
+recorded losses where there are some. May not look at a run's name, family or metadata.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import numpy as np
+import numpy.typing as npt
 
 from koopscope.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding
-from koopscope.spectra.dmd import Spectrum, dmd
-from koopscope.spectra.gram import SnapshotGram
+from koopscope.diagnostics import scores
+from koopscope.diagnostics.course import RANK, Course, course_of, layer_grams
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.spectra.dmd import dmd
+from koopscope.spectra.geometry import WINDOW
+from koopscope.spectra.gram import Float64, total
+from koopscope.spectra.remainder import Remainder, remainder
 
-#: Snapshots of one sliding window and rank of its spectrum: enough to see two decaying pairs.
-WINDOW = 16
-RANK = 4
+State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]
 
-#: Slower modes are taken to be this slow: a straight drift has no finite remainder.
-SLOWEST = 0.995
+#: No verdict before this many snapshots: a window of increments and a little more.
+LEAST_SNAPSHOTS = 13
+
+#: Stop where the predicted log(improvement still ahead + 0.005) falls below this. Set on the
+#: tuning families, where it saves 28% of the budget with 2.8% false stops (docs/diagnostics.md).
+STOP_BELOW = -4.0
+
+#: The same where a validation loss was recorded and joins in: 36% saved, 3% false stops.
+STOP_BELOW_WITH_LOSSES = -4.45
+
+#: What a run without a new best validation loss loses, per log(1 + snapshots since the best).
+SINCE = 0.45
+
+#: A stop waits until the validation loss is the lowest of this many snapshots.
+LOWEST_OF = 3
+
+#: Improvement below this cannot be told from none: the floor inside the logarithm above.
+GAIN_FLOOR = 0.005
+
+#: Scores of a state closer to zero than this are called inconclusive: 5% of the tuning runs.
+UNDECIDED = {"weights": 0.12, "losses": 0.2}
+
+#: A training loss this much above its first value (as a logarithm) has diverged.
+DIVERGED = 0.1
+
+#: Storage hides motion where more than this share of the moving entries stands still between
+#: snapshots, and rounding is no less than this part of an increment (dead units stand still too).
+COARSE = 0.5
+COARSE_ROUNDING = 0.1
 
 #: Eigenvalues of the raw spectrum at most this far from 1 count as clustered around it.
 CLUSTER_RADIUS = 0.05
 
 
-def remaining_displacement(spectrum: Spectrum) -> float:
-    """Return the predicted distance from the last snapshot to where the increments run out.
+@dataclass(frozen=True)
+class StopRule:
+    """The stop rule over a run's course, one value per snapshot of the window.
 
-    The increments' modes beyond the window sum to b_j lambda_j / (1 - lambda_j) each, starting from
-    the last increment's own coordinates; orthonormal directions turn that into a length.
+    Attributes
+    ----------
+    score
+        What is held against the threshold.
+    threshold
+        Stop where the score is below.
+    allowed
+        bool, where a stop may be called.
+    ahead
+        Predicted improvement still ahead, as part of all that was gained, from weights alone.
+    low, high
+        Where 80% of the tuning runs lay around such a prediction.
     """
-    if spectrum.rank == 0:
-        return 0.0
-    last = np.linalg.lstsq(
-        spectrum.eigenvectors, spectrum.trajectory[:, -1].astype(complex), rcond=None
-    )[0]
-    magnitudes = np.maximum(spectrum.magnitudes, np.finfo(float).tiny)
-    bounded = spectrum.eigenvalues * np.minimum(1.0, SLOWEST / magnitudes)
-    return float(np.linalg.norm(spectrum.eigenvectors @ (last * bounded / (1.0 - bounded))))
+
+    score: Float64
+    threshold: float
+    allowed: npt.NDArray[np.bool_]
+    ahead: Float64
+    low: Float64
+    high: Float64
+
+    @property
+    def stop(self) -> int | None:
+        """Index of the first snapshot at which the run could have been stopped."""
+        below = np.flatnonzero((self.score < self.threshold) & self.allowed)
+        return int(below[0]) if len(below) else None
 
 
-def _relative_remaining(gram: SnapshotGram, travelled: float) -> float | None:
-    if travelled <= 0.0:
-        return None
-    return remaining_displacement(dmd(gram, "increments", rank=RANK)) / travelled
+def stop_rule(course: Course) -> StopRule:
+    """Apply the stop rule to a run's course."""
+    table = scores.table("convergence")
+    score = scores.curve_score(table["weights"])(course.weights)
+    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *table["interval"])]
+    ahead, low, high = (np.clip(bound, 0.0, 1.0) for bound in bounds)
+    allowed = np.arange(len(score)) >= LEAST_SNAPSHOTS - 1
+    threshold = STOP_BELOW
+    if course.validation is not None:
+        from_losses = scores.curve_score(table["validation"])(course.all())
+        score = joined(score, from_losses, course)
+        allowed &= course.validation["lowest_of_three"] > 0.0
+        threshold = STOP_BELOW_WITH_LOSSES
+    return StopRule(score, threshold, allowed, ahead, low, high)
+
+
+def joined(from_weights: Float64, from_losses: Float64, course: Course) -> Float64:
+    """Join what the weights and the validation loss say about the improvement ahead."""
+    assert course.validation is not None
+    score: Float64 = 0.5 * (from_weights + from_losses) - SINCE * course.validation["since"]
+    return score
+
+
+def state_of(course: Course, margin: float | None = None) -> tuple[State, dict[str, Any]]:
+    """Return the state at the end of the course, and what it was drawn from."""
+    part = "weights" if course.training is None else "losses"
+    if course.training is not None and course.training["ratio"][-1] > DIVERGED:
+        return "diverging", {"training_loss_ratio": float(np.exp(course.training["ratio"][-1]))}
+    table = scores.table("convergence")["state"][part]
+    last = {name: float(values[-1]) for name, values in course.all().items()}
+    moving = scores.tree_score(table["moving"])(last)
+    learned = scores.tree_score(table["learned"])(last)
+    evidence = {
+        "still_training": round(scores.probability(moving), 4),
+        "has_learned": round(scores.probability(learned), 4),
+        "from": "weights" if part == "weights" else "weights and training loss",
+    }
+    margin = UNDECIDED[part] if margin is None else margin
+    if abs(moving) < margin or (moving < 0.0 and abs(learned) < margin):
+        return "inconclusive", evidence
+    if moving > 0.0:
+        return "training", evidence
+    return ("converged" if learned > 0.0 else "stalled"), evidence
 
 
 def ask(analysis: Analysis) -> Finding:
-    """Report the predicted remaining displacement over sliding windows."""
-    steps = analysis.description.steps
-    first = analysis.window.first
-    gram = analysis.gram() if analysis.has_spectrum else None
-    history = []
-    if gram is not None:
-        for stop in range(WINDOW, gram.snapshots + 1):
-            remaining = _relative_remaining(
-                gram.window(stop - WINDOW, stop), gram.window(0, stop).displacement()
-            )
-            history.append({"step": int(steps[first + stop - 1]), "remaining": remaining})
-    evidence = {
+    """Name the state of the run and the earliest step at which it could have been stopped."""
+    steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
+    evidence: dict[str, Any] = {
         "state": "inconclusive",
-        "calibrated": False,
         "stop_step": None,
-        "stop_history": history,
-        "remaining": history[-1]["remaining"] if history else None,
+        "stop_history": [],
+        "remaining": None,
         "cluster": None,
     }
-    if gram is None or not history or history[-1]["remaining"] is None:
-        return Finding(
-            DIAGNOSTIC.id,
-            DIAGNOSTIC.code,
-            "inconclusive",
-            f"{analysis.window.snapshots} usable snapshots are too few, or nothing moved: it takes "
-            f"{WINDOW} to predict the rest of the way.",
-            evidence=evidence,
+    if _became_nonfinite(analysis):
+        evidence["state"] = "diverging"
+        message = f"Diverging: weights are not finite after step {steps[-1]}."
+        return _finding("fail", message, evidence, hint="restart with a lower learning rate")
+    if len(steps) < LEAST_SNAPSHOTS:
+        message = (
+            f"{len(steps)} usable snapshots are too few for a verdict: it takes {LEAST_SNAPSHOTS}."
         )
+        return _finding("inconclusive", message, evidence, hint="record more often")
+    layers = layer_grams(analysis)
+    network = total(layers.values()) if layers else None
+    if network is None or network.path_length() <= 0.0:
+        return _finding("inconclusive", "No weight moved, so nothing can converge.", evidence)
+    course = course_of(analysis)
+    rule = stop_rule(course)
+    state, drawn_from = state_of(course)
+    recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)
+    rest = remainder(recent)
+    motion = analysis.motion()
+    coarse = motion.unchanged > COARSE and motion.rounding > COARSE_ROUNDING
+    if coarse:
+        state = "inconclusive"
+    stop = None if coarse else rule.stop
+    evidence.update(
+        state=state,
+        **drawn_from,
+        stop_step=None if stop is None else int(steps[stop]),
+        stop_rule={
+            "threshold": rule.threshold,
+            "from": "weights" if course.validation is None else "weights and validation loss",
+        },
+        stop_history=_history(rule, steps),
+        ahead=float(rule.ahead[-1]),
+        snapshots=len(steps),
+        unchanged=motion.unchanged,
+        coarse=coarse,
+        cluster=_cluster(analysis),
+        **_relative(rest, network.displacement()),
+    )
+    return _verdict(state, evidence, rule, stop, steps)
+
+
+def _became_nonfinite(analysis: Analysis) -> bool:
+    """Whether some snapshot after the window has weights that are no longer finite."""
+    after = slice(analysis.window.stop, None)
+    return any(
+        not analysis.grams[tensor.name].finite[after].all() for tensor in analysis.finite_tensors
+    )
+
+
+def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": int(steps[t]),
+            "statistic": float(rule.ahead[t]),
+            "interval": [float(rule.low[t]), float(rule.high[t])],
+            "score": float(rule.score[t]),
+        }
+        for t in range(LEAST_SNAPSHOTS - 1, len(steps))
+    ]
+
+
+def _cluster(analysis: Analysis) -> dict[str, Any]:
     raw = analysis.spectrum(observable="weights")
     near = np.abs(raw.eigenvalues - 1.0) <= CLUSTER_RADIUS
-    evidence["cluster"] = {
+    return {
         "radius": CLUSTER_RADIUS,
         "count": int(near.sum()),
         "of": raw.rank,
         "share": float(raw.shares[near].sum()),
     }
-    left = float(history[-1]["remaining"])
+
+
+def _relative(rest: Remainder, travelled: float) -> dict[str, Any]:
+    if travelled <= 0.0:
+        return {}
+    return {
+        "remaining": rest.distance / travelled,
+        "remaining_interval": [rest.low / travelled, rest.high / travelled],
+    }
+
+
+_STATUS: dict[State, Status] = {
+    "training": "info",
+    "converged": "pass",
+    "stalled": "warn",
+    "diverging": "fail",
+    "inconclusive": "inconclusive",
+}
+_WORDS = {
+    "training": "Still training",
+    "converged": "Converged",
+    "stalled": "Stalled without having learned much",
+    "diverging": "Diverging: the training loss is above its first value",
+    "inconclusive": "No clear state",
+}
+_HINTS = {
+    "stalled": "look at the initialization and stability findings; restart rather than go on",
+    "diverging": "restart with a lower learning rate",
+}
+
+
+def _verdict(
+    state: State,
+    evidence: dict[str, Any],
+    rule: StopRule,
+    stop: int | None,
+    steps: npt.NDArray[np.int64],
+) -> Finding:
+    limit = float(np.exp(STOP_BELOW) - GAIN_FLOOR)
+    message = (
+        f"{_WORDS[state]}: by the weights, {rule.ahead[-1]:.1%} "
+        f"({rule.low[-1]:.1%} to {rule.high[-1]:.1%}) of the improvement lies ahead"
+    )
+    if evidence["coarse"]:
+        message += (
+            f"; but {evidence['unchanged']:.0%} of the entries do not change between snapshots as "
+            "stored, which hides slow motion"
+        )
+    if stop is not None and state != "diverging":
+        span = float(steps[-1] - steps[0])
+        message += (
+            f"; could have stopped at step {steps[stop]}, "
+            f"{(steps[stop] - steps[0]) / span:.0%} of the run"
+        )
+    message += f" ({len(steps)} snapshots)."
+    return _finding(
+        _STATUS[state], message, evidence, float(rule.ahead[-1]), limit, _HINTS.get(state)
+    )
+
+
+def _finding(
+    status: Status,
+    message: str,
+    evidence: dict[str, Any],
+    value: float | None = None,
+    threshold: float | None = None,
+    hint: str | None = None,
+) -> Finding:
     return Finding(
         DIAGNOSTIC.id,
         DIAGNOSTIC.code,
-        "inconclusive",
-        f"Predicted remaining displacement: {left:.1%} of the distance travelled "
-        "(uncalibrated, so no verdict).",
-        value=left,
-        unit="share of the distance travelled",
+        status,
+        message,
+        value=value,
+        threshold=threshold,
+        unit=None if value is None else "share of the improvement",
+        hint=hint,
         evidence=evidence,
     )
 
@@ -97,9 +303,13 @@ DIAGNOSTIC = Diagnostic(
     code="KS101",
     title="Convergence",
     explanation=(
-        "Extrapolates the spectrum of the increments to the end of the motion and compares what "
-        "is left with the distance travelled so far. Not calibrated: it gives a number, no "
-        "verdict."
+        "Predicts how much of the improvement still lies ahead from how fast, how straight and how "
+        "far the layers move and from where the spectrum of the increments leads, and calls the "
+        "earliest step at which the run could have been stopped from the snapshots up to that "
+        "step alone. A recorded validation loss joins the stop rule (weights cannot see "
+        "over-fitting), a recorded training loss the state. It cannot foresee a learning rate that "
+        "is lowered later, nor a plateau that is left much later. Calibrated on real runs of seven "
+        "families and measured on seven others: docs/diagnostics.md."
     ),
     ask=ask,
 )

@@ -6,11 +6,19 @@ A new diagnostic is one module that defines ``DIAGNOSTIC`` and one line here.
 from __future__ import annotations
 
 from koopscope.analysis import Analysis
-from koopscope.diagnostics import convergence, finiteness, fixed_points, precision, sampling
+from koopscope.diagnostics import (
+    convergence,
+    finiteness,
+    fixed_points,
+    initialization,
+    precision,
+    sampling,
+)
 from koopscope.diagnostics.finding import Diagnostic
 
 DIAGNOSTICS: tuple[Diagnostic, ...] = (
     convergence.DIAGNOSTIC,
+    initialization.DIAGNOSTIC,
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,

@@ -33,7 +33,7 @@ from koopscope.spectra.gram import extended
 SUFFIX = ".koopscope-cache"
 
 #: Changes whenever other numbers would be computed from the same weights.
-_SCHEME = 1
+_SCHEME = 2
 
 #: Smaller runs are read faster than a cache is worth a file.
 LEAST_BYTES = 64 * 2**20

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from koopscope.spectra.gram import Float64, SnapshotGram
 
-_COUNTS = 3  # size, still, compared
+_COUNTS = 4  # size, still, compared, twins
 
 
 def record_words(snapshots: int) -> int:
@@ -30,7 +30,7 @@ def pack(gram: SnapshotGram) -> Float64:
     words[filled:] = np.concatenate(
         [
             gram.anchor_increments,
-            [gram.anchor_square, gram.size, gram.still, gram.compared],
+            [gram.anchor_square, gram.size, gram.still, gram.compared, gram.twins],
             gram.unchanged,
             gram.nonfinite,
         ]
@@ -48,7 +48,7 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
         increments[t, t:] = row
         increments[t:, t] = row
         read += moves - t
-    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, moves])))
+    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves])))
     return SnapshotGram(
         increments=increments,
         anchor_increments=next(rest).copy(),
@@ -56,6 +56,7 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
         size=int(next(rest)[0]),
         still=int(next(rest)[0]),
         compared=int(next(rest)[0]),
+        twins=int(next(rest)[0]),
         unchanged=_counts(next(rest)),
         nonfinite=_counts(next(rest)),
     )

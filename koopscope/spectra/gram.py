@@ -34,6 +34,17 @@ SPAN = 2048
 #: to two digits, so a part of each block is enough, and the pass stays bound by the product.
 COMPARED_COLUMNS = 4096
 
+#: Snapshots at the start of a run in which symmetric units show.
+_EARLY = 8
+
+#: Columns among which they are looked for: looking takes a sort.
+_TWIN_COLUMNS = 1024
+
+#: Odd multipliers of a 64-bit hash over those that are compared.
+_HASH = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64
+)
+
 #: Larger magnitudes overflow when squared and summed; they are as useless as infinities.
 LARGEST = 1e145
 
@@ -59,6 +70,9 @@ class SnapshotGram:
         int64 [T-1] and counts: of ``compared`` entries looked at, how many did not change from one
         snapshot to the next, and how many never changed in the whole run. Low-precision storage
         shows in the first, dead inputs and frozen layers in the second.
+    twins
+        Of up to 1024 entries of each block, how many moved in the first eight snapshots exactly as
+        another one did: the weights of symmetric units, which no training can tell apart.
     nonfinite
         int64 [T], entries that are NaN, infinite or too large to square. Products that involve
         such a snapshot are meaningless; those of the others are untouched.
@@ -72,6 +86,7 @@ class SnapshotGram:
     still: int
     compared: int
     nonfinite: npt.NDArray[np.int64]
+    twins: int = 0
 
     @property
     def snapshots(self) -> int:
@@ -99,6 +114,7 @@ class SnapshotGram:
             self.still + other.still,
             self.compared + other.compared,
             self.nonfinite + other.nonfinite,
+            self.twins + other.twins,
         )
 
     def window(self, first: int, stop: int) -> SnapshotGram:
@@ -121,6 +137,7 @@ class SnapshotGram:
             self.still,
             self.compared,
             self.nonfinite[first:stop],
+            self.twins,
         )
 
     def anchored(self) -> Float64:
@@ -247,7 +264,7 @@ class GramAccumulator:
         self._sum = np.zeros((snapshots, snapshots))
         self._unchanged = np.zeros(max(0, snapshots - 1), np.int64)
         self._nonfinite = np.zeros(snapshots, np.int64)
-        self._size = self._still = self._compared = 0
+        self._size = self._still = self._compared = self._twins = 0
 
     def add(self, values: Floating) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
@@ -261,6 +278,7 @@ class GramAccumulator:
         self._unchanged += np.count_nonzero(same, axis=1)
         self._still += int(np.count_nonzero(same.all(axis=0)))
         self._compared += some.shape[1]
+        self._twins += _twins(some[:_EARLY, :_TWIN_COLUMNS])
         self._size += width
 
     def _accumulate(self, values: Floating, basis: Floating, product: Floating) -> bool:
@@ -303,6 +321,7 @@ class GramAccumulator:
         self._unchanged += gram.unchanged
         self._still += gram.still
         self._compared += gram.compared
+        self._twins += gram.twins
         self._nonfinite += gram.nonfinite
 
     def result(self) -> SnapshotGram:
@@ -316,13 +335,24 @@ class GramAccumulator:
             self._still,
             self._compared,
             self._nonfinite.copy(),
+            self._twins,
         )
 
     def clear(self) -> None:
         """Forget everything that was added."""
         for total_array in (self._sum, self._unchanged, self._nonfinite):
             total_array.fill(0)
-        self._size = self._still = self._compared = 0
+        self._size = self._still = self._compared = self._twins = 0
+
+
+def _twins(values: Floating) -> int:
+    """Count the columns that move and are in four of these snapshots what another column is."""
+    picked = values[np.unique([0, 1, 2, len(values) - 1]) % len(values)]
+    moving = picked[:, (picked != picked[0]).any(axis=0)].astype(np.float64)
+    keys = (moving.view(np.uint64) * _HASH[: len(moving), None]).sum(axis=0, dtype=np.uint64)
+    keys.sort()
+    same = keys[1:] == keys[:-1]
+    return int(np.count_nonzero(np.append(same, False) | np.append(False, same)))
 
 
 def extended(known: SnapshotGram, rest: SnapshotGram, tolerance: float) -> SnapshotGram | None:

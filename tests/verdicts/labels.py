@@ -95,7 +95,7 @@ def truth(
     val_room = chance[1] - _envelope(siblings, "val_loss", steps)
     if val_room > GENERALIZES * chance[1]:
         learned.append((chance[1] - float(val.min())) / val_room)
-    room = chance[0] - _envelope(siblings, "train_loss", 10**9)
+    room = chance[0] - best_train(siblings)
     return Truth(
         learned=min(learned),
         bad=min(learned) < LEARNED_ENOUGH,
@@ -105,6 +105,17 @@ def truth(
         val_loss=val,
         best_val=float(val.min()),
     )
+
+
+def best_train(siblings: Sequence[Mapping[str, Any]]) -> float:
+    """Return the least training loss that any sibling reached in its budget."""
+    return _envelope(siblings, "train_loss", 10**9)
+
+
+def state_at(run: Mapping[str, Any], end: int, chance: float, best: float) -> str:
+    """Return the state at snapshot ``end``, known from training on for as long again."""
+    train = _filled(run["train_loss"])[: 2 * end + 1]
+    return _state(train, end + 1, chance, chance - best)
 
 
 def _state(train: Floats, count: int, chance: float, room: float) -> str:

@@ -1,0 +1,194 @@
+"""Should this run be restarted? Decided from its first tenth, at least eight snapshots.
+
+A score over how each weight matrix set out (Manojlovic et al. 2020 propose to recognise bad
+initial conditions early; the statistics are ours), joined by recorded losses where there are some,
+and the layers that stand out by mechanism. May not look at a run's name, family or metadata.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from koopscope.analysis import Analysis
+from koopscope.diagnostics import scores
+from koopscope.diagnostics.beginning import (
+    LEAST_SNAPSHOTS,
+    Beginning,
+    beginning_of,
+    snapshots_of_beginning,
+)
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.spectra.opening import TensorStart
+
+State = Literal["healthy", "suspect", "bad"]
+
+#: Scores from which on a run is suspect, and bad. On the tuning families (cross-validated) 7 of 8
+#: runs above the second had to be restarted, and 1 of 6 below the first.
+SUSPECT = 0.5
+BAD = 0.75
+
+#: A matrix that moved less than this part of the median matrix's shift is frozen.
+FROZEN = 1e-3
+
+#: Growth of the norm in the beginning, as a logarithm, that default starts did not show.
+EXPLODING = 1.5
+
+#: Speed at the end of the beginning against its start, as a logarithm, below which it vanishes.
+VANISHING = -4.0
+
+#: log(root mean square x sqrt(fan-in)) of default starts lies well inside these.
+SCALES = (-3.0, 2.0)
+
+#: Share of a matrix's moving entries that have an exact twin, from which on units are symmetric.
+SYMMETRIC = 0.5
+
+#: Entries of a small matrix among which twins are counted (larger ones have more blocks).
+TWINS_AMONG = 1024
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a tensor is held responsible."""
+
+    tensor: str
+    why: str
+    value: float
+
+
+def score_of(beginning: Beginning) -> tuple[float, str]:
+    """Return the score in [0, 1], higher is worse, and what it was drawn from."""
+    given = {name.split("_")[0] for name in beginning.losses}
+    part, source = "weights", "weights"
+    if given == {"val", "loss"}:
+        part, source = "losses", "weights and losses"
+    elif "loss" in given:
+        part, source = "training", "weights and training loss"
+    score = scores.tree_score(scores.table("initialization")[part])
+    return scores.probability(score({**beginning.weights, **beginning.losses})), source
+
+
+def reasons(tensors: dict[str, TensorStart], twins: dict[str, float]) -> list[Reason]:
+    """Return the tensors that stand out, each with its first mechanism, in model order."""
+    typical = float(np.median([start.shift for start in tensors.values()]))
+    found = []
+    for name, start in tensors.items():
+        if twins.get(name, 0.0) > SYMMETRIC:
+            found.append(Reason(name, "symmetric units", twins[name]))
+        elif start.directness == 0.0 or start.shift < typical + math.log(FROZEN):
+            found.append(Reason(name, "frozen", math.exp(start.shift - typical)))
+        elif start.growth > EXPLODING and start.scale > SCALES[0]:
+            found.append(Reason(name, "exploding", math.exp(start.growth)))
+        elif start.trend < VANISHING:
+            found.append(Reason(name, "vanishing", math.exp(start.trend)))
+        elif not SCALES[0] < start.scale < SCALES[1]:
+            found.append(Reason(name, "wrong scale", math.exp(start.scale)))
+    return found
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Score the beginning of the run and name the layers that stand out."""
+    recorded = analysis.description.snapshots
+    count = snapshots_of_beginning(recorded)
+    usable = analysis.window.snapshots
+    steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
+    evidence: dict[str, Any] = {"state": None, "score": None, "window": None, "layers": []}
+    if usable < count and _breaks_early(analysis, count):
+        evidence.update(state="bad", score=1.0, window=[int(steps[0]), int(steps[-1])])
+        message = f"Restart: weights are no longer finite after step {steps[-1]}, in the beginning."
+        return _finding("fail", message, 1.0, evidence, "restart with a lower learning rate")
+    if usable < LEAST_SNAPSHOTS or usable < count:
+        message = f"{usable} usable snapshots are too few: the beginning is {count} of them."
+        return _finding("inconclusive", message, None, evidence, "record more often")
+    if analysis.window.first > 0:
+        evidence["window"] = [int(steps[0]), int(steps[count - 1])]
+    beginning = beginning_of(analysis, count)
+    if beginning is None:
+        message = "No weight matrix was trained, so there is no initialization to judge."
+        return _finding("inconclusive", message, None, evidence)
+    score, source = score_of(beginning)
+    found = reasons(beginning.tensors, _twins(analysis))
+    state: State = "bad" if score >= BAD else "suspect" if score >= SUSPECT else "healthy"
+    evidence.update(
+        state=state,
+        score=round(score, 4),
+        window=[int(steps[0]), int(steps[count - 1])],
+        layers=[{"name": each.tensor, "why": each.why, "value": each.value} for each in found],
+        **{"from": source},
+    )
+    return _verdict(state, score, evidence, found)
+
+
+def _breaks_early(analysis: Analysis, count: int) -> bool:
+    finite = np.ones(analysis.description.snapshots, bool)
+    for tensor in analysis.finite_tensors:
+        finite &= analysis.grams[tensor.name].finite
+    first = analysis.window.first
+    return not finite[first : first + count].all()
+
+
+def _twins(analysis: Analysis) -> dict[str, float]:
+    """Return, by matrix, the share of moving entries that move exactly like another one."""
+    shares = {}
+    for tensor in analysis.finite_tensors:
+        if tensor.kind == "parameter" and len(tensor.shape) >= 2:
+            gram = analysis.grams[tensor.name]
+            moving = min(gram.compared, TWINS_AMONG) - gram.still
+            shares[tensor.name] = gram.twins / moving if moving > 0 else 0.0
+    return shares
+
+
+_STATUS: dict[State, Status] = {"healthy": "pass", "suspect": "warn", "bad": "fail"}
+_WORDS = {
+    "healthy": "Healthy start",
+    "suspect": "Suspect start",
+    "bad": "Bad start: restart with another initialization or learning rate",
+}
+
+
+def _verdict(state: State, score: float, evidence: dict[str, Any], found: list[Reason]) -> Finding:
+    first, last = evidence["window"]
+    message = f"{_WORDS[state]}: score {score:.2f} from steps {first} to {last}, {evidence['from']}"
+    if found:
+        named = [f"{each.tensor} ({each.why})" for each in found[:3]]
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        message += f"; stands out: {', '.join(named)}{more}"
+    return _finding(_STATUS[state], message + ".", score, evidence)
+
+
+def _finding(
+    status: Status,
+    message: str,
+    score: float | None,
+    evidence: dict[str, Any],
+    hint: str | None = None,
+) -> Finding:
+    return Finding(
+        DIAGNOSTIC.id,
+        DIAGNOSTIC.code,
+        status,
+        message,
+        value=score,
+        threshold=None if score is None else SUSPECT,
+        unit=None if score is None else "score, higher is worse",
+        hint=hint,
+        evidence=evidence,
+    )
+
+
+DIAGNOSTIC = Diagnostic(
+    id="initialization",
+    code="KS301",
+    title="Initialization",
+    explanation=(
+        "Scores the first tenth of the run (at least eight snapshots): whether every weight matrix "
+        "moves, in a direction that holds, by a length that fits its scale; better when losses are "
+        "recorded. Names matrices that are frozen, exploding, vanishing, of a wrong scale, or "
+        "whose units are exact copies of each other. It cannot tell a task that is slow to yield "
+        "from a start that never will, and judges what this run can learn in its own budget."
+    ),
+    ask=ask,
+)

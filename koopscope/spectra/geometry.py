@@ -1,0 +1,178 @@
+"""The geometry of a trajectory: how far, how straight and how fast, at every snapshot at once.
+
+Everything follows from the distances between snapshots, which the Gram matrix holds. Each statistic
+is causal: its value at snapshot t uses snapshots 0 .. t alone. Never sees a loss or a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.spectra.gram import Float64, SnapshotGram
+
+#: Snapshots that "recent" statistics look back on at most; younger runs use all they have.
+WINDOW = 16
+
+#: Increments that "now" averages over.
+NOW = 4
+
+#: Ratios and their logarithms stay within what a table can resolve.
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Distances and angles of one scope's snapshots w_0 .. w_{T-1}.
+
+    Attributes
+    ----------
+    gram
+        Its inner products; every snapshot must be finite.
+    """
+
+    gram: SnapshotGram
+
+    @cached_property
+    def anchored(self) -> Float64:
+        """[T, T] products of w_t - w_0."""
+        return self.gram.anchored()
+
+    @cached_property
+    def squares(self) -> Float64:
+        """[T] squared distances from w_0."""
+        return np.maximum(np.diagonal(self.anchored), 0.0)
+
+    @cached_property
+    def speeds(self) -> Float64:
+        """[T-1] lengths of the increments."""
+        return self.gram.speeds()
+
+    @cached_property
+    def path(self) -> Float64:
+        """[T] length of the way up to each snapshot."""
+        return np.concatenate([[0.0], self.speeds.cumsum()])
+
+    @cached_property
+    def norms(self) -> Float64:
+        """[T] lengths of the snapshots themselves."""
+        along = np.concatenate([[0.0], self.gram.anchor_increments.cumsum()])
+        return np.sqrt(np.maximum(self.gram.anchor_square + 2.0 * along + self.squares, 0.0))
+
+    @cached_property
+    def cosines(self) -> Float64:
+        """[T-1, T-1] cosines between increments; 0 where one of them is zero."""
+        lengths = np.where(self.speeds > 0.0, self.speeds, np.inf)
+        return self.gram.increments / lengths[:, None] / lengths
+
+    def distance(self, s: npt.NDArray[np.intp], t: npt.NDArray[np.intp]) -> Float64:
+        """Return |w_t - w_s| for arrays of snapshots."""
+        between = self.squares[s] + self.squares[t] - 2.0 * self.anchored[s, t]
+        return np.sqrt(np.maximum(between, 0.0))
+
+
+def _ratio(part: Float64, whole: Float64) -> Float64:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)
+
+
+def _log(values: Float64) -> Float64:
+    return np.log(np.maximum(values, _FLOOR))
+
+
+def course(geometry: Geometry) -> dict[str, Float64]:
+    """Return the causal statistics of a run's course, each float64 [T].
+
+    Returns
+    -------
+    directness
+        Straight distance over way, last 16 snapshots: 1 drifts, near 0 hovers.
+    directness_all
+        The same since the first snapshot.
+    recent_share, half_share
+        Distance covered in the last quarter (half) of the snapshots so far, as part of the
+        distance from the start. Scale-free in time: 0.25 (0.5) for a steady drift.
+    recent_directness
+        Straight distance over way in the last quarter.
+    turn
+        Cosine between the last quarter's displacement and the way before it.
+    speed
+        log(mean of the last four increments / mean of all).
+    speed_trend
+        log(mean of the last four increments / mean of those eight before).
+    cosine, cosine_far
+        Mean cosine of successive increments, and of those four apart, last 16 snapshots.
+    spread
+        Effective number of directions of the last 16 increments (participation ratio), over 16.
+    travel
+        log(distance from the start / norm at the start).
+    growth
+        log(norm now / norm at the start).
+    """
+    T = geometry.gram.snapshots
+    t = np.arange(T)
+    back = np.minimum(np.maximum(NOW, t // 4), t)
+    window = np.minimum(WINDOW, t)
+    start = np.zeros(T, np.intp)
+    from_start = geometry.distance(start, t)
+    recent = geometry.distance(t - back, t)
+    path, norms = geometry.path, geometry.norms
+    before = geometry.distance(start, t - back)
+    along = geometry.anchored[t, t - back] - geometry.squares[t - back]
+    now = _mean_of_last(geometry.speeds, t, NOW)
+    earlier = _mean_of_last(geometry.speeds, np.maximum(t - 2 * NOW, 1), NOW)
+    return {
+        "directness": _ratio(geometry.distance(t - window, t), path - path[t - window]),
+        "directness_all": _ratio(from_start, path),
+        "recent_share": _ratio(recent, from_start),
+        "half_share": _ratio(geometry.distance(t // 2, t), from_start),
+        "recent_directness": _ratio(recent, path - path[t - back]),
+        "turn": _ratio(along, recent * before),
+        "speed": _log(_ratio(now, _ratio(path, t.astype(float)))),
+        "speed_trend": _log(_ratio(now, earlier)),
+        "cosine": _mean_of_last(np.diagonal(geometry.cosines, 1), t - 1, WINDOW - 1),
+        "cosine_far": _mean_of_last(np.diagonal(geometry.cosines, NOW), t - NOW, WINDOW - NOW),
+        "spread": _spread(geometry.cosines, t, window),
+        "travel": _log(_ratio(from_start, np.maximum(norms[0], _FLOOR * norms))),
+        "growth": _log(_ratio(norms, np.maximum(norms[0], _FLOOR * norms))),
+    }
+
+
+def _mean_of_last(values: Float64, stop: npt.NDArray[np.intp], count: int) -> Float64:
+    """Return the mean of up to ``count`` values before each ``stop``; 0 where there are none."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    high = np.clip(stop, 0, len(values))
+    low = np.maximum(high - count, 0)
+    return _ratio(sums[high] - sums[low], (high - low).astype(float))
+
+
+def _spread(cosines: Float64, t: npt.NDArray[np.intp], window: npt.NDArray[np.intp]) -> Float64:
+    """Participation ratio (sum of eigenvalues)^2 / sum of their squares, over the window."""
+    T = len(t)
+    sums = np.zeros((T, T))
+    sums[1:, 1:] = np.square(cosines).cumsum(axis=0).cumsum(axis=1)
+    trace = np.concatenate([[0.0], np.diagonal(cosines).cumsum()])
+    low = t - window
+    block = sums[t, t] - 2.0 * sums[low, t] + sums[low, low]
+    size = np.maximum(window, 1).astype(float)
+    return _ratio(np.square(trace[t] - trace[low]), block * size)
+
+
+def median_course(geometries: Iterable[Geometry]) -> dict[str, Float64]:
+    """Return at every snapshot each statistic's median over the scopes that had moved by then.
+
+    Where none had moved it is 0.
+    """
+    scopes = list(geometries)
+    courses = [course(geometry) for geometry in scopes]
+    if not courses:
+        return {}
+    moved = np.array([geometry.path > 0.0 for geometry in scopes])
+    moved[:, ~moved.any(axis=0)] = True
+    return {
+        name: np.nanmedian(np.where(moved, [each[name] for each in courses], np.nan), axis=0)
+        for name in courses[0]
+    }
