@@ -89,7 +89,10 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     rows = folded(spectrum)
     if not rows:
         return [*lines, "nothing moved between the snapshots"]
-    lines += beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
+    # An eigenvalue far outside shrinks the circle; what is left free above and below is dropped.
+    picture = beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
+    used = [k for k, line in enumerate(picture) if line]
+    lines += picture[used[0] : used[-1] + 1]
     if is_filtered:
         before = analysis.spectrum(noise_filter="none")
         lines += _line_of_magnitudes(before, page, f"{before.observable} before the filter")
