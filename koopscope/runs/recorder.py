@@ -182,7 +182,7 @@ class Recorder:
             if last is not None and step <= last:
                 raise KoopscopeError(
                     f"step {step} does not come after step {last}, the last one in {self.path}",
-                    "delete the file to record anew, or go back to a checkpoint with resume_from=STEP",
+                    "delete the file to record anew, or pass resume_from=STEP to go back to STEP",
                 )
             self._write(writer, step, named, metrics)
 
