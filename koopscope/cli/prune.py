@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from koopscope.pruning.prune import Pruner, Pruning
     from koopscope.report.pruning import PruningReport
 
-#: Name of the criteria, as in ``koopscope.pruning.criteria``, which is imported only when called.
+#: As in ``koopscope.pruning``, which is imported only when called.
 CRITERIA = (
     "koopman-magnitude",
     "koopman-gradient",
@@ -29,7 +29,8 @@ CRITERIA = (
     "gradient-magnitude",
     "random",
 )
-DEFAULT = "koopman-magnitude"
+DEFAULT = "magnitude"
+RECENT = 12
 
 #: Name of the picture, and about how many weights it shows.
 PICTURE = "pruning"
@@ -87,6 +88,14 @@ _Kind = TypeVar("_Kind")
     help="Weights (or units) that every tensor keeps at least.",
 )
 @click.option("--allow-empty-layer", is_flag=True, help="Let a tensor lose everything.")
+@click.option(
+    "--snapshots",
+    type=click.IntRange(0),
+    default=RECENT,
+    show_default=True,
+    metavar="N",
+    help="Snapshots before that step to rest on; 0 for all.",
+)
 @click.option(
     "--rank",
     callback=rank_rule,

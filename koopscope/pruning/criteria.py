@@ -21,7 +21,7 @@ from koopscope.spectra.dmd import Complex128, Spectrum
 Float64 = npt.NDArray[np.float64]
 
 #: The criterion that won where all were measured: see docs/pruning.md.
-DEFAULT = "koopman-magnitude"
+DEFAULT = "magnitude"
 
 #: An eigenvalue further than this from 1 says that the motion had no resting place to rank by.
 REACH_OF_ONE = 0.1

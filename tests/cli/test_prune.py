@@ -14,6 +14,7 @@ import koopscope
 from koopscope.cli import prune as verb
 from koopscope.cli.main import main
 from koopscope.pruning.criteria import CRITERIA, DEFAULT
+from koopscope.pruning.judging import RECENT
 from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
 
 
@@ -41,6 +42,7 @@ def refused(capsys, *words):
 def test_the_command_knows_the_criteria_there_are():
     assert tuple(CRITERIA) == verb.CRITERIA
     assert verb.DEFAULT == DEFAULT
+    assert verb.RECENT == RECENT
 
 
 def test_masks_are_those_of_the_python_call(network, tmp_path, capsys):

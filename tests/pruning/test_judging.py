@@ -59,3 +59,16 @@ def test_what_cannot_be_pruned_has_no_part_in_the_spectrum(tmp_path):
     with open_run(recorded(tmp_path / "run.h5", weights)) as run:
         spectrum = judge(run, PruningSettings()).analysis.spectrum()
     np.testing.assert_allclose(sorted(spectrum.magnitudes), [0.5, 0.8, 1.0], atol=1e-3)
+
+
+def test_only_recent_snapshots_are_looked_at_unless_all_are_asked_for(tmp_path):
+    path = recorded(tmp_path / "run.h5", settling({"w": (6, 5)}, snapshots=20))
+    firsts = []
+    for snapshots in (12, 5, 0):
+        with open_run(path) as run:
+            window = judge(run, PruningSettings(at=17, snapshots=snapshots)).analysis.window
+        assert window.stop == 18
+        firsts.append(window.first)
+    assert firsts == [6, 13, 0]
+    with pytest.raises(KoopscopeError, match="-2 snapshots"):
+        PruningSettings(snapshots=-2)
