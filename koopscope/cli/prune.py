@@ -17,7 +17,7 @@ from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
-    from koopscope.pruning.prune import Pruner, Pruning
+    from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport
 
 #: As in ``koopscope.pruning``, which is imported only when called.
@@ -113,6 +113,14 @@ _Kind = TypeVar("_Kind")
     help="Where the masks go: .safetensors, .npz or .h5. Several sparsities take the place of "
     "{sparsity} in the name, or follow it.",
 )
+@click.option(
+    "--apply",
+    "checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="CKPT",
+    help="Write not masks but a copy of this checkpoint with zeros in place: a .safetensors or "
+    ".npz file, or a run, whose last snapshot is copied.",
+)
 @report_options("table", "json", figures=True)
 def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
     """Say which weights of RUN can go, and write masks of those that stay.
@@ -120,6 +128,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     Reads the run twice: once for its spectrum, once to score its weights. Biases, norms, buffers
     and embeddings are kept; tied tensors get one mask. Nothing is written without --output.
     """
+    from koopscope.pruning.application import apply_masks
     from koopscope.pruning.judging import PruningSettings, judge
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
@@ -131,6 +140,11 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     requests = [_chosen(MaskRequest, {**options, "sparsity": s}) for s in sparsities]
     if len(set(sparsities)) < len(sparsities):
         raise KoopscopeError("a sparsity is given twice", "give each --sparsity once")
+    checkpoint: Path | None = options["checkpoint"]
+    if checkpoint is not None and options["output"] is None:
+        raise KoopscopeError(
+            f"--apply {checkpoint} needs a place to write to", "name a file with --output"
+        )
     files = output_paths(options["output"], sparsities)
     for file in files:
         check_output(file, outputs.force)
@@ -145,11 +159,22 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
         prunings = tuple(pruner.prune(request) for request in requests)
         report = PruningReport(judgement, settings, prunings)
         for file, request in zip(files, requests, strict=False):
-            pruner.write(file, request, force=outputs.force)
+            if checkpoint is None:
+                pruner.write(file, request, force=outputs.force)
+                continue
+            for note in apply_masks(pruner, request, checkpoint, file, force=outputs.force):
+                console.say(f"{file}: {note}")
         if outputs.plots is not None:
             _draw(report, pruner, outputs)
     outputs.write_reports(lambda name, page: render(report, name, page))
-    console.say(_closing_sentence(prunings, files, time.perf_counter() - began))
+    what = f"masks of {prunings[0].total:,} weights"
+    if checkpoint is not None:
+        what = f"{checkpoint} with {what} applied"
+    seconds = time.perf_counter() - began
+    if files:
+        console.say(f"Wrote {what} to {', '.join(map(str, files))} in {seconds:.1f} s.")
+    else:
+        console.say(f"Judged in {seconds:.1f} s; nothing written: name a file with --output.")
 
 
 def output_paths(output: Path | None, sparsities: Sequence[float]) -> list[Path]:
@@ -179,10 +204,3 @@ def _draw(report: PruningReport, pruner: Pruner, outputs: Outputs) -> None:
     with styled():
         write_file(path, to_bytes(figure(report, sample), outputs.plot_format))
     console.say_more(f"wrote {path}")
-
-
-def _closing_sentence(prunings: Sequence[Pruning], files: Sequence[Path], seconds: float) -> str:
-    weights = f"{prunings[0].total:,} weights"
-    if not files:
-        return f"Judged {weights} in {seconds:.1f} s; nothing written: name a file with --output."
-    return f"Wrote masks of {weights} to {', '.join(map(str, files))} in {seconds:.1f} s."

@@ -85,8 +85,9 @@ def prune(run: str | os.PathLike[str], sparsity: float, **options: Any) -> Masks
         Pruner(opened, judge(opened, settings), settings) as pruner,
     ):
         masks = {}
-        for target, parts in pruner.masks(request):
-            mask = np.concatenate(list(parts)).reshape(target.tensor.shape)
+        for target in pruner.targets(request):
+            mask = np.concatenate(list(pruner.mask(request, target)))
+            mask = mask.reshape(target.tensor.shape)
             masks.update(dict.fromkeys(target.names, mask))
         return Masks(pruner.prune(request), masks, pruner.metadata(request))
 

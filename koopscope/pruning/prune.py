@@ -34,6 +34,9 @@ from koopscope.runs.run import Run, TensorInfo
 #: What every mask is compared with.
 BASELINE = "magnitude"
 
+#: What stays of each tensor, by name.
+Choices = Mapping[str, Threshold | AxisMasks]
+
 
 @dataclass(frozen=True)
 class TensorDensity:
@@ -132,6 +135,7 @@ class Pruner:
         self.criterion = criterion(settings.criterion, judgement.analysis, settings.seed)
         self.judgement = judgement
         self._asked = bool(settings.include)
+        self._choices: dict[tuple[str, MaskRequest], Choices] = {}
         criteria = [self.criterion]
         if settings.criterion != BASELINE:
             criteria.append(criterion(BASELINE, judgement.analysis))
@@ -149,7 +153,7 @@ class Pruner:
         chosen = self._choice(self.criterion.name, request)
         baseline = self._choice(BASELINE, request)
         rows = []
-        for target in self._targets(request):
+        for target in self.targets(request):
             tensor = target.tensor
             kept = shared = 0
             pairs = zip(
@@ -166,12 +170,17 @@ class Pruner:
             notes += self._plan.notes
         return Pruning(self.criterion, request, self.judgement.step, tuple(rows), notes)
 
-    def masks(self, request: MaskRequest) -> Iterator[tuple[Prunable, Iterator[Mask]]]:
-        """Yield (tensor, parts of its flattened mask) in model order; ``True`` means keep."""
+    def targets(self, request: MaskRequest) -> tuple[Prunable, ...]:
+        """Return every tensor that gets a mask, in model order."""
+        if request.structure == "weight":
+            return self.judgement.prunable
+        touched = {tensor.name for tensor in self._plan.tensors}
+        return tuple(p for p in self.judgement.parameters if p.tensor.name in touched)
+
+    def mask(self, request: MaskRequest, target: Prunable) -> Iterator[Mask]:
+        """Yield the parts of one target's flattened mask; ``True`` means keep."""
         chosen = self._choice(self.criterion.name, request)
-        for target in self._targets(request):
-            name = target.tensor.name
-            yield target, self._mask(self.criterion.name, target.tensor, chosen[name])
+        return self._mask(self.criterion.name, target.tensor, chosen[target.tensor.name])
 
     def sample(self, request: MaskRequest, count: int) -> Sample:
         """Return about ``count`` weights, evenly spread over the prunable ones."""
@@ -200,15 +209,13 @@ class Pruner:
         """
         specs = {
             name: ArraySpec(target.tensor.shape, "bool")
-            for target in self._targets(request)
+            for target in self.targets(request)
             for name in target.names
         }
         with array_writer(path, specs, self.metadata(request), force=force) as out:
-            chosen = self._choice(self.criterion.name, request)
-            for target in self._targets(request):
+            for target in self.targets(request):
                 for name in target.names:
-                    choice = chosen[target.tensor.name]
-                    for mask in self._mask(self.criterion.name, target.tensor, choice):
+                    for mask in self.mask(request, target):
                         out.append(name, mask)
 
     def metadata(self, request: MaskRequest) -> dict[str, str]:
@@ -241,17 +248,14 @@ class Pruner:
             self._asked,
         )
 
-    def _targets(self, request: MaskRequest) -> tuple[Prunable, ...]:
-        """Return every tensor that gets a mask, in model order."""
-        if request.structure == "weight":
-            return self.judgement.prunable
-        touched = {tensor.name for tensor in self._plan.tensors}
-        return tuple(p for p in self.judgement.parameters if p.tensor.name in touched)
-
-    def _choice(self, name: str, request: MaskRequest) -> Mapping[str, Threshold | AxisMasks]:
-        if request.structure == "unit":
-            return unit_choices(self._spool, name, request, self._plan)
-        return weight_thresholds(self._spool, name, request)
+    def _choice(self, name: str, request: MaskRequest) -> Choices:
+        if (name, request) not in self._choices:
+            self._choices[name, request] = (
+                unit_choices(self._spool, name, request, self._plan)
+                if request.structure == "unit"
+                else weight_thresholds(self._spool, name, request)
+            )
+        return self._choices[name, request]
 
     def _mask(self, name: str, tensor: TensorInfo, choice: Threshold | AxisMasks) -> Iterator[Mask]:
         if isinstance(choice, Threshold):

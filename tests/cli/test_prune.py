@@ -193,3 +193,19 @@ def test_in_ascii_and_eighty_columns_the_report_is_readable(network):
     text = done.stdout.decode("ascii")
     assert "########" in text
     assert "\\u" not in text
+
+
+def test_a_pruned_copy_of_a_checkpoint_is_written_in_place_of_masks(network, tmp_path, capsys):
+    weights = {name: array[-1] for name, array in settling(MLP).items()}
+    np.savez(tmp_path / "ckpt.npz", **weights, extra=np.ones(2))
+    out = tmp_path / "pruned-{sparsity}.npz"
+    words = (network, "--sparsity", 0.5, "--sparsity", 0.9, "--apply", tmp_path / "ckpt.npz")
+    code, _, err = prune(capsys, *words, "-o", out)
+    assert code == 0
+    assert "copied unchanged, not in the run: extra" in err
+    for sparsity in (0.5, 0.9):
+        with np.load(tmp_path / f"pruned-{sparsity}.npz") as found:
+            left = sum(np.count_nonzero(found[name]) for name in PRUNABLE)
+            assert left == 220 - round(sparsity * 220)
+            np.testing.assert_array_equal(found["head.bias"], weights["head.bias"])
+    assert "needs a place to write to" in refused(capsys, *words)

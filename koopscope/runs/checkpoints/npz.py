@@ -31,7 +31,7 @@ _COPY_AGAIN = "save or copy the file again"
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
     """One array in an archive: where its values begin, and how they are laid out."""
 
     name: str
@@ -54,17 +54,17 @@ def npz_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it is damaged.
     """
-    members = _members(path)
+    members = members_of(path)
     shown = plain_names([member.name for member in members])
     tensors: list[TensorInfo] = []
     skipped: list[Skipped] = []
-    places: dict[str, _Member] = {}
+    places: dict[str, Member] = {}
     step: int | None = None
     unit: Unit = "step"
     for member in members:
         name, dtype = shown[member.name], member.dtype.name
         if name in _STEP_MEMBERS and math.prod(member.shape) == 1 and member.dtype.kind in "iu":
-            step, unit = int(_whole(path, member).reshape(-1)[0]), _STEP_MEMBERS[name]
+            step, unit = int(read_member(path, member).reshape(-1)[0]), _STEP_MEMBERS[name]
         elif dtype not in STORED_AS:
             skipped.append(Skipped(name, f"{dtype} values, not floats that are recorded"))
         elif math.prod(member.shape) == 0:
@@ -86,7 +86,7 @@ def npz_snapshot(path: Path) -> Snapshot:
 class _NpzReader:
     """An open archive; the member read last stays open, since parts are read in order."""
 
-    def __init__(self, path: Path, places: Mapping[str, _Member]) -> None:
+    def __init__(self, path: Path, places: Mapping[str, Member]) -> None:
         self._path = path
         self._places = places
         self._archive = _opened(path)
@@ -98,7 +98,7 @@ class _NpzReader:
         member = self._places[tensor.name]
         if member.fortran:
             if self._array is None or self._array[0] != member.name:
-                self._array = (member.name, _whole(self._path, member).reshape(-1))
+                self._array = (member.name, read_member(self._path, member).reshape(-1))
             out[...] = self._array[1][start:stop]
             return
         try:
@@ -132,7 +132,14 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise KoopscopeError(f"{path} is not a readable .npz file: {error}", _COPY_AGAIN) from None
 
 
-def _members(path: Path) -> list[_Member]:
+def members_of(path: Path) -> list[Member]:
+    """Return every array of an archive, in its order.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
     members = []
     with _opened(path) as archive:
         for entry in archive.namelist():
@@ -150,7 +157,7 @@ def _members(path: Path) -> list[_Member]:
     return members
 
 
-def _described(name: str, stream: IO[bytes]) -> _Member:
+def _described(name: str, stream: IO[bytes]) -> Member:
     version = np.lib.format.read_magic(stream)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -159,10 +166,10 @@ def _described(name: str, stream: IO[bytes]) -> _Member:
     if read is None:
         raise ValueError(f"version {version} of the .npy format is not known")
     shape, fortran, dtype = read(stream)
-    return _Member(name, shape, dtype, fortran and len(shape) > 1, stream.tell())
+    return Member(name, shape, dtype, fortran and len(shape) > 1, stream.tell())
 
 
-def _whole(path: Path, member: _Member) -> np.ndarray[Any, Any]:
+def read_member(path: Path, member: Member) -> np.ndarray[Any, Any]:
     """Return one array as a whole: a scalar, or one stored column by column."""
     try:
         with _opened(path) as archive, archive.open(f"{member.name}.npy") as stream:

@@ -35,6 +35,30 @@ _STEP_KEYS: dict[str, Unit] = {"step": "step", "global_step": "step", "epoch": "
 
 
 @dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of any kind: ``dtype`` is NumPy's name of a float, else the format's own code."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+
+
+def stored_tensors(path: Path) -> tuple[list[StoredTensor], dict[str, str]]:
+    """Return every tensor of one file in its order, floats or not, and the file's metadata.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
+    header, base = _header(path)
+    said = _said(header.pop("__metadata__", {}))
+    entries = sorted(header.items(), key=lambda entry: _offsets(path, *entry))
+    return [StoredTensor(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
+
+
+@dataclass(frozen=True)
 class _Place:
     """Where a tensor's bytes are."""
 

@@ -158,8 +158,10 @@ def masks_at(network: Network, index: int) -> Iterator[tuple[str, float, Masks]]
 
 def whole(pruner: Pruner, request: MaskRequest) -> Masks:
     return {
-        target.tensor.name: np.concatenate(list(parts)).reshape(target.tensor.shape)
-        for target, parts in pruner.masks(request)
+        target.tensor.name: np.concatenate(list(pruner.mask(request, target))).reshape(
+            target.tensor.shape
+        )
+        for target in pruner.targets(request)
     }
 
 
