@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 from koopscope.runs import extents as module
 from koopscope.runs.extents import Extents, extents
 
+lists_chunks = pytest.mark.skipif(
+    not hasattr(h5py.h5d.DatasetID, "chunk_iter"), reason="this HDF5 cannot list where chunks lie"
+)
+
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +48,7 @@ def tensors(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     return (rows, *shape), draw(st.sampled_from([chunk, None]))
 
 
+@lists_chunks
 @settings(max_examples=60, deadline=None)
 @given(case=tensors(), data=st.data())
 def test_any_range_of_any_rows_is_what_hdf5_reads(
@@ -93,6 +98,7 @@ def test_what_is_not_stored_as_it_is_used_is_left_to_hdf5(
         assert found is None
 
 
+@lists_chunks
 def test_a_row_without_a_chunk_is_left_to_hdf5(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "run.h5", "w") as file:
         dataset = file.create_dataset("w", (3, 8), np.float32, chunks=(1, 4))
@@ -111,6 +117,7 @@ def test_overlapping_or_outlying_chunks_are_not_trusted() -> None:
     assert not module._apart(np.where(good == 4096, -1, good), 1024, 6144)
 
 
+@lists_chunks
 def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
     stored(tmp_path / "run.h5", np.ones((3, 4096), np.float32), chunks=(1, 4096))
     file, found = places(tmp_path / "run.h5", 3)
