@@ -36,9 +36,9 @@ GramSource = Callable[[Run, Sequence[TensorInfo], ProgressListener | None], Gram
 DOUBLE_UP_TO = 300
 
 #: What a pass may hold, roughly, beyond the interpreter: see ``Plan``.
-PASS_BYTES = 96 * 2**20
+PASS_BYTES = 128 * 2**20
 
-_BLOCK_BYTES = 6 * 2**20
+_BLOCK_BYTES = 8 * 2**20
 _TENSORS_PER_BATCH = 64
 
 
