@@ -196,13 +196,21 @@ class Analysis:
         """The analysed tensors that are finite in at least one snapshot."""
         return tuple(tensor for tensor in self.tensors if self._finite[tensor.name].any())
 
+    @cached_property
+    def _scopes(self) -> dict[Level, dict[str, tuple[TensorInfo, ...]]]:
+        """Each level's scopes and the tensors that make them up, in model order."""
+        layers: dict[str, list[TensorInfo]] = {}
+        for tensor in self.finite_tensors:
+            layers.setdefault(tensor.layer, []).append(tensor)
+        return {
+            "network": {NETWORK: self.finite_tensors} if self.finite_tensors else {},
+            "layer": {layer: tuple(members) for layer, members in layers.items()},
+            "tensor": {tensor.name: (tensor,) for tensor in self.finite_tensors},
+        }
+
     def scopes(self, level: Level) -> tuple[str, ...]:
         """Return the names of the scopes of one level, in model order."""
-        if level == "network":
-            return (NETWORK,) if self.finite_tensors else ()
-        if level == "layer":
-            return tuple(dict.fromkeys(tensor.layer for tensor in self.finite_tensors))
-        return tuple(tensor.name for tensor in self.finite_tensors)
+        return tuple(self._scopes[level])
 
     def level_of(self, scope: str) -> Level:
         """Return the coarsest level that has a scope of this name.
@@ -213,7 +221,7 @@ class Analysis:
             If there is none.
         """
         for level in LEVELS:
-            if scope in self.scopes(level):
+            if scope in self._scopes[level]:
                 return level
         raise KoopscopeError(
             f"{self.description.path} has no layer or tensor named {scope!r}",
@@ -222,14 +230,7 @@ class Analysis:
 
     def members(self, scope: str = NETWORK, level: Level | None = None) -> tuple[TensorInfo, ...]:
         """Return the tensors that make up a scope."""
-        level = level or self.level_of(scope)
-        if level == "network":
-            return self.finite_tensors
-        return tuple(
-            tensor
-            for tensor in self.finite_tensors
-            if scope == (tensor.layer if level == "layer" else tensor.name)
-        )
+        return self._scopes[level or self.level_of(scope)].get(scope, ())
 
     def gram(self, scope: str = NETWORK, level: Level | None = None) -> SnapshotGram:
         """Return the Gram matrix of the network, a layer or a tensor inside the window."""
