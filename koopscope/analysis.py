@@ -35,7 +35,10 @@ LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
 NETWORK: Final = "network"
 
 #: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
-SUMS_BYTES = 48 * 2**20
+SUMS_BYTES = 16 * 2**20
+
+#: Spectra that are kept; beyond, the one computed longest ago makes room.
+SPECTRA_KEPT = 128
 
 #: Half the spacing of the numbers just above 1.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -276,6 +279,8 @@ class Analysis:
         noise_filter = noise_filter or self.settings.noise_filter
         key = (scope, level, observable, rule, part, noise_filter)
         if key not in self._spectra:
+            if len(self._spectra) >= SPECTRA_KEPT:
+                self._spectra.pop(next(iter(self._spectra)))
             gram = self.gram(scope, level)
             if part is not None:
                 gram = gram.window(*part)

@@ -17,7 +17,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import SnapshotGram
 
 #: Bytes of Gram matrices that stay in memory.
-MEMORY_BYTES = 48 * 2**20
+MEMORY_BYTES = 32 * 2**20
 
 
 class GramStore(Mapping[str, SnapshotGram]):
