@@ -6,6 +6,7 @@ and decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +53,33 @@ class Course:
         return joined
 
 
-def layer_grams(analysis: Analysis) -> dict[str, SnapshotGram]:
+class LayerGrams(Mapping[str, SnapshotGram]):
+    """The Gram matrix of each layer's trained tensors (no buffers) inside the window.
+
+    Added up anew each time one is asked for: all layers at once may not fit in memory.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+        self._members = {
+            layer: [t for t in analysis.members(layer, "layer") if t.kind == "parameter"]
+            for layer in analysis.scopes("layer")
+        }
+        self._names = [layer for layer, members in self._members.items() if members]
+
+    def __getitem__(self, layer: str) -> SnapshotGram:
+        return total(self._analysis.gram(t.name, "tensor") for t in self._members[layer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def layer_grams(analysis: Analysis) -> Mapping[str, SnapshotGram]:
     """Return the Gram matrix of each layer's trained tensors (no buffers) inside the window."""
-    grams = {}
-    for layer in analysis.scopes("layer"):
-        members = [t for t in analysis.members(layer, "layer") if t.kind == "parameter"]
-        if members:
-            grams[layer] = total(analysis.gram(tensor.name, "tensor") for tensor in members)
-    return grams
+    return LayerGrams(analysis)
 
 
 def course_of(analysis: Analysis) -> Course:

@@ -166,11 +166,13 @@ def median_course(geometries: Iterable[Geometry]) -> dict[str, Float64]:
 
     Where none had moved it is 0.
     """
-    scopes = list(geometries)
-    courses = [course(geometry) for geometry in scopes]
+    courses, paths = [], []
+    for geometry in geometries:  # one at a time: each holds T x T numbers
+        courses.append(course(geometry))
+        paths.append(geometry.path > 0.0)
     if not courses:
         return {}
-    moved = np.array([geometry.path > 0.0 for geometry in scopes])
+    moved = np.array(paths)
     moved[:, ~moved.any(axis=0)] = True
     return {
         name: np.nanmedian(np.where(moved, [each[name] for each in courses], np.nan), axis=0)
