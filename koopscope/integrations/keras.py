@@ -61,6 +61,10 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
             self._tracker.take(self._step, self.model, epoch=epoch + 1, **(logs or {}))
             self._stop_if_told()
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Write what is not yet written."""
+        self._tracker.close()
+
     @property
     def _step(self) -> int:
         return int(self.model.optimizer.iterations)

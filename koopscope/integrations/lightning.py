@@ -78,6 +78,11 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
             self._tracker.take(step, pl_module, epoch=epoch, **_metrics(trainer))
             self._stop_if_told(trainer)
 
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write what is not yet written."""
+        if self._tracker is not None:
+            self._tracker.close()
+
     def _stop_if_told(self, trainer: Any) -> None:
         assert self._tracker is not None
         if self._tracker.should_stop:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from koopscope.errors import KoopscopeError
@@ -21,6 +22,7 @@ from koopscope.integrations.tensors import (
     rank_count,
     spread_over_ranks,
 )
+from koopscope.runs.buffering import SnapshotBuffer
 from koopscope.runs.recorder import Recorder
 from koopscope.runs.runfile import RunFile
 
@@ -44,6 +46,10 @@ class Tracker:
     shards
         Every rank records its own part, in ``run.rank0.h5``, ``run.rank1.h5``, ...; otherwise
         rank 0 records everything.
+    write_every_seconds
+        Snapshots are copied and written together, at most this often and seldom enough for
+        writing to take under 1% of the time; a killed process loses those not yet written. More
+        than 16 MiB are not kept back, and 0 writes each snapshot at once.
     stop_on_convergence
         Ask the convergence diagnostic after every snapshot and set ``should_stop``.
     patience
@@ -62,10 +68,10 @@ class Tracker:
 
     Examples
     --------
-    >>> tracker = Tracker("run.h5", every_n_steps=100)  # doctest: +SKIP
-    >>> for step, batch in enumerate(batches, start=1):
-    ...     loss = train(batch)
-    ...     tracker.after_step(step, model, loss=loss)
+    >>> with Tracker("run.h5", every_n_steps=100) as tracker:  # doctest: +SKIP
+    ...     for step, batch in enumerate(batches, start=1):
+    ...         loss = train(batch)
+    ...         tracker.after_step(step, model, loss=loss)
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Tracker:
         exclude: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         shards: bool = False,
+        write_every_seconds: float = 1.0,
         stop_on_convergence: bool = False,
         patience: int = 0,
         start_from_epoch: int = 0,
@@ -108,7 +115,8 @@ class Tracker:
         self._shards = shards
         self._stop_on_convergence = stop_on_convergence
         self._patience, self._start_from_epoch = patience, start_from_epoch
-        self._recorder: Recorder | None = None
+        self._write_every_seconds = write_every_seconds
+        self._buffer: SnapshotBuffer | None = None
         self._watch: Any = None
         self._after_verdict = 0
         self._last_step: int | None = None
@@ -138,9 +146,10 @@ class Tracker:
                 f"{self.path} exists, and training begins at step {step}",
                 "record to another file, or delete this one",
             )
-        self._recorder = Recorder(
+        recorder = Recorder(
             self.path, metadata=self._metadata, resume_from=step if existing else None
         )
+        self._buffer = SnapshotBuffer(recorder, self._write_every_seconds)
         if existing:
             with RunFile(self.path) as run:
                 steps = run.description.steps
@@ -184,6 +193,22 @@ class Tracker:
             self._decide(step, epoch)
         return True
 
+    def close(self) -> None:
+        """Write what is not yet written. Interpreter exit does so too."""
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     @property
     def _writes(self) -> bool:
         return self._shards or self.rank == 0
@@ -193,12 +218,12 @@ class Tracker:
         self._last_step = step
         if not self._writes:
             return
-        if self._recorder is None:
+        if self._buffer is None:
             self.start(0)
-        assert self._recorder is not None
+        assert self._buffer is not None
         numbers = {name: value for name, value in metrics.items() if _is_number(value)}
         if tensors:
-            self._recorder.snapshot(step, tensors, **numbers)
+            self._buffer.add(step, tensors, numbers)
 
     def _collected(self, model: Any) -> dict[str, Any]:
         """Gather the tensors; on every rank, since gathering may need all of them."""
@@ -229,6 +254,7 @@ class Tracker:
                 from koopscope.integrations.stopping import ConvergenceWatch
 
                 self._watch = ConvergenceWatch(self.path)
+            self.close()
             if self._watch.stop_step() is not None:
                 stop = self._after_verdict >= self._patience
                 self._after_verdict += 1

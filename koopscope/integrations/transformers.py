@@ -77,6 +77,8 @@ class KoopscopeCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         """Write the last snapshot."""
         self._write(known["model"])
+        if self._tracker is not None:
+            self._tracker.close()
 
     def _write(self, model: Any) -> None:
         if self._tracker is None or self._due is None:

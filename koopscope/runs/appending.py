@@ -99,7 +99,11 @@ class RunWriter:
 
     def write_tensor(self, name: str, stored: StoredArray) -> None:
         """Write a tensor's row of the coming snapshot."""
-        _write_row(self._tensors[name], self._row, stored.words)
+        self.write_rows(name, stored.words[np.newaxis])
+
+    def write_rows(self, name: str, words: npt.NDArray[Any]) -> None:
+        """Write a tensor's rows [K, *shape] of the K coming snapshots."""
+        _write_rows(self._tensors[name], self._row, words)
 
     def write_part(self, name: str, start: int, stored: StoredArray) -> None:
         """Write the weights from ``start`` on of a flattened tensor's row, given as a vector."""
@@ -116,8 +120,8 @@ class RunWriter:
             dataset.write(h5py.h5s.create_simple(counts), where, part.reshape(counts))
             written += slab.size
 
-    def write_metric(self, name: str, value: float) -> None:
-        """Write a metric of the coming snapshot; rows where it was not given are NaN."""
+    def write_metric(self, name: str, *values: float) -> None:
+        """Write a metric of the coming snapshots; rows where it was not given are NaN."""
         if name not in self._metrics:
             self._metrics[name] = (
                 self._file["metrics"]
@@ -131,15 +135,15 @@ class RunWriter:
                 )
                 .id
             )
-        _write_row(self._metrics[name], self._row, np.asarray(value, np.float64))
+        _write_rows(self._metrics[name], self._row, np.array(values, np.float64))
 
-    def commit(self, step: int) -> None:
-        """Make the snapshot exist: everything else reaches the file before its step does."""
+    def commit(self, *steps: int) -> None:
+        """Make the snapshots exist: everything else reaches the file before their steps do."""
         for metric in self._metrics.values():
-            metric.set_extent((self._row + 1,))
+            metric.set_extent((self._row + len(steps),))
         self._file.flush()
-        _write_row(self._steps, self._row, np.asarray(step, np.int64))
-        self._row += 1
+        _write_rows(self._steps, self._row, np.array(steps, np.int64))
+        self._row += len(steps)
 
     def discard_after(self, step: int) -> None:
         """Forget the snapshots after ``step``. Their space in the file is not used again."""
@@ -256,11 +260,11 @@ def _datasets(
             yield name, member
 
 
-def _write_row(dataset: h5py.h5d.DatasetID, row: int, values: npt.NDArray[Any]) -> None:
-    dataset.set_extent((row + 1, *values.shape))
+def _write_rows(dataset: h5py.h5d.DatasetID, row: int, values: npt.NDArray[Any]) -> None:
+    dataset.set_extent((row + len(values), *values.shape[1:]))
     place = dataset.get_space()
-    place.select_hyperslab((row, *(0 for _ in values.shape)), (1, *values.shape))
-    dataset.write(h5py.h5s.create_simple((1, *values.shape)), place, values[np.newaxis])
+    place.select_hyperslab((row, *(0 for _ in values.shape[1:])), values.shape)
+    dataset.write(h5py.h5s.create_simple(values.shape), place, values)
 
 
 def _locked(path: Path, patience: float) -> int:

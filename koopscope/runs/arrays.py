@@ -67,6 +67,8 @@ def named_tensors(tensors: Mapping[Any, Any], prefix: str = "") -> Iterator[tupl
 
 def as_stored(value: Any) -> StoredArray | str:
     """Return the array to store for a tensor, or the reason why it is not recorded."""
+    if isinstance(value, StoredArray):
+        return value
     try:
         array = _as_numpy(value, _WRAPPERS_DEEP)
     except Exception as error:  # any framework's own refusal: a sparse, quantized or meta tensor

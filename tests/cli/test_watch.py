@@ -49,6 +49,8 @@ class Terminal:
             stderr=slave,
             env={**environment(), "LINES": "50"},
             start_new_session=True,
+            # A program started in the background of a shell would not hear Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(slave)
         self.drawn = ""

@@ -23,6 +23,7 @@ def test_nested_parameters_of_a_plain_loop_are_recorded(tmp_path):
         parameters = jax.tree.map(lambda w, g: (w - 0.01 * g).astype(w.dtype), parameters, update)
         tracker.after_step(step, parameters)
         kept.append(np.asarray(parameters["dense"]["kernel"]).ravel())
+    tracker.close()
     with open_run(tmp_path / "run.h5") as run:
         found = {b.tensor.name: (b.tensor.dtype, b.values.copy()) for b in run.blocks()}
     assert {name: dtype for name, (dtype, _) in found.items()} == {

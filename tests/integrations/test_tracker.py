@@ -1,6 +1,9 @@
 """The plain loop: what is recorded, when, by whom, and when it says stop."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ def test_snapshots_are_taken_at_their_steps_with_metrics(tmp_path):
         step for step in range(1, 11) if tracker.after_step(step, settling(step), loss=1 / step)
     ]
     assert taken == [3, 6, 9]
+    tracker.close()
     with open_run(tmp_path / "run.h5") as run:
         assert run.description.steps.tolist() == [0, 3, 6, 9]
         assert run.description.metadata == {"lr": 0.1}
@@ -37,11 +41,42 @@ def test_snapshots_are_taken_at_their_steps_with_metrics(tmp_path):
         )
 
 
+LOOP = """
+import sys
+import numpy as np
+from koopscope.integrations import Tracker
+tracker = Tracker(sys.argv[1], every_n_steps=1, write_every_seconds=1000)
+weights = np.zeros(3)
+for step in range(1, 6):
+    weights += 1
+    tracker.after_step(step, {"w": weights}, **({"loss": 1.0} if step > 2 else {}))
+"""
+
+
+def test_what_is_kept_back_is_a_copy_and_is_written_when_the_program_ends(tmp_path):
+    arguments = [sys.executable, "-c", LOOP, str(tmp_path / "run.h5")]
+    subprocess.run(arguments, check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [1, 2, 3, 4, 5]
+        np.testing.assert_array_equal(run.description.metrics["loss"], [np.nan, np.nan, 1, 1, 1])
+        for block in run.blocks():
+            np.testing.assert_array_equal(block.values, np.outer(range(1, 6), np.ones(3)))
+
+
+def test_large_snapshots_are_not_kept_back(tmp_path):
+    tracker = Tracker(tmp_path / "run.h5", every_n_steps=1, write_every_seconds=1000)
+    for step in (1, 2):
+        tracker.after_step(step, {"w": np.full(5_000_000, step, np.float32)})
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [1, 2]
+
+
 def test_every_epoch_is_the_default_and_steps_are_what_is_stored(tmp_path):
     tracker = Tracker(tmp_path / "run.h5")
     for epoch in range(1, 4):
         assert not tracker.after_step(epoch * 10 - 5, settling(epoch))
         assert tracker.after_epoch(epoch, epoch * 10, settling(epoch))
+    tracker.close()
     with open_run(tmp_path / "run.h5") as run:
         assert run.description.steps.tolist() == [10, 20, 30]
 
@@ -59,6 +94,7 @@ def test_going_on_from_a_checkpoint_drops_what_came_after_it(tmp_path):
         tracker.start(first, settling(first))
         for step in range(first + 1, first + 7):
             tracker.after_step(step, settling(step))
+        tracker.close()
     with open_run(tmp_path / "run.h5") as run:
         assert run.description.steps.tolist() == [0, 2, 4, 6, 8, 10]
 
@@ -92,7 +128,7 @@ def test_only_rank_0_records(tmp_path, monkeypatch):
 
 
 def test_the_watch_asks_what_the_command_asks(tmp_path):
-    tracker = Tracker(tmp_path / "run.h5", every_n_steps=5)
+    tracker = Tracker(tmp_path / "run.h5", every_n_steps=5, write_every_seconds=0)
     watch = ConvergenceWatch(tmp_path / "run.h5")
     for step in range(5, 150, 5):
         tracker.after_step(step, settling(step / 10))
@@ -180,7 +216,8 @@ def _sharded_rank(rank, folder):
         model(inputs).square().mean().backward()
         optimizer.step()
         tracker.after_step(step, model)
-        whole = {name: p.full_tensor().detach().numpy() for name, p in model.named_parameters()}
+    tracker.close()
+    whole = {name: p.full_tensor().detach().numpy() for name, p in model.named_parameters()}
     if rank == 0:
         np.savez(f"{folder}/whole.npz", **whole)
     torch.distributed.destroy_process_group()
