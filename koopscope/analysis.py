@@ -13,24 +13,23 @@ from typing import Final, Literal
 
 import numpy as np
 
+from koopscope.engine.compressed import MeasuredGrams, expected_seconds, measured_grams
 from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
+from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
+from koopscope.settings import LEVELS as LEVELS
+from koopscope.settings import Level as Level
+from koopscope.settings import Method
+from koopscope.settings import Settings as Settings
+from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
-from koopscope.spectra.gram import OBSERVABLES, Observable, SnapshotGram, total
+from koopscope.spectra.gram import Observable, SnapshotGram, total
+from koopscope.spectra.measurement import MeasuredGram, joined, whole
 from koopscope.spectra.modes import ModeBlock, modes
-from koopscope.spectra.noise import (
-    NOISE_FILTERS,
-    NoiseFilter,
-    filtered,
-    lost_snapshots,
-    sobolev_kernel,
-)
-from koopscope.spectra.rank import RankRule, check_rank_rule
+from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
+from koopscope.spectra.rank import RankRule
 from koopscope.spectra.window import Window, usable_window
-
-Level = Literal["network", "layer", "tensor"]
-LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
 
 NETWORK: Final = "network"
 
@@ -40,59 +39,14 @@ SUMS_BYTES = 16 * 2**20
 #: Spectra that are kept; beyond, the one computed longest ago makes room.
 SPECTRA_KEPT = 128
 
+#: A read that takes longer than this is worth avoiding where nobody asked for exact numbers.
+PATIENCE_SECONDS = 30.0
+
+#: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
+LEAST_SHARE = 0.01
+
 #: Half the spacing of the numbers just above 1.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user asked for, as used.
-
-    Attributes
-    ----------
-    observable, rank, delay
-        See ``koopscope.spectra.dmd.dmd``.
-    window
-        First and last step to look at, both included; either may be ``None``.
-    until
-        Pretend the run ended at this step.
-    level
-        The finest scopes to report.
-    include, exclude
-        Globs on tensor names.
-    noise_filter
-        Filter along time before a spectrum is computed; see ``koopscope.spectra.noise``.
-    """
-
-    observable: Observable = "increments"
-    rank: RankRule = 0
-    delay: int = 1
-    window: tuple[int | None, int | None] = (None, None)
-    until: int | None = None
-    level: Level = "layer"
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    noise_filter: NoiseFilter = "none"
-
-    def __post_init__(self) -> None:
-        check_rank_rule(self.rank)
-        if self.observable not in OBSERVABLES:
-            raise KoopscopeError(
-                f"unknown observable {self.observable!r}", f"choose one of {', '.join(OBSERVABLES)}"
-            )
-        if self.level not in LEVELS:
-            raise KoopscopeError(
-                f"unknown level {self.level!r}", f"choose one of {', '.join(LEVELS)}"
-            )
-        if self.noise_filter not in NOISE_FILTERS:
-            raise KoopscopeError(
-                f"unknown noise filter {self.noise_filter!r}",
-                f"choose one of {', '.join(NOISE_FILTERS)}",
-            )
-        if self.delay < 1:
-            raise KoopscopeError(
-                f"a delay of {self.delay} is not possible", "use 1 (no delay) or more"
-            )
 
 
 @dataclass(frozen=True)
@@ -144,6 +98,7 @@ class Analysis:
     ) -> None:
         self.description = description
         self.grams = grams
+        self.method_reason = "the inner products were given"
         self._finite = {name: gram.finite for name, gram in grams.items()}
         self._look(settings)
 
@@ -162,6 +117,7 @@ class Analysis:
         )
         self._spectra: dict[tuple[object, ...], Spectrum] = {}
         self._windowed: dict[tuple[Level, str], SnapshotGram] = {}
+        self._confidences: dict[tuple[object, ...], Confidence] = {}
 
     @classmethod
     def of(
@@ -171,7 +127,7 @@ class Analysis:
         on_progress: ProgressListener | None = None,
         source: GramSource = snapshot_grams,
     ) -> Analysis:
-        """Analyse a run: one pass over its weights.
+        """Analyse a run: one pass over its weights, or over a sample of them.
 
         Parameters
         ----------
@@ -185,9 +141,25 @@ class Analysis:
         """
         settings = settings or Settings()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
-        grams = source(run, tensors, on_progress)
-        notes = (*run.description.notes, *grams.notes)
-        return cls(replace(run.description, notes=notes), grams, settings)
+        method, why = _chosen_method(run, tensors, settings)
+        settings = replace(settings, method=method)
+        grams: MeasuredGrams | GramStore
+        if method == "exact":
+            grams = source(run, tensors, on_progress)
+        else:
+            grams = measured_grams(
+                run,
+                tensors,
+                settings.measuring,
+                lambda found: cls(run.description, found, settings)._largest_error(),
+                on_progress,
+            )
+            why = f"{why}: {_what_was_measured(grams, settings)}"
+        shown = () if method == "exact" else (why,)
+        notes = (*run.description.notes, *shown, *grams.notes)
+        analysis = cls(replace(run.description, notes=notes), grams, settings)
+        analysis.method_reason = why
+        return analysis
 
     @cached_property
     def tensors(self) -> tuple[TensorInfo, ...]:
@@ -295,6 +267,40 @@ class Analysis:
             )
         return self._spectra[key]
 
+    def confidence(
+        self,
+        scope: str = NETWORK,
+        observable: Observable | None = None,
+        *,
+        level: Level | None = None,
+    ) -> Confidence:
+        """Return how good a scope's spectrum is: intervals, compression errors, held-out test."""
+        level = level or self.level_of(scope)
+        observable = observable or self.settings.observable
+        key = (scope, level, observable)
+        if key not in self._confidences:
+            spectrum = self.spectrum(scope, observable, level=level)
+            measured = self._measured(scope, level).each(self._smoothed)
+            self._confidences[key] = confidence(spectrum, measured)
+        return self._confidences[key]
+
+    def _smoothed(self, gram: SnapshotGram) -> SnapshotGram:
+        sobolev = self.settings.noise_filter == "sobolev"
+        return filtered(gram, sobolev_kernel()) if sobolev else gram
+
+    def _measured(self, scope: str, level: Level) -> MeasuredGram:
+        if not isinstance(self.grams, MeasuredGrams):
+            return whole(self.gram(scope, level))
+        parts = (self.grams.measured(tensor.name) for tensor in self.members(scope, level))
+        return joined(parts).each(lambda gram: gram.window(self.window.first, self.window.stop))
+
+    def _largest_error(self) -> float:
+        """Return the largest error that compression caused in an eigenvalue that matters."""
+        if not self.has_spectrum:
+            return 0.0
+        matter = self.spectrum().shares >= LEAST_SHARE
+        return float(np.max(self.confidence().compression_errors[matter], initial=0.0))
+
     def spectra(
         self, observable: Observable | None = None
     ) -> Iterator[tuple[Level, str, Spectrum]]:
@@ -366,3 +372,31 @@ class Analysis:
         earlier = copy(self)
         earlier._look(replace(self.settings, until=step))
         return earlier
+
+
+def _chosen_method(
+    run: Run, tensors: Sequence[TensorInfo], settings: Settings
+) -> tuple[Method, str]:
+    """Return the method to use, and why, in a few words."""
+    if settings.method != "auto":
+        return settings.method, f"{settings.method}, as asked for"
+    seconds = expected_seconds(run, tensors)
+    if seconds <= PATIENCE_SECONDS:
+        return "exact", f"exact, since it takes about {max(seconds, 1.0):.0f} s or less"
+    return "compressed", (
+        f"compressed, since reading all {run.volume(tensors) / 1e9:,.0f} GB would take about "
+        f"{seconds:,.0f} s (--method exact does it)"
+    )
+
+
+def _what_was_measured(grams: MeasuredGrams, settings: Settings) -> str:
+    if grams.is_exact():
+        return "the sample grew to every weight, so the numbers are exact"
+    if settings.measurement == "sample":
+        return (
+            f"{grams.weights_read:,} of {grams.weights:,} weights were read, seed {settings.seed}"
+        )
+    return (
+        f"{settings.measuring.count:,} {settings.measurement} projections of each tensor, "
+        f"seed {settings.seed}"
+    )

@@ -14,12 +14,14 @@ from typing import Any
 import click
 
 
-def rank_rule(context: click.Context, option: click.Parameter, text: str) -> int | float:
-    """An integer or a fraction; what they mean is checked with the settings."""
+def rank_rule(context: click.Context, option: click.Parameter, text: str) -> int | float | str:
+    """``auto``, an integer or a fraction; what they mean is checked with the settings."""
+    if text == "auto":
+        return text
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
-    raise click.BadParameter(f"{text!r} is not a number")
+    raise click.BadParameter(f"{text!r} is neither auto nor a number")
 
 
 def _window(
@@ -49,10 +51,11 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
     "rank": click.option(
         "--rank",
         callback=rank_rule,
-        default="0",
+        default="auto",
         show_default=True,
-        metavar="R|0|0.99|-1",
-        help="Truncation: R directions, 0 the optimal hard threshold, 0.99 of the energy, -1 none.",
+        metavar="auto|R|0|0.99|-1",
+        help="Truncation: auto by held-out prediction, R directions, 0 the optimal hard threshold, "
+        "0.99 of the energy, -1 none.",
     ),
     "delay": click.option(
         "--delay",
@@ -92,6 +95,40 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
     ),
     "exclude": click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this."
+    ),
+    "method": click.option(
+        "--method",
+        type=click.Choice(["auto", "exact", "compressed"]),
+        default="auto",
+        show_default=True,
+        help="Read every weight, or measure some; auto reads all unless that would take long.",
+    ),
+    "measurement": click.option(
+        "--measurement",
+        type=click.Choice(["sample", "sparse", "gaussian"]),
+        default="sample",
+        show_default=True,
+        help="Compressed: read a random sample of the weights, or fold all of them randomly.",
+    ),
+    "measurements": click.option(
+        "--measurements",
+        type=click.IntRange(1),
+        metavar="P",
+        help="Compressed: weights to sample (262144), or rows of a projection (4096, 1024).",
+    ),
+    "seed": click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        metavar="K",
+        help="Compressed: seed of the random choice.",
+    ),
+    "tolerance": click.option(
+        "--tolerance",
+        type=float,
+        metavar="E",
+        help="Compressed: enlarge the sample until it moves no eigenvalue by more than E.",
     ),
 }
 

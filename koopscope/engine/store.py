@@ -40,7 +40,7 @@ class GramStore(Mapping[str, SnapshotGram]):
         self._notes: list[str] = []
 
     def put(self, name: str, gram: SnapshotGram) -> None:
-        """Keep one more.
+        """Keep one more, or another one of the same name in place of the first.
 
         Raises
         ------
@@ -48,11 +48,13 @@ class GramStore(Mapping[str, SnapshotGram]):
             If the temporary folder has no room for it.
         """
         size = 8 * self.snapshots**2
-        if size <= self._room:
-            self._room -= size
+        before = self._kept.get(name)
+        if isinstance(before, SnapshotGram) or (before is None and size <= self._room):
+            self._room -= size if before is None else 0
             self._kept[name] = gram
             return
-        offset = self.spilled_bytes
+        spilled = isinstance(before, tuple) and before[0] is self._file
+        offset = before[1] if isinstance(before, tuple) and spilled else self.spilled_bytes
         try:
             if self._file is None:
                 # Lives as long as the store; its name is gone at once, so nothing is left behind.
@@ -66,7 +68,7 @@ class GramStore(Mapping[str, SnapshotGram]):
                 "name a larger folder in TMPDIR, or choose fewer tensors with --include",
             ) from error
         self._kept[name] = (self._file, offset)
-        self._records += 1
+        self._records += not spilled
 
     def put_record(self, name: str, file: IO[bytes], offset: int) -> None:
         """Take one that lies in a file as ``pack`` wrote it; the file must stay open."""

@@ -5,10 +5,12 @@ Everything that shows eigenvalues takes them from here; nothing is left out and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope.spectra.confidence import Confidence
 from koopscope.spectra.dmd import Spectrum
 
 
@@ -30,6 +32,10 @@ class Folded:
         How far it is from being an eigenvalue on its own data; 0 is perfect.
     share
         Its part of the sum of amplitudes, both members together.
+    reach
+        Half the width of the interval of |lambda|; NaN where it is not known.
+    compression_error
+        Standard error of lambda from measuring part of the weights; 0 where all were read.
     """
 
     value: complex
@@ -38,6 +44,8 @@ class Folded:
     half_life_steps: float
     residual: float
     share: float
+    reach: float = math.nan
+    compression_error: float = 0.0
 
     @property
     def magnitude(self) -> float:
@@ -45,9 +53,12 @@ class Folded:
         return abs(self.value)
 
 
-def folded(spectrum: Spectrum) -> tuple[Folded, ...]:
+def folded(spectrum: Spectrum, confidence: Confidence | None = None) -> tuple[Folded, ...]:
     """Return a spectrum's eigenvalues with conjugate pairs folded, largest share first."""
     rows = []
+    nothing = np.full(spectrum.rank, math.nan)
+    reaches = confidence.uncertainty.magnitude_high - spectrum.magnitudes if confidence else nothing
+    compressed = confidence.compression_errors if confidence else np.zeros(spectrum.rank)
     periods, lives, shares = spectrum.periods_steps, spectrum.half_lives_steps, spectrum.shares
     for j, value in enumerate(spectrum.eigenvalues):
         if value.imag < 0.0:
@@ -61,6 +72,8 @@ def folded(spectrum: Spectrum) -> tuple[Folded, ...]:
                 float(lives[j]),
                 float(np.max(spectrum.residuals[pair])),
                 float(np.sum(shares[pair])),
+                float(reaches[j]),
+                float(compressed[j]),
             )
         )
     return tuple(sorted(rows, key=lambda row: -row.share))

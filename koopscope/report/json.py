@@ -7,6 +7,7 @@ not finite becomes ``null``.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from importlib import resources
 from typing import Any
@@ -71,7 +72,10 @@ def run_document(diagnosis: Diagnosis) -> JsonObject:
             "schema_version": SCHEMA_VERSION,
             "koopscope_version": __version__,
             "run": _run(analysis),
-            "settings": asdict(analysis.settings),
+            "settings": {
+                **asdict(analysis.settings),
+                "method_reason": analysis.method_reason,
+            },
             "spectra": _spectra(analysis),
             "layers": moved["layer"],
             "tensors": moved["tensor"],
@@ -128,6 +132,8 @@ def _spectra(analysis: Analysis) -> list[JsonObject]:
 
 def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -> JsonObject:
     steps, window = analysis.description.steps, analysis.window
+    known = analysis.confidence(name, spectrum.observable, level=level)
+    low, high = known.uncertainty.magnitude_low, known.uncertainty.magnitude_high
     return {
         "scope": level,
         "name": name,
@@ -136,6 +142,7 @@ def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -
         "noise_filter": analysis.settings.noise_filter,
         "rank": spectrum.rank,
         "singular_values": spectrum.singular_values,
+        "held_out_error": known.held_out.error,
         "eigenvalues": [
             {
                 "re": value.real,
@@ -145,7 +152,9 @@ def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -
                 "amplitude": spectrum.amplitudes[j],
                 "share": spectrum.shares[j],
                 "half_life_steps": spectrum.half_lives_steps[j],
-                "interval": None,
+                "interval": {"abs": [low[j], high[j]]} if math.isfinite(high[j]) else None,
+                "held_out_residual": known.held_out.residuals[j],
+                "compression_error": known.compression_errors[j],
             }
             for j, value in enumerate(spectrum.eigenvalues)
         ],

@@ -20,6 +20,7 @@ class Glyphs:
 
     eigenvalue: str
     magnitude: str
+    plus_minus: str
     dash: str
     cut: str
     infinity: str
@@ -32,6 +33,7 @@ class Glyphs:
 UNICODE = Glyphs(
     eigenvalue="λ",
     magnitude="|λ|",
+    plus_minus="±",
     dash="–",
     cut="…",
     infinity="∞",
@@ -43,6 +45,7 @@ UNICODE = Glyphs(
 ASCII = Glyphs(
     eigenvalue="lambda",
     magnitude="|l|",
+    plus_minus="+-",
     dash="-",
     cut="..",
     infinity="inf",

@@ -107,7 +107,7 @@ def _spectrum(diagnosis: Diagnosis, page: Page) -> list[str]:
         return ["nothing has moved yet", ""]
     roles = [ROLES[residual_level(row.residual)] for row in rows]
     circle = draw(rows, roles, CIRCLE_ROWS, page)
-    return [*beside(circle, eigenvalue_table(rows, page, CIRCLE_ROWS - 3), 2 * CIRCLE_ROWS), ""]
+    return [*beside(circle, eigenvalue_table(rows, page, CIRCLE_ROWS - 4), 2 * CIRCLE_ROWS), ""]
 
 
 def _convergence(diagnosis: Diagnosis, page: Page) -> list[str]:

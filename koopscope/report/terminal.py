@@ -86,7 +86,7 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
         + f": {spectrum.observable}{after}{delayed}, rank {spectrum.rank} of {spectrum.pairs}, "
         f"{page.glyphs.eigenvalue} per {interval(spectrum.spacing_steps)}"
     ]
-    rows = folded(spectrum)
+    rows = folded(spectrum, analysis.confidence())
     if not rows:
         return [*lines, "nothing moved between the snapshots"]
     # An eigenvalue far outside shrinks the circle; what is left free above and below is dropped.
@@ -96,6 +96,13 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     if is_filtered:
         before = analysis.spectrum(noise_filter="none")
         lines += _line_of_magnitudes(before, page, f"{before.observable} before the filter")
+    error = analysis.confidence().held_out.error
+    if math.isfinite(error):
+        lines += wrapped(
+            f"fitted to its first two thirds, it predicts the last third of the motion with "
+            f"{error:.0%} of the error of no change",
+            page,
+        )
     for other in _other_observables(spectrum.observable):
         lines += _line_of_magnitudes(analysis.spectrum(observable=other), page, other + after)
     return lines
@@ -113,14 +120,16 @@ def _plot(rows: tuple[Folded, ...], page: Page) -> list[str]:
 def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROWS) -> list[str]:
     """Return the eigenvalues as a table of at most ``most`` rows, labelled as in the plot."""
     glyphs = page.glyphs
-    heads = ("", glyphs.magnitude, "period", "half-life", "residual", "share")
+    sampled = any(row.compression_error > 0.0 for row in rows)
+    third = "sample" if sampled else "period"  # what compression did matters more where it did
+    heads = ("", glyphs.magnitude, third, "halves", "resid.", "share")
     cells = [[Cell(head, "faint", right=True) for head in heads]]
     for label, row in zip(LABELS, rows[:most], strict=False):
         level = residual_level(row.residual)
         values = (
             label,
-            f"{row.magnitude:.4f}",
-            duration(row.period_steps, glyphs.dash),
+            f"{row.magnitude:.4f}{_reach(row.reach, page)}",
+            small(row.compression_error) if sampled else duration(row.period_steps, glyphs.dash),
             _half_life(row, page),
             f"{small(row.residual)} {glyphs.residual_marks[level]}",
             share(row.share),
@@ -132,8 +141,13 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
         lines.append(page.style(f"   {len(rows) - most} more, together {share(hidden)}", "faint"))
     low, high = RESIDUAL_SCALE
     full, half, empty = glyphs.residual_marks
-    key = f"   residual: {full} below {low}  {half} below {high}  {empty} above"
-    return [*lines, page.style(key, "faint")]
+    keys = [
+        f"   {glyphs.plus_minus} 90% interval; {'' if sampled else 'period, '}halves: in steps",
+        f"   resid.: {full} below {low}  {half} below {high}  {empty} above",
+    ]
+    if sampled:
+        keys.insert(1, "   sample: error from not reading all weights")
+    return [*lines, *(page.style(key, "faint") for key in keys)]
 
 
 def _line_of_magnitudes(spectrum: Spectrum, page: Page, name: str) -> list[str]:
@@ -239,3 +253,10 @@ def _half_life(row: Folded, page: Page) -> str:
     if math.isinf(row.half_life_steps) and round(row.magnitude, 4) > 1.0:
         return "grows"
     return duration(row.half_life_steps, page.glyphs.infinity)
+
+
+def _reach(half_width: float, page: Page) -> str:
+    """Return the half-width of an interval, as many digits as the value: " ±.012"."""
+    if not math.isfinite(half_width):
+        return ""
+    return f" {page.glyphs.plus_minus}{half_width:.3f}".replace("0.", ".", 1)

@@ -168,6 +168,10 @@ class Run(ABC):
         snapshots = self.description.snapshots
         return sum(snapshots * tensor.size * self.read_dtype(tensor).itemsize for tensor in tensors)
 
+    def grain(self, tensor: TensorInfo) -> int:
+        """Return how many neighbouring weights it takes the source to read a single one."""
+        return 1
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) ranges of about ``width`` weights that the source reads well."""
         for start in range(0, tensor.size, width):

@@ -125,6 +125,11 @@ class StackedRun(Run):
             self._cached = tensor.name, safety.with_cache(self._file, stored.path, stored.packed)
         return self._cached[1]
 
+    def grain(self, tensor: TensorInfo) -> int:
+        """Return a chunk's size where chunks are packed; else single weights can be read."""
+        stored = self._tensors[tensor.name]
+        return math.prod(stored.chunk) if stored.packed else 1
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that are single hyperslabs, cut where the file's chunks are."""
         stored = self._tensors[tensor.name]

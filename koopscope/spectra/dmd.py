@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import Float64, Observable, SnapshotGram
-from koopscope.spectra.rank import RankRule, check_rank_rule, truncation_rank
+from koopscope.spectra.heldout import held_out_rank
+from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
+from koopscope.spectra.reduction import Reduction
 
 Complex128 = npt.NDArray[np.complex128]
 
@@ -143,7 +145,7 @@ def dmd(
     gram: SnapshotGram,
     observable: Observable = "increments",
     *,
-    rank: RankRule = 0,
+    rank: RankRule = AUTO,
     delay: int = 1,
     spacing_steps: float = 1.0,
 ) -> Spectrum:
@@ -180,31 +182,26 @@ def dmd(
             f"it takes at least {needed}; record more often",
         )
     H = gram.observable(observable, delay)
-    m = len(H) - 1
-    scales = np.sqrt(np.diagonal(H)[:m])
-    scales = np.where(scales > 0.0, scales, 1.0)
-    XX = H[:m, :m] / scales[:, None] / scales
-    XY = H[:m, 1:] / scales[:, None] / scales
-
-    squares, V = np.linalg.eigh((XX + XX.T) / 2.0)
-    singular_values = np.sqrt(np.maximum(squares[::-1], 0.0))
-    r = truncation_rank(singular_values, rank, m / max(gram.size, m))
-    S, V = singular_values[:r], V[:, ::-1][:, :r]
-    to_basis = V / S
-    K = to_basis.T @ XY @ to_basis
+    reduction = Reduction.of(H)
+    m = reduction.pairs
+    r = truncation_rank(
+        reduction.singular_values,
+        held_out_rank(H, observable) if rank == AUTO else rank,
+        m / max(gram.size, m),
+    )
+    K, to_basis, basis = reduction.operator(r), reduction.inverse(r), reduction.basis(r)
     eigenvalues, Q = np.linalg.eig(K)
     Q = Q.astype(np.complex128)
 
-    basis = to_basis / scales[:, None]
     trajectory = basis.T @ H[:m]
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]
     order = _by_amplitude(eigenvalues, np.abs(coordinates))
-    YY = H[1:, 1:] / scales[:, None] / scales
+    YY = H[1:, 1:] / reduction.scales[:, None] / reduction.scales
     return Spectrum(
         observable=observable,
         delay=delay,
         spacing_steps=spacing_steps,
-        singular_values=singular_values,
+        singular_values=reduction.singular_values,
         eigenvalues=eigenvalues.astype(np.complex128)[order],
         residuals=_residuals(YY, to_basis @ Q, eigenvalues)[order],
         coordinates=coordinates[order],
@@ -212,7 +209,7 @@ def dmd(
         operator=K,
         basis=basis,
         trajectory=trajectory,
-        scales=scales,
+        scales=reduction.scales,
     )
 
 

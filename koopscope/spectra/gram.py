@@ -140,6 +140,19 @@ class SnapshotGram:
             self.twins,
         )
 
+    def scaled(self, factor: float) -> SnapshotGram:
+        """Multiply every inner product, as when each weight stood for ``factor`` of its kind."""
+        return replace(
+            self,
+            increments=self.increments * factor,
+            anchor_increments=self.anchor_increments * factor,
+            anchor_square=self.anchor_square * factor,
+        )
+
+    def standing_for(self, size: int) -> SnapshotGram:
+        """Return the estimate for ``size`` weights of which these are a random part."""
+        return replace(self.scaled(size / self.size), size=size)
+
     def anchored(self) -> Float64:
         """Return [T, T] products of w_t - w_0."""
         total = np.zeros((self.snapshots, self.snapshots))

@@ -1,7 +1,8 @@
 """Truncation rules: how many singular directions of the snapshots carry signal.
 
 The vocabulary is the field's (PyDMD's ``svd_rank``): a positive integer, an energy fraction in
-(0, 1), 0 for the optimal hard threshold, -1 for no truncation.
+(0, 1), 0 for the optimal hard threshold, -1 for no truncation. ``auto``, the default, is ours: the
+rank whose spectra predict held-out snapshots best (``koopscope.spectra.heldout``).
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 
-RankRule = int | float
+RankRule = int | float | str
+
+AUTO = "auto"
 
 
 def check_rank_rule(rule: object) -> RankRule:
-    """Return the rule as a plain int or float.
+    """Return the rule as a plain int or float, or ``auto``.
 
     Raises
     ------
     KoopscopeError
-        If it is none of the four kinds. NumPy integers and floats count as numbers, booleans do
+        If it is none of the five kinds. NumPy integers and floats count as numbers, booleans do
         not, and 8.0 is refused rather than guessed at.
     """
+    if rule == AUTO and isinstance(rule, str):
+        return AUTO
     if isinstance(rule, numbers.Integral) and not isinstance(rule, bool) and int(rule) >= -1:
         return int(rule)
     if isinstance(rule, numbers.Real) and not isinstance(rule, numbers.Integral):
@@ -34,8 +39,8 @@ def check_rank_rule(rule: object) -> RankRule:
             return value
     raise KoopscopeError(
         f"rank {rule!r} is not a truncation rule",
-        "use a positive integer, a fraction of energy such as 0.99, 0 (optimal hard threshold) "
-        "or -1 (none)",
+        "use auto, a positive integer, a fraction of energy such as 0.99, 0 (optimal hard "
+        "threshold) or -1 (none)",
     )
 
 
@@ -61,7 +66,7 @@ def truncation_rank(
     singular_values
         In descending order.
     rule
-        See the module's first lines.
+        See the module's first lines; ``auto`` has to be resolved to a rank before.
     aspect_ratio
         Snapshots over weights, the shorter side of the data matrix over the longer.
 
@@ -81,6 +86,10 @@ def truncation_rank(
         )
     elif isinstance(rule, int):
         wanted = rule
+    elif isinstance(rule, str):
+        raise KoopscopeError(
+            f"rank {rule!r} cannot be told from singular values alone", "use koopscope.spectra.dmd"
+        )
     else:
         energy = np.cumsum(singular_values**2)
         wanted = int(np.searchsorted(energy / energy[-1], rule)) + 1

@@ -104,6 +104,12 @@ def test_options_reach_the_analysis(call, small):
         "include": ["layer.*"],
         "exclude": ["*.bias"],
         "noise_filter": "none",
+        "method": "exact",
+        "method_reason": "exact, since it takes about 1 s or less",
+        "measurement": "sample",
+        "measurements": None,
+        "seed": 0,
+        "tolerance": None,
     }
     assert parsed["spectra"][0]["rank"] == 2
     assert parsed["spectra"][0]["window"] == [10, 70]
@@ -140,7 +146,7 @@ def test_a_window_may_be_open(call, small, window):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--rank two", "'two' is not a number"),
+        ("--rank two", "'two' is neither auto nor a number"),
         ("--rank 1.5", "rank 1.5 is not a truncation rule"),
         ("--window 5", "'5' is not FIRST:LAST"),
         ("--window a:b", "'a:b' is not FIRST:LAST"),

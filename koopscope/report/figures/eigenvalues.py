@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse
 
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.figures.style import (
@@ -23,6 +24,7 @@ from koopscope.report.figures.style import (
 from koopscope.report.numbers import interval
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.uncertainty import Uncertainty
 
 OBSERVABLES: tuple[Observable, ...] = ("increments", "weights")
 
@@ -38,7 +40,10 @@ KEY_SHARES = (0.5, 0.1, 0.01)
 
 
 def figure(diagnosis: Diagnosis) -> Figure:
-    """Draw the picture: position is lambda, area is share of amplitude, colour is residual."""
+    """Draw the picture: position is lambda, area share of amplitude, colour residual.
+
+    A dotted ellipse is where 90% of resampled eigenvalues lie; a real one moves along the axis.
+    """
     analysis = diagnosis.analysis
     picture = new_figure(7.3)
     grid = picture.subplots(2, 2)
@@ -47,8 +52,10 @@ def figure(diagnosis: Diagnosis) -> Figure:
         _frame(near, NEIGHBOURHOOD, NEAR)
         if analysis.has_spectrum:
             spectrum = analysis.spectrum(observable=observable)
+            known = analysis.confidence(observable=observable).uncertainty
             unit = f"per {interval(spectrum.spacing_steps)}"
             for axes in (whole, near):
+                _ellipses(axes, spectrum, known)
                 _eigenvalues(axes, spectrum)
             _half_lives(near, spectrum)
             _stretch(whole, spectrum)
@@ -57,7 +64,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
             unit, count = "per snapshot", "no spectrum"
             nothing_to_show(whole, f"{analysis.window.snapshots} usable snapshots are too few")
         whole.set_title(f"{observable.capitalize()}: {count}")
-        near.set_title("Near 1, with half-lives in steps")
+        near.set_title("Near 1: half-lives in steps, 90% regions dotted")
         for axes in (whole, near):
             axes.set_xlabel(f"Re λ ({unit})")
             axes.set_ylabel(f"Im λ ({unit})")
@@ -90,6 +97,29 @@ def _eigenvalues(axes: Axes, spectrum: Spectrum) -> None:
         alpha=0.9,
         zorder=3,
     )
+
+
+def _ellipses(axes: Axes, spectrum: Spectrum, known: Uncertainty) -> None:
+    """Draw the region that holds each eigenvalue with the intervals' probability."""
+    factor = math.sqrt(-2.0 * math.log(1.0 - known.level))
+    for value, covariance in zip(spectrum.eigenvalues, known.covariance, strict=True):
+        if not np.isfinite(covariance).all():
+            continue
+        squares, directions = np.linalg.eigh(covariance)
+        width, height = 2.0 * factor * np.sqrt(np.maximum(squares[::-1], 0.0))
+        axes.add_patch(
+            Ellipse(
+                (value.real, value.imag),
+                width,
+                height,
+                angle=math.degrees(math.atan2(directions[1, 1], directions[0, 1])),
+                facecolor="none",
+                edgecolor=INK,
+                linewidth=0.5,
+                linestyle=(0, (1, 1.5)),
+                zorder=2,
+            )
+        )
 
 
 def _stretch(axes: Axes, spectrum: Spectrum) -> None:
