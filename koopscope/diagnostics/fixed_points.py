@@ -133,14 +133,14 @@ def contraction_finding(found: Contraction) -> Finding:
 
 def ask_iterations(analysis: Analysis) -> Finding:
     """Say how many iterations a tolerance takes."""
-    return _asked(ITERATIONS, analysis, iterations_finding, {"recorded": None, "needed": []})
+    return _asked(ITERATIONS, analysis, iterations_finding, {"usable": None, "needed": []})
 
 
 def iterations_finding(found: Contraction) -> Finding:
     """Put the suggested depths into words."""
-    recorded = found.fixed.usable - 1
+    usable = found.fixed.usable - 1
     evidence = {
-        "recorded": recorded,
+        "usable": usable,
         "needed": [
             {"tolerance": n.tolerance, "iterations": _or_none(n.predicted)}
             for n in found.iterations
@@ -160,9 +160,9 @@ def iterations_finding(found: Contraction) -> Finding:
     return Finding(
         ITERATIONS.id,
         ITERATIONS.code,
-        "inconclusive" if uncertain else "pass" if recorded >= reachable[0].predicted else "info",
+        "inconclusive" if uncertain else "pass" if usable >= reachable[0].predicted else "info",
         f"Iterations to come within a part of the starting distance: {needed} "
-        f"({recorded} recorded).",
+        f"({usable} recorded above rounding).",
         value=reachable[0].predicted,
         unit="iterations",
         hint="record more iterations: the count is uncertain by more than a fifth"

@@ -119,10 +119,13 @@ def _text(report: ContractionReport, page: Page) -> str:
     run, window = report.analysis.description, report.analysis.window
     states = [tensor for tensor in run.tensors if tensor.kind == "state"]
     size = sum(tensor.size for tensor in states)
+    usable = report.found.fixed.usable
+    dropped = usable < window.snapshots
     sections = [
         [
             page.style(run.path, "title"),
-            f"{window.snapshots} iterates of {size:,} numbers, {run.dtype}",
+            f"{window.snapshots} iterates of {size:,} numbers, {run.dtype}"
+            + (f"; the first {usable} move by more than rounding" if dropped else ""),
         ],
         _operator(report.found, page),
         _iterations(report.found, page),

@@ -62,7 +62,7 @@ def test_the_count_of_iterations_and_whether_they_were_made(recorded):
     enough = recorded(operator, start, 40)["iterations"]
     assert enough.status == "pass"
     assert enough.value == pytest.approx(true, rel=0.2)
-    assert enough.evidence["recorded"] == 40
+    assert enough.evidence["usable"] == 40
 
 
 def test_weights_recorded_alongside_do_not_count(recorded):

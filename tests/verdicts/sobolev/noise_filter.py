@@ -144,7 +144,7 @@ def main() -> None:
                     )
             print(f"{snapshots} snapshots, {system}: done", file=sys.stderr)
     with open(HERE / "noise_filter.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
