@@ -64,7 +64,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
             unit, count = "per snapshot", "no spectrum"
             nothing_to_show(whole, f"{analysis.window.snapshots} usable snapshots are too few")
         whole.set_title(f"{observable.capitalize()}: {count}")
-        near.set_title("Near 1: half-lives in steps, 90% regions dotted")
+        near.set_title("Near 1, with half-lives in steps")
         for axes in (whole, near):
             axes.set_xlabel(f"Re λ ({unit})")
             axes.set_ylabel(f"Im λ ({unit})")
@@ -174,7 +174,7 @@ def _size_key(picture: Figure) -> None:
     ]
     picture.legend(
         handles=handles,
-        title="share of amplitude",
+        title="share of amplitude; dotted: 90% region",
         title_fontsize=7.5,
         loc="outside lower center",
         ncols=len(handles),
