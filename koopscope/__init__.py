@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from koopscope.pruning.api import prune
     from koopscope.runs.opening import open_run
     from koopscope.runs.recorder import Recorder
+    from koopscope.spectra.estimator import DMD
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "KoopscopeError", "Recorder", "analyze", "open_run", "prune"]
+__all__ = ["DMD", "Diagnosis", "KoopscopeError", "Recorder", "analyze", "open_run", "prune"]
 
 # Names resolve on first use, so that `import koopscope` costs a training script, and
 # `koopscope --help` a user, no numpy and no h5py.
 _HOMES = {
+    "DMD": "koopscope.spectra.estimator",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
     "Recorder": "koopscope.runs.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",

@@ -44,20 +44,27 @@ def check_rank_rule(rule: object) -> RankRule:
     )
 
 
-def numerical_rank(singular_values: npt.NDArray[np.float64]) -> int:
-    """Count the singular values above what a squared (Gram) matrix can resolve.
+def numerical_rank(
+    singular_values: npt.NDArray[np.float64], resolution: float | None = None
+) -> int:
+    """Count the singular values above a resolution, relative to the largest.
 
-    eigh of an m x m Gram matrix is exact to about m eps times its largest eigenvalue, so singular
-    values are known down to sqrt(m eps) of the largest, 1e-7 or so.
+    By default that is what a squared (Gram) matrix can resolve: eigh of an m x m Gram matrix is
+    exact to about m eps times its largest eigenvalue, so singular values are known down to
+    sqrt(m eps) of the largest, 1e-7 or so.
     """
     if not len(singular_values) or singular_values[0] <= 0.0:
         return 0
-    floor = math.sqrt(len(singular_values) * np.finfo(np.float64).eps)
-    return int(np.count_nonzero(singular_values > floor * singular_values[0]))
+    if resolution is None:
+        resolution = math.sqrt(len(singular_values) * np.finfo(np.float64).eps)
+    return int(np.count_nonzero(singular_values > resolution * singular_values[0]))
 
 
 def truncation_rank(
-    singular_values: npt.NDArray[np.float64], rule: RankRule, aspect_ratio: float = 0.0
+    singular_values: npt.NDArray[np.float64],
+    rule: RankRule,
+    aspect_ratio: float = 0.0,
+    resolution: float | None = None,
 ) -> int:
     """Return how many leading singular values the rule keeps.
 
@@ -69,13 +76,15 @@ def truncation_rank(
         See the module's first lines; ``auto`` has to be resolved to a rank before.
     aspect_ratio
         Snapshots over weights, the shorter side of the data matrix over the longer.
+    resolution
+        See ``numerical_rank``.
 
     Returns
     -------
     At least 1 and at most the numerical rank; 0 only where nothing moves.
     """
     rule = check_rank_rule(rule)
-    available = numerical_rank(singular_values)
+    available = numerical_rank(singular_values, resolution)
     if available == 0:
         return 0
     if rule == -1:

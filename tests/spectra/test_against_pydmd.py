@@ -1,0 +1,45 @@
+"""On real recorded training: eigenvalues, singular values and modes are PyDMD's, to 1e-8."""
+
+from pathlib import Path
+
+import numpy as np
+import pydmd
+import pytest
+
+from koopscope.analysis import Analysis, Settings
+from koopscope.runs.opening import open_run
+
+FOLDER = Path(__file__).parents[2] / "sample_runs"
+RANK = 6
+
+
+@pytest.mark.filterwarnings("ignore:Input data condition number")
+@pytest.mark.parametrize("observable", ["increments", "weights"])
+@pytest.mark.parametrize("name", ["mlp_sgd", "cnn_adam", "transformer"])
+def test_a_sample_run_has_the_spectrum_that_pydmd_finds(name, observable):
+    with open_run(FOLDER / f"{name}.h5") as run:
+        analysis = Analysis.of(run, Settings(rank=RANK, observable=observable))
+        window = slice(analysis.window.first, analysis.window.stop)
+        weights = np.concatenate(
+            [block.values[window].astype(np.float64) for block in run.blocks()], axis=1
+        )
+        found = np.concatenate([block.values for block in analysis.modes(run)])
+    spectrum = analysis.spectrum()
+    if observable == "increments":
+        values = np.diff(weights, axis=0)
+    else:
+        moved = weights - weights[0]
+        constant = np.sqrt((moved**2).sum() / len(moved))
+        values = np.column_stack([moved, np.full(len(moved), constant)])
+    X, Y = values[:-1].T / spectrum.scales, values[1:].T / spectrum.scales
+    peer = pydmd.DMD(svd_rank=RANK, exact=True).fit(X, Y)
+
+    expected = np.linalg.svd(X, compute_uv=False)
+    np.testing.assert_allclose(spectrum.singular_values[:RANK], expected[:RANK], rtol=1e-8)
+    for j in np.flatnonzero(spectrum.shares >= 0.01):
+        twin = int(np.abs(peer.eigs - spectrum.eigenvalues[j]).argmin())
+        assert abs(peer.eigs[twin] - spectrum.eigenvalues[j]) <= 1e-8
+        if observable == "increments":
+            mode = peer.modes[:, twin] / peer.eigs[twin]
+            mode *= np.vdot(mode, found[:, j]) / np.abs(np.vdot(mode, found[:, j]))
+            assert np.linalg.norm(mode - found[:, j]) <= 1e-8 * np.linalg.norm(mode)
