@@ -12,7 +12,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -120,9 +120,12 @@ class RunWriter:
             dataset.write(h5py.h5s.create_simple(counts), where, part.reshape(counts))
             written += slab.size
 
-    def write_metric(self, name: str, *values: float) -> None:
-        """Write a metric of the coming snapshots; rows where it was not given are NaN."""
+    def write_metric(self, name: str, *values: float) -> str:
+        """Write a metric of the coming snapshots, or return why its name cannot be stored."""
         if name not in self._metrics:
+            problem = name_problem(name, self._metrics)
+            if problem:
+                return problem
             self._metrics[name] = (
                 self._file["metrics"]
                 .create_dataset(
@@ -136,6 +139,7 @@ class RunWriter:
                 .id
             )
         _write_rows(self._metrics[name], self._row, np.array(values, np.float64))
+        return ""
 
     def commit(self, *steps: int) -> None:
         """Make the snapshots exist: everything else reaches the file before their steps do."""
@@ -239,13 +243,13 @@ def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
         dataset.attrs["dtype"] = "bfloat16"
 
 
-def name_problem(name: str, taken: Sequence[TensorPlan]) -> str:
-    """Return why HDF5 cannot store a tensor under this name, or an empty string."""
+def name_problem(name: str, taken: Iterable[str]) -> str:
+    """Return why HDF5 cannot store something under this name next to others, or nothing."""
     if any(part in ("", ".") for part in name.split("/")) or not name.isprintable():
         return f"not storable in HDF5 under the name {name!r}"
     for other in taken:
-        if other.name.startswith(f"{name}/") or name.startswith(f"{other.name}/"):
-            return f"not storable in HDF5 next to a tensor named {other.name}"
+        if other.startswith(f"{name}/") or name.startswith(f"{other}/"):
+            return f"not storable in HDF5 next to {other}"
     return ""
 
 

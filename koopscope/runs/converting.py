@@ -116,7 +116,7 @@ def _copy_snapshot(
 def _plans(path: str, tensors: Sequence[TensorInfo]) -> list[TensorPlan]:
     plans: list[TensorPlan] = []
     for tensor in tensors:
-        problem = name_problem(tensor.name, plans)
+        problem = name_problem(tensor.name, [plan.name for plan in plans])
         if problem:
             raise KoopscopeError(f"{tensor.name} of {path} is {problem}", "leave it out: --exclude")
         plans.append(TensorPlan(tensor.name, tensor.shape, tensor.dtype, tensor.kind))

@@ -21,6 +21,11 @@ _MAGIC = b"koopjrn1"
 _RECORD = struct.Struct("<QQ")  # offset and length of one patch; its bytes follow
 _TRAILER = struct.Struct("<8sQQI")  # magic, length of all records, end of the changed file, CRC-32
 
+#: No change of a run file needs more; whatever claims to is no journal.
+_LARGEST = 2**30
+
+_PAGE = 4096
+
 
 @dataclass(frozen=True)
 class Journal:
@@ -40,7 +45,7 @@ def pending_journal(descriptor: int) -> Journal | None:
         return None
     magic, length, end, checksum = _TRAILER.unpack(trailer)
     start = size - _TRAILER.size - length
-    if magic != _MAGIC or start < end:
+    if magic != _MAGIC or start < end or length > _LARGEST:
         return None
     records = _read_exactly(descriptor, length, start)
     if zlib.crc32(records, zlib.crc32(_RECORD.pack(length, end))) != checksum:
@@ -64,9 +69,12 @@ class PatchedFile:
         self, descriptor: int, end: int, patches: Sequence[tuple[int, bytes]] = ()
     ) -> None:
         self._descriptor = descriptor
-        self.patches = list(patches)
         self._end = end
         self._position = 0
+        self.patches: list[tuple[int, bytes]] = []
+        self._by_page: dict[int, list[tuple[int, bytes]]] = {}
+        for offset, patch in patches:
+            self._lay_over(offset, patch)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to an offset from the start, the position, or the end."""
@@ -88,12 +96,13 @@ class PatchedFile:
                 wanted[filled:] = bytes(len(wanted) - filled)
                 break
             filled += count
-        stop = start + len(wanted)
-        for offset, patch in self.patches:
-            first, last = max(start, offset), min(stop, offset + len(patch))
-            if first < last:
-                wanted[first - start : last - start] = patch[first - offset : last - offset]
-        self._position = stop
+        self._position = start + len(wanted)
+        for page in range(start // _PAGE, -(-self._position // _PAGE)):
+            low, high = max(start, page * _PAGE), min(self._position, (page + 1) * _PAGE)
+            for offset, patch in self._by_page.get(page, ()):
+                first, last = max(low, offset), min(high, offset + len(patch))
+                if first < last:
+                    wanted[first - start : last - start] = patch[first - offset : last - offset]
         return len(wanted)
 
     def read(self, size: int) -> bytes:
@@ -104,6 +113,11 @@ class PatchedFile:
 
     def flush(self) -> None:
         """Do nothing: there is no buffer of Python's own."""
+
+    def _lay_over(self, offset: int, patch: bytes) -> None:
+        self.patches.append((offset, patch))
+        for page in range(offset // _PAGE, -(-(offset + len(patch)) // _PAGE)):
+            self._by_page.setdefault(page, []).append((offset, patch))
 
 
 def view_of(path: Path) -> PatchedFile:
@@ -145,7 +159,7 @@ class JournaledFile(PatchedFile):
             _write_fully(self._descriptor, piece, offset)
             self._written = max(self._written, self._position)
         else:
-            self.patches.append((offset, bytes(piece)))
+            self._lay_over(offset, bytes(piece))
         return len(piece)
 
     def truncate(self, size: int) -> int:
@@ -160,6 +174,8 @@ class JournaledFile(PatchedFile):
         records = b"".join(
             _RECORD.pack(offset, len(patch)) + patch for offset, patch in self.patches
         )
+        if len(records) > _LARGEST:
+            raise OSError(f"a change of {len(records)} bytes is too large for a journal")
         checksum = zlib.crc32(records, zlib.crc32(_RECORD.pack(len(records), self._end)))
         trailer = _TRAILER.pack(_MAGIC, len(records), self._end, checksum)
         _write_fully(self._descriptor, records + trailer, max(self._end, self._written))

@@ -186,7 +186,7 @@ class Recorder:
                 writer.discard_after(_checked_step(resume_from))
 
     def _create(self, row: _Row) -> None:
-        plan: list[TensorPlan] = []
+        plan: dict[str, TensorPlan] = {}
         skipped: dict[str, str] = {}
         for name, value in row.tensors.items():
             stored = as_stored(value)
@@ -194,13 +194,13 @@ class Recorder:
             if isinstance(stored, str) or problem:
                 skipped[name] = problem
             else:
-                plan.append(TensorPlan.of(name, stored, self._kinds))
+                plan[name] = TensorPlan.of(name, stored, self._kinds)
         if not plan:
             raise KoopscopeError(
                 f"none of the {len(row.tensors)} values given is a tensor of floats",
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
-        with create_run(self.path, plan, skipped, self._metadata) as writer:
+        with create_run(self.path, [*plan.values()], skipped, self._metadata) as writer:
             self._write(writer, [row])
         if skipped:
             listed = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:5])
@@ -241,7 +241,10 @@ class Recorder:
                 cause=name,
             )
         for name in dict.fromkeys(name for row in rows for name in row.metrics):
-            writer.write_metric(name, *(row.metrics.get(name, math.nan) for row in rows))
+            values = (row.metrics.get(name, math.nan) for row in rows)
+            problem = writer.write_metric(name, *values)
+            if problem:
+                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
         writer.commit(*(row.step for row in rows))
 
     def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
@@ -286,7 +289,7 @@ def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
         try:
             if isinstance(value, (str, bytes)):
                 raise TypeError
-            checked[name] = float(value)
+            checked[name] = float(value.detach() if hasattr(value, "detach") else value)
         except (TypeError, ValueError, RuntimeError, OverflowError):
             raise KoopscopeError(
                 f"metric {name} must be one number, not {type(value).__name__}",

@@ -141,7 +141,7 @@ class RunFile(StackedRun):
             if group is not None:
                 self._skip("/metrics", getattr(group, "reason", "not a group"))
             return
-        for name, member in safety.members(group):
+        for name, member in self._found_metrics(group, "", {safety.address(group)}):
             problem = _metric_problem(member)
             if problem or not isinstance(member, h5py.h5d.DatasetID):
                 self._skip(f"/metrics/{name}", problem)
@@ -151,6 +151,16 @@ class RunFile(StackedRun):
             if rows:
                 read_slab(member, Slab((), ()), values[:rows, None])
             yield name, values
+
+    def _found_metrics(
+        self, group: h5py.h5g.GroupID, prefix: str, seen: set[int]
+    ) -> Iterator[tuple[str, safety.Member]]:
+        for key, member in safety.members(group, prefix.count("/")):
+            if not isinstance(member, h5py.h5g.GroupID):
+                yield prefix + key, member
+            elif safety.address(member) not in seen:
+                seen.add(safety.address(member))
+                yield from self._found_metrics(member, f"{prefix}{key}/", seen)
 
     def _skip(self, name: str, reason: str) -> None:
         self._skipped.append(Skipped(name, reason))

@@ -99,6 +99,26 @@ def test_a_metric_that_appears_late_or_not_always_is_nan_where_it_was_not_given(
     np.testing.assert_array_equal(metrics["accuracy"], [np.nan, 0.5, np.nan, np.nan])
 
 
+def test_metric_names_may_nest_and_one_that_cannot_be_stored_costs_only_itself(path):
+    recorder = Recorder(path)
+    recorder.snapshot(0, weights(0), **{"train/loss": 1, "loss": 2})
+    with pytest.warns(RuntimeWarning, match="metric 'loss/val' is not storable"):
+        recorder.snapshot(1, weights(1), **{"train/loss": 3, "loss": 4, "loss/val": 5})
+    metrics = read_back(path)[0].metrics
+    assert {name: values.tolist() for name, values in metrics.items()} == {
+        "train/loss": [1, 3],
+        "loss": [2, 4],
+    }
+
+
+def test_a_loss_that_still_has_its_graph_is_taken_without_a_word(path):
+    torch = pytest.importorskip("torch")
+    warnings.simplefilter("error")
+    loss = torch.ones((), requires_grad=True, dtype=torch.bfloat16) * 2
+    Recorder(path).snapshot(0, weights(0), loss=loss)
+    assert read_back(path)[0].metrics["loss"].tolist() == [2]
+
+
 def test_what_is_no_tensor_of_floats_is_named_once_and_listed_in_the_file(path):
     snapshot = {**weights(0), "batches": np.array(3), "note": "text", "none": np.zeros((0, 2))}
     recorder = Recorder(path)

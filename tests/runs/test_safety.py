@@ -282,11 +282,13 @@ def test_metrics_of_another_kind_or_length_do_not_stop_the_reading(path):
         del file["metrics/loss"]
         file["metrics/loss"] = np.array([5.0])
         file["metrics/words"] = np.bytes_(b"hello")
-        file["metrics/nested/deeper"] = np.zeros(3)
+        file["metrics/nested/deeper"] = np.arange(3.0)
+        file["metrics/nested/again"] = file["metrics"]
 
     description = read_all(edited(path, odd))
     np.testing.assert_array_equal(description.metrics["loss"], [5.0, np.nan, np.nan])
-    assert {entry.name for entry in description.skipped} == {"/metrics/words", "/metrics/nested"}
+    np.testing.assert_array_equal(description.metrics["nested/deeper"], [0, 1, 2])
+    assert {entry.name for entry in description.skipped} == {"/metrics/words"}
 
 
 def test_a_file_cut_anywhere_is_an_error(path, tmp_path):
