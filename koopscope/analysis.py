@@ -26,7 +26,7 @@ from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Observable, SnapshotGram, total
 from koopscope.spectra.measurement import MeasuredGram, joined, whole
-from koopscope.spectra.modes import ModeBlock, modes
+from koopscope.spectra.modes import ModeBlock
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
 from koopscope.spectra.window import Window, usable_window
@@ -359,8 +359,8 @@ class Analysis:
     ) -> Iterator[ModeBlock[TensorInfo]]:
         """Stream the modes of a scope's unfiltered spectrum: the second pass over the same run."""
         level = self.level_of(scope)
-        return modes(
-            self.spectrum(scope, observable, level=level, noise_filter="none"),
+        spectrum = self.spectrum(scope, observable, level=level, noise_filter="none")
+        return spectrum.modes(
             run.blocks(self.members(scope, level)),
             slice(self.window.first, self.window.stop),
             which=which,
