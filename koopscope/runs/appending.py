@@ -7,6 +7,7 @@ It must never touch a byte that a committed snapshot depends on.
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import math
 import os
@@ -167,9 +168,11 @@ def create_run(
 ) -> Iterator[RunWriter]:
     """Create a run file that appears under its name only when its first snapshot is complete."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
-        h5py.File(draft, "w", libver=_SUPERBLOCK_BOUNDS).close()
-        with h5py.File(draft, "r+", libver=_OBJECT_BOUNDS, track_order=True) as file:
+        empty = _empty_file()
+        os.pwrite(descriptor, empty, 0)
+        with _changed(JournaledFile(descriptor, len(empty))) as file:
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = f"{MAJOR}.{MINOR}"
             file.attrs["creator"] = f"koopscope {__version__}"
@@ -186,6 +189,7 @@ def create_run(
             yield RunWriter(file)
         os.replace(draft, path)
     finally:
+        os.close(descriptor)
         draft.unlink(missing_ok=True)
 
 
@@ -202,18 +206,37 @@ def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
     """
     descriptor = _locked(path, patience)
     try:
-        change = _begun_change(path, descriptor)
-        with h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0) as file:
-            try:
-                if _text(file.attrs.get("format")) != FORMAT:
-                    raise _not_a_run(path)
-                yield RunWriter(file)
-            except BaseException:
-                change.abandon()
-                raise
-        change.commit()
+        with _changed(_begun_change(path, descriptor)) as file:
+            if _text(file.attrs.get("format")) != FORMAT:
+                raise _not_a_run(path)
+            yield RunWriter(file)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _changed(change: JournaledFile) -> Iterator[h5py.File]:
+    """Let HDF5 change a file: all of it if nothing fails, and else nothing.
+
+    HDF5 never meets a write that fails while it closes a file, which it may not survive.
+    """
+    file = h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0)
+    try:
+        yield file
+        file.flush()
+        file.close()
+        change.commit()
+    except BaseException:
+        change.abandon()
+        raise
+    finally:
+        file.close()
+
+
+def _empty_file() -> bytes:
+    content = io.BytesIO()
+    h5py.File(content, "w", libver=_SUPERBLOCK_BOUNDS, track_order=True).close()
+    return content.getvalue()
 
 
 def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:

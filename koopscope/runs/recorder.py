@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -267,7 +268,16 @@ class Recorder:
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:
             self._warned.add(cause)
-            warnings.warn(message, RuntimeWarning, stacklevel=5)
+            warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the ``stacklevel`` at which a warning names the training loop, not this package."""
+    here = str(Path(__file__).parents[1])
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        level, frame = level + 1, frame.f_back
+    return level + 1
 
 
 def _checked_step(step: Any) -> int:

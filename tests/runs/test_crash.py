@@ -154,18 +154,43 @@ def test_reading_while_another_process_appends_sees_whole_snapshots_and_blocks_n
     assert assert_whole(path, 500) == 500
 
 
-def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path):
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9, 0.99])
+def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_usable(tmp_path, monkeypatch, share):
     path = tmp_path / "run.h5"
+
+    def weights(step):
+        return {f"{k}.weight": np.full((40, 50), step, np.float32) for k in range(5)}
+
     recorder = Recorder(path)
-    recorder.snapshot(0, {"w": np.zeros(1000)}, loss=0)
+    recorder.snapshot(0, weights(0), loss=0)
     before = path.read_bytes()
+    log = WrittenLog()
+    monkeypatch.setattr(journal, "os", log)
+    recorder.snapshot(1, weights(1), loss=1)
+    monkeypatch.undo()
+    needed = max(offset + len(data) for offset, data in log.writes if data) - len(before)
+    path.write_bytes(before)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 2000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + int(share * needed), limits[1]))
     try:
         with pytest.warns(RuntimeWarning, match="step 1 was not recorded"):
-            assert recorder.snapshot(1, {"w": np.ones(1000)}, loss=1) is False
+            assert recorder.snapshot(1, weights(1), loss=1) is False
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
-    assert recorder.snapshot(1, {"w": np.ones(1000)}, loss=1)
+    assert recorder.snapshot(1, weights(1), loss=1)
     assert assert_whole(path, 2) == 2
+
+
+@pytest.mark.parametrize("limit", [0, 100, 5_000, 20_000])
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(tmp_path, limit):
+    path = tmp_path / "run.h5"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        with pytest.warns(RuntimeWarning, match="step 0 was not recorded") as caught:
+            assert Recorder(path).snapshot(0, {"w": np.zeros((100, 100))}, loss=0) is False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught[0].filename == __file__
+    assert list(tmp_path.iterdir()) == []
