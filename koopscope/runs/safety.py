@@ -8,6 +8,7 @@ stores before anything is allocated. Whatever HDF5 says went wrong becomes one s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,8 +52,14 @@ def hdf5_failures(path: Path, what: str = "") -> Iterator[None]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         said = " ".join(str(error).strip("'\"").split()) or type(error).__name__
         where = f"{what} of {path}" if what else f"{path}"
+        short = re.search(r"truncated file: eof = (\d+), .*stored_eof = (\d+)", said)
+        problem = (
+            f"is truncated: {int(short[1]):,} of {int(short[2]):,} bytes are there"
+            if short
+            else f"cannot be read: {said}"
+        )
         raise KoopscopeError(
-            f"{where} cannot be read: {said}",
+            f"{where} {problem}",
             "the file may be damaged or incomplete; copy it again from where it was recorded",
         ) from error
 

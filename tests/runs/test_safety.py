@@ -296,7 +296,9 @@ def test_a_file_cut_anywhere_is_an_error(path, tmp_path):
     cut = tmp_path / "cut.h5"
     for length in np.linspace(0, len(whole) - 1, 25).astype(int):
         cut.write_bytes(whole[:length])
-        refusal(cut)
+        message = refusal(cut)
+        if length > 1000:
+            assert f"is truncated: {length:,} of {len(whole):,} bytes are there" in message
 
 
 @pytest.mark.parametrize(
