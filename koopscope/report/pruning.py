@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from koopscope import __version__
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning
@@ -167,11 +169,10 @@ def _header(report: PruningReport, page: Page) -> list[str]:
     run, window = judgement.analysis.description, judgement.analysis.window
     others = _kept_whole(report)
     lines = [page.style(run.path, "title")]
-    lines += wrapped(
-        f"judged at step {judgement.step:,} from {window.snapshots:,} snapshots since step "
-        f"{run.steps[window.first]:,}",
-        page,
-    )
+    judged = f"judged at step {judgement.step:,}"
+    if np.count_nonzero(first.criterion.coefficients.any(axis=1)) > 2:
+        judged += f" from the {window.snapshots:,} snapshots since step {run.steps[window.first]:,}"
+    lines += wrapped(judged, page)
     lines += wrapped(f"{first.criterion.name}: {_meaning(first, page)}", page)
     what = {"weight": "single weights", "unit": "whole units"}[first.request.structure]
     share = {"global": "one threshold for all layers", "layer": "the same share of each layer"}
@@ -202,8 +203,8 @@ def _meaning(pruning: Pruning, page: Page) -> str:
     if mode.eigenvalue.imag:
         value += f" {'-' if mode.eigenvalue.imag < 0 else '+'} {abs(mode.eigenvalue.imag):.6f}i"
     return (
-        f"rests on mode {mode.index + 1} of {mode.rank}, whose eigenvalue is nearest 1: "
-        f"{page.glyphs.eigenvalue} = {value} per snapshot, residual {mode.residual:.2g}"
+        f"mode {mode.index + 1} of {mode.rank}, {page.glyphs.eigenvalue} = {value} (nearest 1), "
+        f"residual {mode.residual:.2g}"
     )
 
 
