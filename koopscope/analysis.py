@@ -141,7 +141,7 @@ class Analysis:
         """
         settings = settings or Settings()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
-        method, why = _chosen_method(run, tensors, settings)
+        method, why = _chosen_method(run, tensors, settings, source)
         settings = replace(settings, method=method)
         grams: MeasuredGrams | GramStore
         if method == "exact":
@@ -375,12 +375,14 @@ class Analysis:
 
 
 def _chosen_method(
-    run: Run, tensors: Sequence[TensorInfo], settings: Settings
+    run: Run, tensors: Sequence[TensorInfo], settings: Settings, source: GramSource
 ) -> tuple[Method, str]:
     """Return the method to use, and why, in a few words."""
     if settings.method != "auto":
         return settings.method, f"{settings.method}, as asked for"
-    seconds = expected_seconds(run, tensors)
+    # A source that remembers, or that has a cluster at hand, knows better than this machine.
+    expected = getattr(source, "expected_seconds", expected_seconds)
+    seconds = expected(run, tensors)
     if seconds <= PATIENCE_SECONDS:
         return "exact", f"exact, since it takes about {max(seconds, 1.0):.0f} s or less"
     return "compressed", (

@@ -309,6 +309,21 @@ def test_non_finite_snapshots_are_read_again_rather_than_extended(tmp_path: Path
     assert_equal(found, read(path), tolerance=1e-13)
 
 
+def test_a_known_answer_is_expected_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.h5"
+    record(path, 20)
+    monkeypatch.setattr(cache, "_WORTH_A_LOOK", 0.0)
+    cached = Cached(tmp_path)
+    with open_run(path) as run:
+        tensors = run.description.tensors
+        before = cached.expected_seconds(run, tensors)
+        cached(run, tensors[1:])
+        assert cached.expected_seconds(run, tensors) == before > 0.0
+        assert cached.expected_seconds(run, tensors[1:]) == 0.0
+
+
 def test_small_runs_get_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LEAST_BYTES", 2**20)
     record(tmp_path / "run.h5", 20)
