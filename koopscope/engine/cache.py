@@ -43,7 +43,7 @@ LEAST_BYTES = 64 * 2**20
 LARGEST_PART = 0.25
 
 #: Seconds of a pass from which on it matters whether the cache has the answer.
-_WORTH_A_LOOK = 5.0
+_WORTH_A_LOOK = 25.0
 
 _SAMPLED_TENSORS = 16
 _SAMPLED_WEIGHTS = 16

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,12 +32,12 @@ class Taken:
     peak_mib: float
 
 
-def take(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Taken:
+def take(words: Sequence[str]) -> Taken:
     """Run a command to its end and measure it from outside; its output is thrown away."""
+    # Without it the first, uncounted run compiles the package, as installing it would have done.
+    known = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
-    with subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
-    ) as process:
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, env=known) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - began
