@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import koopscope
+from koopscope.pruning.judging import PruningSettings
+from tests.verdicts.pruning import summary
 
 PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -116,3 +118,24 @@ def test_the_call_from_python(monkeypatch):
     space: dict[str, dict[str, np.ndarray]] = {}
     exec(block("koopscope.prune"), space)
     assert sum(mask.sum() for mask in space["masks"].values()) == 493
+
+
+def test_the_tables_are_made_of_the_studys_rows():
+    cells = summary.read()
+    assert len(cells) == 3 * 5 * 7
+    assert {len(networks) for networks in cells.values()} == {18}
+    records = summary.summarised(cells)
+    page = PAGE.read_text(encoding="utf-8")
+    for line in summary.tables(records).partition("**The same mask")[0].splitlines():
+        assert line in page
+    assert summary.overlaps(cells, "koopman-magnitude", "overlap_now") in page
+
+
+def test_the_default_is_what_the_study_found_best():
+    records = summary.summarised(summary.read())
+    for measure in ("right_after", "tuned"):
+        means = {
+            name: np.mean([r[measure]["mean"] for r in records if r["criterion"] == name])
+            for name in summary.ORDER
+        }
+        assert max(means, key=means.get) == PruningSettings().criterion

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from koopscope.pruning.criteria import CRITERIA
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.judging import RECENT, PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.opening import open_run
@@ -132,12 +132,12 @@ def tuned(network: Network, net: nn.Module, masks: Masks) -> nn.Module:
     return net
 
 
-def masks_at(network: Network, index: int) -> Iterator[tuple[str, float, Masks]]:
+def masks_at(network: Network, index: int, snapshots: int) -> Iterator[tuple[str, float, Masks]]:
     """Yield (criterion, sparsity, masks) of every criterion, EMA last."""
     step = index * network.every
     with open_run(network.path) as run:
         for name in CRITERIA:
-            settings = PruningSettings(criterion=name, at=step, seed=network.seed)
+            settings = PruningSettings(name, step, snapshots=snapshots, seed=network.seed)
             judgement = judge(run, settings)
             with Pruner(run, judgement, settings) as pruner:
                 for sparsity in SPARSITIES:
@@ -170,10 +170,10 @@ def overlap(masks: Masks, others: Masks) -> float:
     return float(both / sum(mask.sum() for mask in masks.values()))
 
 
-def rows(network: Network) -> Iterator[tuple[object, ...]]:
+def rows(network: Network, snapshots: int) -> Iterator[tuple[object, ...]]:
     """Yield one row per time, criterion and sparsity, in the order of ``COLUMNS``."""
     final = network.snapshot(SNAPSHOTS - 1)
-    found = {at: list(masks_at(network, round(at * (SNAPSHOTS - 1)))) for at in TIMES}
+    found = {at: list(masks_at(network, round(at * (SNAPSHOTS - 1)), snapshots)) for at in TIMES}
     usual = {(at, s): masks for at in TIMES for name, s, masks in found[at] if name == "magnitude"}
     for at in TIMES:
         weights = network.snapshot(round(at * (SNAPSHOTS - 1)))
@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kind", action="append", choices=tuple(KINDS))
+    parser.add_argument("--snapshots", type=int, default=RECENT, help="that a criterion rests on")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -202,7 +203,7 @@ def main() -> None:
         for kind in options.kind or KINDS:
             for seed in SEEDS:
                 began = time.process_time()
-                table.writerows(rows(trained(kind, seed, options.cache)))
+                table.writerows(rows(trained(kind, seed, options.cache), options.snapshots))
                 file.flush()
                 print(f"{kind} {seed}: {time.process_time() - began:.1f} s of CPU", flush=True)
 

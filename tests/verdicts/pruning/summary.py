@@ -14,6 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 
 from koopscope.report.figures.style import line_styles, new_figure, styled, to_bytes
 
@@ -117,7 +118,7 @@ def picture(records: list[dict[str, object]]) -> bytes:
     found = {(r["at"], r["sparsity"], r["criterion"]): r for r in records}
     times = sorted({float(str(r["at"])) for r in records})
     sparsities = sorted({float(str(r["sparsity"])) for r in records})
-    with styled():
+    with styled(), rc_context({"savefig.dpi": 110}):
         figure = new_figure(4.6)
         panels = figure.subplots(2, len(times), sharey=True, sharex=True)
         for row, measure in zip(panels, ("right_after", "tuned"), strict=True):
@@ -131,7 +132,6 @@ def picture(records: list[dict[str, object]]) -> bytes:
             axes.set_xlabel("sparsity, %")
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
-        figure.set_dpi(100)
         return to_bytes(figure, "png")
 
 
