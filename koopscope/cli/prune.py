@@ -148,6 +148,8 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     files = output_paths(options["output"], sparsities)
     for file in files:
         check_output(file, outputs.force)
+        if file.exists() and Path(run).exists() and file.samefile(run):
+            raise KoopscopeError(f"{file} is the run itself", "write to another file")
     outputs.check((run,), (PICTURE,))
     began = time.perf_counter()
     with ExitStack() as stack:

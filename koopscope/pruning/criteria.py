@@ -242,7 +242,7 @@ def _require(analysis: Analysis, snapshots: int, what: str) -> None:
     found = analysis.window.snapshots
     if found < snapshots:
         raise KoopscopeError(
-            f"{found} usable snapshots are too few for {what}",
+            f"{found} usable snapshot{' is' if found == 1 else 's are'} too few for {what}",
             f"it takes {snapshots}; use --criterion magnitude, or prune at a later step with --at",
         )
 

@@ -180,6 +180,14 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_the_run_itself_is_never_replaced(network, capsys):
+    before = network.read_bytes()
+    assert "is the run itself" in refused(
+        capsys, network, "--sparsity", 0.5, "-o", network, "--force"
+    )
+    assert network.read_bytes() == before
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path, capsys):
     assert "missing.h5" in refused(capsys, tmp_path / "missing.h5", "--sparsity", 0.5)
 
