@@ -13,14 +13,14 @@ from typing import Final, Literal
 
 import numpy as np
 
-from koopscope.engine.compressed import MeasuredGrams, expected_seconds, measured_grams
+from koopscope.engine.compressed import MeasuredGrams, measured_grams
 from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
+from koopscope.reading import chosen_method, exact_grams, what_was_measured
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.settings import LEVELS as LEVELS
 from koopscope.settings import Level as Level
-from koopscope.settings import Method
 from koopscope.settings import Settings as Settings
 from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
@@ -38,9 +38,6 @@ SUMS_BYTES = 16 * 2**20
 
 #: Spectra that are kept; beyond, the one computed longest ago makes room.
 SPECTRA_KEPT = 128
-
-#: A read that takes longer than this is worth avoiding where nobody asked for exact numbers.
-PATIENCE_SECONDS = 30.0
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01
@@ -141,11 +138,11 @@ class Analysis:
         """
         settings = settings or Settings()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
-        method, why = _chosen_method(run, tensors, settings, source)
+        method, why = chosen_method(run, tensors, settings, source)
         settings = replace(settings, method=method)
         grams: MeasuredGrams | GramStore
         if method == "exact":
-            grams = source(run, tensors, on_progress)
+            grams = exact_grams(run, tensors, settings, source, on_progress)
         else:
             grams = measured_grams(
                 run,
@@ -154,7 +151,7 @@ class Analysis:
                 lambda found: cls(run.description, found, settings)._largest_error(),
                 on_progress,
             )
-            why = f"{why}: {_what_was_measured(grams, settings)}"
+            why = f"{why}: {what_was_measured(grams, settings)}"
         shown = () if method == "exact" else (why,)
         notes = (*run.description.notes, *shown, *grams.notes)
         analysis = cls(replace(run.description, notes=notes), grams, settings)
@@ -372,33 +369,3 @@ class Analysis:
         earlier = copy(self)
         earlier._look(replace(self.settings, until=step))
         return earlier
-
-
-def _chosen_method(
-    run: Run, tensors: Sequence[TensorInfo], settings: Settings, source: GramSource
-) -> tuple[Method, str]:
-    """Return the method to use, and why, in a few words."""
-    if settings.method != "auto":
-        return settings.method, f"{settings.method}, as asked for"
-    # A source that remembers, or that has a cluster at hand, knows better than this machine.
-    expected = getattr(source, "expected_seconds", expected_seconds)
-    seconds = expected(run, tensors)
-    if seconds <= PATIENCE_SECONDS:
-        return "exact", f"exact, since it takes about {max(seconds, 1.0):.0f} s or less"
-    return "compressed", (
-        f"compressed, since reading all {run.volume(tensors) / 1e9:,.0f} GB would take about "
-        f"{seconds:,.0f} s (--method exact does it)"
-    )
-
-
-def _what_was_measured(grams: MeasuredGrams, settings: Settings) -> str:
-    if grams.is_exact():
-        return "the sample grew to every weight, so the numbers are exact"
-    if settings.measurement == "sample":
-        return (
-            f"{grams.weights_read:,} of {grams.weights:,} weights were read, seed {settings.seed}"
-        )
-    return (
-        f"{settings.measuring.count:,} {settings.measurement} projections of each tensor, "
-        f"seed {settings.seed}"
-    )

@@ -29,7 +29,7 @@ from koopscope.engine.local import (
 )
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.gram import extended
+from koopscope.spectra.splicing import extended
 
 SUFFIX = ".koopscope-cache"
 

@@ -40,10 +40,18 @@ _BYTES_PER_SECOND, _PRODUCTS_PER_SECOND = 1e9, 4e10
 _LEAST_GROWTH, _LARGEST_GROWTH = 2.0, 16.0
 
 
-def expected_seconds(run: Run, tensors: Sequence[TensorInfo]) -> float:
-    """Return about how long an exact pass takes: reading, and N T^2 products."""
+def expected_seconds(
+    run: Run, tensors: Sequence[TensorInfo], multiplied: int | None = None
+) -> float:
+    """Return about how long an exact pass takes: reading, and N T^2 products.
+
+    Parameters
+    ----------
+    multiplied
+        T, where not all snapshots are multiplied.
+    """
     weights = sum(tensor.size for tensor in tensors)
-    products = weights * run.description.snapshots**2
+    products = weights * (multiplied or run.description.snapshots) ** 2
     return run.volume(tensors) / _BYTES_PER_SECOND + products / _PRODUCTS_PER_SECOND
 
 

@@ -11,7 +11,8 @@ from koopscope.engine.cache import AGREEMENT
 from koopscope.engine.local import Plan, Portion, portion_grams, snapshot_grams
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.gram import SnapshotGram, extended
+from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.splicing import extended
 
 #: Fewer known snapshots are cheaper to read again than to check.
 _LEAST_KNOWN = 3

@@ -368,45 +368,6 @@ def _twins(values: Floating) -> int:
     return int(np.count_nonzero(np.append(same, False) | np.append(False, same)))
 
 
-def extended(known: SnapshotGram, rest: SnapshotGram, tolerance: float) -> SnapshotGram | None:
-    """Join what was known of the first snapshots with what was computed since.
-
-    Parameters
-    ----------
-    known
-        Of the first T0 of the T snapshots, all of them finite.
-    rest
-        Accumulated over all T snapshots with ``since`` = T0 - 2: the last known increment is
-        computed again, and so are the first snapshot's products.
-    tolerance
-        By how much, relative to the lengths of the two vectors, a product computed twice may
-        differ.
-
-    Returns
-    -------
-    ``None`` where the two do not agree: the first T0 snapshots are not what they were.
-    """
-    kept = known.snapshots - 1
-    scale = np.sqrt(np.maximum(np.diagonal(known.increments), 0.0))
-    again = rest.increments[kept - 1, :kept]
-    agrees = (
-        known.size == rest.size
-        and not rest.nonfinite.any()
-        and np.allclose(known.anchor_square, rest.anchor_square, rtol=tolerance, atol=0.0)
-        and (
-            np.abs(rest.anchor_increments[:kept] - known.anchor_increments)
-            <= tolerance * scale * np.sqrt(known.anchor_square)
-        ).all()
-        and (np.abs(again - known.increments[-1]) <= tolerance * scale * scale[-1]).all()
-    )
-    if not agrees:
-        return None
-    increments = rest.increments.copy()
-    increments[:kept, :kept] = known.increments
-    # A product of two different matrices is symmetric to rounding only.
-    return replace(rest, increments=(increments + increments.T) / 2.0)
-
-
 def gram_of(snapshots: Floating) -> SnapshotGram:
     """Return the ``SnapshotGram`` of an array (T, N) that fits in memory."""
     accumulator = GramAccumulator(len(snapshots))

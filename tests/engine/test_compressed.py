@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import koopscope.analysis
+import koopscope.reading
 from koopscope.analysis import Analysis, Settings
 from koopscope.engine.compressed import MeasuredGrams, Measuring
 from koopscope.errors import KoopscopeError
@@ -113,7 +113,7 @@ def test_modes_come_from_all_weights(path):
 def test_auto_reads_a_small_run_whole_and_samples_one_that_would_take_long(path, monkeypatch):
     found, _ = analysed(path)
     assert found.settings.method == "exact"
-    monkeypatch.setattr(koopscope.analysis, "PATIENCE_SECONDS", 1e-6)
+    monkeypatch.setattr(koopscope.reading, "PATIENCE_SECONDS", 1e-6)
     found, _ = analysed(path)
     assert found.settings.method == "compressed"
     assert "(--method exact does it)" in found.method_reason

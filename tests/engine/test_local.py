@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from koopscope import reading
+from koopscope.analysis import Analysis
 from koopscope.engine import local
 from koopscope.engine.local import Plan, Portion, portion_grams, snapshot_grams
 from koopscope.engine.records import record_words
@@ -16,6 +18,7 @@ from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import StoredArray
 from koopscope.runs.opening import open_run
+from koopscope.settings import Settings
 from koopscope.spectra.gram import SnapshotGram, gram_of
 
 
@@ -155,3 +158,21 @@ def test_a_pass_is_planned_within_its_memory(snapshots: int, processors: int) ->
         assert plan.memory_bytes() <= local.PASS_BYTES + 2**24
     else:
         assert plan.memory_bytes() <= 6e8
+
+
+def test_a_window_of_very_many_snapshots_is_multiplied_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "DOUBLE_UP_TO", 10)
+    values = trajectory((5000,), snapshots=40).astype(np.float32)
+    path = write(tmp_path / "run.h5", {"a.weight": values, "b.weight": values[:, :70]})
+    settings = Settings(window=(5, 20))
+    with open_run(path) as run:
+        part = Analysis.of(run, settings)
+        whole = Analysis(run.description, snapshot_grams(run), settings)
+    assert any("only the 16 snapshots" in note for note in part.description.notes)
+    assert not part.grams["a.weight"].increments[20:].any()
+    for scope in ("network", "a", "b.weight"):
+        assert_same(part.gram(scope), whole.gram(scope))
+        assert list(part.gram(scope).unchanged) == list(whole.gram(scope).unchanged)
+    np.testing.assert_allclose(part.spectrum().eigenvalues, whole.spectrum().eigenvalues, atol=1e-9)
