@@ -97,7 +97,9 @@ def judge(
     KoopscopeError
         If the run cannot be read, nothing may be pruned, or no snapshot lies at the step.
     """
-    whole = Analysis.of(run, Settings(observable="weights", rank=settings.rank), on_progress)
+    whole = Analysis.of(
+        run, Settings(observable="weights", rank=settings.rank, method="exact"), on_progress
+    )
     prunable = prunable_tensors(whole, settings.include, settings.exclude)
     analysis = Analysis(
         whole.description,
