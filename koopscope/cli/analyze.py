@@ -40,9 +40,11 @@ def command(
     """Tell how training went from the spectrum of the recorded weights.
 
     Reads each RUN once and prints the eigenvalues of the network, a row per layer, and the
-    findings. Several runs are analysed one by one, unless they are --shards of one. The exit code
-    is 0 whenever every run could be analysed, whatever was found.
+    findings. Several runs are analysed one by one, unless they are --shards of one; where they
+    differ in depth alone, the smallest depth that is enough is reported as well. The exit code is
+    0 whenever every run could be analysed, whatever was found.
     """
+    from koopscope.diagnostics.depth import sweep
     from koopscope.report.report import Failure, Report
 
     jobs = openers(runs, shards)
@@ -57,7 +59,7 @@ def command(
                 raise
             console.complain_of(error)
             failures.append(Failure(path, error))
-    report = Report(tuple(diagnoses), tuple(failures))
+    report = Report(tuple(diagnoses), tuple(failures), sweep([run.analysis for run in diagnoses]))
     outputs.write(report)
     console.say(_closing_sentence(report, time.perf_counter() - began))
     if failures:

@@ -28,6 +28,7 @@ VERBS = {
     "prune": ("koopscope.cli.prune", "Say which weights can go: masks from modes."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
     "watch": ("koopscope.cli.watch", "A live panel while a run is being recorded."),
+    "depth": ("koopscope.cli.depth", "Layers needed, from data, before any training."),
     "contraction": ("koopscope.cli.contraction", "Fixed points of an iterated network operator."),
 }
 

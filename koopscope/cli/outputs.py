@@ -19,7 +19,12 @@ from koopscope.cli.options import Option, decorated
 from koopscope.errors import KoopscopeError
 from koopscope.report.formats import FORMATS, render
 from koopscope.report.page import Page
-from koopscope.report.pictures import PICTURE_FORMATS, PICTURES, picture_paths
+from koopscope.report.pictures import (
+    PICTURE_FORMATS,
+    PICTURES,
+    SWEEP_PICTURE,
+    picture_paths,
+)
 
 if TYPE_CHECKING:
     from koopscope.report.report import Report
@@ -116,6 +121,8 @@ class Outputs:
             several = len(runs) > 1
             drawn = picture_paths(runs, self.plots, self.plot_format, several, pictures)
             files += [path for run in drawn for path in run.values()]
+            if several:
+                files.append(self._sweep_picture(self.plots))
         for file in files:
             if file.is_dir():
                 raise KoopscopeError(f"{file} is a folder", "name a file")
@@ -137,8 +144,11 @@ class Outputs:
         to_stdout = [wanted.format for wanted in self.reports if wanted.path is None]
         console.result(rendered(to_stdout[0] if to_stdout else "table", console.page()))
 
+    def _sweep_picture(self, folder: Path) -> Path:
+        return folder / f"{SWEEP_PICTURE}.{self.plot_format}"
+
     def _draw(self, report: Report, folder: Path) -> None:
-        from koopscope.report.pictures import draw
+        from koopscope.report.pictures import draw, draw_sweep
 
         runs = [diagnosis.analysis.description.path for diagnosis in report.diagnoses]
         everything = picture_paths(runs, folder, self.plot_format, not report.is_single)
@@ -147,6 +157,10 @@ class Outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_file(path, draw(name, diagnosis, self.plot_format))
                 console.say_more(f"wrote {path}")
+        if report.sweep is not None:
+            path = self._sweep_picture(folder)
+            write_file(path, draw_sweep(report.sweep, self.plot_format))
+            console.say_more(f"wrote {path}")
 
 
 def output_options(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 from koopscope.analysis import Analysis
 from koopscope.diagnostics import (
     convergence,
+    depth,
     finiteness,
     fixed_points,
     initialization,
     precision,
     sampling,
+    stability,
 )
 from koopscope.diagnostics.finding import Diagnostic
 
 DIAGNOSTICS: tuple[Diagnostic, ...] = (
     convergence.DIAGNOSTIC,
     initialization.DIAGNOSTIC,
+    stability.DIAGNOSTIC,
+    depth.DIAGNOSTIC,
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,

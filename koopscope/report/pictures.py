@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis
@@ -19,8 +19,13 @@ PICTURES = {
     "eigenvalues": "koopscope.report.figures.eigenvalues",
     "singular_values": "koopscope.report.figures.singular_values",
     "windows": "koopscope.report.figures.windows",
+    "convergence": "koopscope.report.figures.convergence",
+    "beginning": "koopscope.report.figures.beginning",
     "motion": "koopscope.report.figures.motion",
 }
+
+#: The picture of several runs that make a sweep, drawn once: module with ``figure(sweep)``.
+SWEEP_PICTURE = "depth_sweep"
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
 
@@ -43,6 +48,15 @@ def picture_paths(
             candidate = wanted.with_name(f"{wanted.name}-{count}")
         folders.append(candidate)
     return [{name: place / f"{name}.{suffix}" for name in names} for place in folders]
+
+
+def draw_sweep(sweep: Mapping[str, Any], file_format: str) -> bytes:
+    """Return the picture of a depth sweep as the bytes of a file."""
+    from koopscope.report.figures.depth_sweep import figure
+    from koopscope.report.figures.style import styled, to_bytes
+
+    with styled():
+        return to_bytes(figure(sweep), file_format)
 
 
 def draw(name: str, diagnosis: Diagnosis, file_format: str) -> bytes:

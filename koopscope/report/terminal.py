@@ -6,6 +6,8 @@ Lays out what the analysis and the diagnostics say; computes and decides nothing
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from koopscope.analysis import NETWORK, Analysis, Level, Motion
 from koopscope.diagnostics.diagnosis import Diagnosis
@@ -23,6 +25,9 @@ from koopscope.spectra.noise import lost_snapshots
 PLOT_ROWS = 15
 TABLE_ROWS = 12
 
+#: Characters of the history under the convergence finding.
+HISTORY_COLUMNS = 24
+
 #: Characters of the speed column.
 SPARK_COLUMNS = 10
 
@@ -32,7 +37,10 @@ ROLES = ("strong", "plain", "faint")
 
 def render(report: Report, page: Page) -> str:
     """Return the report as text for a page."""
-    return "\n\n\n".join(_run(diagnosis, page) for diagnosis in report.diagnoses)
+    parts = [_run(diagnosis, page) for diagnosis in report.diagnoses]
+    if report.sweep is not None:
+        parts.append("\n".join(_sweep(report.sweep, page)))
+    return "\n\n\n".join(parts)
 
 
 def _run(diagnosis: Diagnosis, page: Page) -> str:
@@ -42,6 +50,22 @@ def _run(diagnosis: Diagnosis, page: Page) -> str:
         sections.append(_layers(analysis, page))
     sections.append(findings_lines(diagnosis.findings, page))
     return "\n\n".join("\n".join(section) for section in sections)
+
+
+def _sweep(sweep: Mapping[str, Any], page: Page) -> list[str]:
+    rows = [
+        [Cell("Depth sweep", "title"), Cell("depth", "faint", True), Cell("excess", "faint", True)]
+    ]
+    for run in sweep["runs"]:
+        role = "strong" if run["path"] == sweep["suggested_run"] else "plain"
+        values = (str(run["depth"]), f"{run['excess']:.2f}")
+        rows.append([Cell(run["path"], role), *(Cell(value, role, True) for value in values)])
+    sentence = (
+        f"Depth {sweep['suggested_depth']} is enough: it is the smallest within "
+        f"{sweep['tolerance']:.2f} of the best, by {sweep['method']} (0 is the best of the sweep, "
+        "1 the worst)."
+    )
+    return [*table(rows, page), *wrapped(sentence, page)]
 
 
 def _header(analysis: Analysis, page: Page) -> list[str]:
@@ -241,6 +265,12 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
         message = wrapped(finding.message, page, indent)
         lines.append(f"  {mark} {finding.id:<{name_columns}}  {message[0]}")
         lines += [" " * indent + line for line in message[1:]]
+        history = [entry["statistic"] for entry in finding.evidence.get("stop_history", ())]
+        if history:
+            spark = f"improvement ahead over time: {sparkline(history, HISTORY_COLUMNS, page)}"
+            lines += [
+                " " * indent + page.style(line, "faint") for line in wrapped(spark, page, indent)
+            ]
         if finding.hint:
             arrow = page.glyphs.hint + " "
             hint = wrapped(finding.hint, page, indent + len(arrow))

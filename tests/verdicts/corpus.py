@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,43 @@ def load(folder: Path, families: Sequence[str]) -> list[Case]:
         label = truth(outcome, kin, chance)
         cases.append(Case(name, family, analysis, outcome, label, chance[0], best_train(kin)))
     return cases
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of one seed of a sweep, shallow to deep, and the depth that is enough."""
+
+    name: str
+    analyses: list[Analysis]
+    enough: int
+
+
+def load_sweeps(folder: Path, names: Iterable[str]) -> list[Sweep]:
+    """Return the generated sweeps of some tasks, one for each seed.
+
+    Enough is the smallest depth whose mean least validation loss over the seeds lies within two
+    standard errors of a difference of the best depth's; the scatter is pooled over depths.
+    """
+    from tests.verdicts.depth_plan import DEPTHS, SEEDS
+
+    found = []
+    for name in names:
+        least = np.empty((len(DEPTHS), len(SEEDS)))
+        for row, depth in enumerate(DEPTHS):
+            for column, seed in enumerate(SEEDS):
+                outcome = json.loads((folder / f"{name}-s{seed}-d{depth}.json").read_text())
+                least[row, column] = np.nanmin(np.array(outcome["val_loss"][1:], dtype=float))
+        means = least.mean(axis=1)
+        scatter = float(np.sqrt(least.var(axis=1, ddof=1).mean()))
+        noise = 2.0 * scatter * float(np.sqrt(2.0 / len(SEEDS)))
+        enough = DEPTHS[int(np.flatnonzero(means <= means.min() + noise)[0])]
+        for seed in SEEDS:
+            analyses = []
+            for depth in DEPTHS:
+                with open_run(folder / f"{name}-s{seed}-d{depth}.h5") as run:
+                    analyses.append(Analysis.of(run, Settings()))
+            found.append(Sweep(f"{name}-s{seed}", analyses, enough))
+    return found
 
 
 def recorded_loss(case: Case, key: str) -> np.ndarray:

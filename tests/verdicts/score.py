@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from koopscope.analysis import Analysis
-from koopscope.diagnostics import convergence, initialization, scores
+from koopscope.diagnostics import convergence, depth, initialization, scores, stability
 from koopscope.diagnostics.beginning import snapshots_of_beginning
 from koopscope.diagnostics.course import course_of
 from tests.verdicts import corpus, frozen, measures
@@ -102,6 +102,50 @@ def print_restart_table(cases: Sequence[Case]) -> None:
         print("  {:34s} {:8.3f}  {:15.3f}  {:19.3f}  {:6.3f}".format(name, *values))
 
 
+def print_stability_table(cases: Sequence[Case]) -> None:
+    """A rate of thirty times what suits the task that failed should be flagged, others not."""
+    groups: dict[str, list[bool]] = {}
+    for case in cases:
+        recipe = case.outcome["recipe"]
+        if recipe["init"] == "default":
+            flagged = stability.ask(case.analysis).status in ("warn", "fail")
+            rate = "30x the rate" if recipe["rate_factor"] >= 30.0 else "at most 5x"
+            groups.setdefault(f"{rate}, {'bad' if case.truth.bad else 'learned'}", []).append(
+                flagged
+            )
+    print("\nStability: share of runs (default inits) that are flagged")
+    for name, flags in sorted(groups.items()):
+        print(f"  {name:34s} {np.mean(flags):6.1%} of {len(flags)}")
+
+
+def print_depth_table(folder: Path, tuning: bool) -> None:
+    from tests.verdicts.depth_plan import HELD_OUT, TUNING
+
+    rows: dict[str, list[int]] = {}
+    labels = []
+    for sweep in corpus.load_sweeps(folder, TUNING if tuning else HELD_OUT):
+        labels.append(sweep.enough)
+        deepest = sweep.analyses[-1]
+        alone = depth.ask(deepest).evidence
+        built = len(sweep.analyses) - alone["recorded_depth"]
+        best = int(np.argmin([np.nanmin(a.description.metrics["loss"]) for a in sweep.analyses]))
+        for name, suggested in (
+            ("sweep, with losses", depth.sweep(sweep.analyses)["suggested_depth"]),
+            (
+                "sweep, from weights",
+                depth.sweep([blind(a) for a in sweep.analyses])["suggested_depth"],
+            ),
+            ("deepest run alone", alone["suggested_depth"] + built),
+            ("depth of the best training loss", best + 1),
+            *((f"always {guess}", guess) for guess in (1, 2, 3, 4)),
+        ):
+            rows.setdefault(name, []).append(suggested - sweep.enough)
+    print(f"\nDepth: {len(labels)} sweeps, enough is {sorted(labels)}")
+    for name, off in rows.items():
+        near, exact = np.mean(np.abs(off) <= 1), np.mean(np.array(off) == 0)
+        print(f"  {name:34s} within one {near:6.1%}   exact {exact:6.1%}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path)
@@ -116,6 +160,9 @@ def main() -> None:
     print_stop_table(cases)
     print_state_table(cases)
     print_restart_table(cases)
+    if options.corpus is not None:
+        print_stability_table(cases)
+        print_depth_table(options.corpus / "sweeps", options.tuning)
 
 
 if __name__ == "__main__":

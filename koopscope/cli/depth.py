@@ -1,0 +1,47 @@
+"""``koopscope depth``: layers needed, from data, before any training. Parses and calls."""
+
+from __future__ import annotations
+
+import functools
+
+import click
+
+from koopscope.cli.outputs import Outputs, report_options
+
+
+@click.command("depth")
+@click.option(
+    "--signal",
+    required=True,
+    metavar="DATA",
+    help="FILE.csv, FILE.npy or FILE.h5:DATASET with equidistant samples: y, or x and y.",
+)
+@click.option(
+    "--method",
+    "methods",
+    type=click.Choice(["fft", "dmd"]),
+    multiple=True,
+    default=("fft", "dmd"),
+    show_default="both",
+    help="Frequencies from the Fourier transform or from Hankel DMD; repeat it for both.",
+)
+@report_options("table", "json")
+def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
+    """Tell how many layers a hierarchical model of a function needs, before any training.
+
+    Reads a sampled function and counts the scales among its frequencies, as Mohr et al. (2021) do
+    for hierarchical support vector regression: the training error drops once that many layers,
+    from the coarsest scale to the finest, are there. To judge the depth of recorded runs, use
+    `koopscope analyze` on one run or on several that differ in depth.
+    """
+    from koopscope.report.scales import ScalesReport, render
+    from koopscope.runs.signal import read_signal
+    from koopscope.spectra.scales import scales_of
+
+    outputs.check([])
+    samples = read_signal(signal)
+    found = [
+        scales_of(samples.values, samples.spacing, "fft" if method == "fft" else "dmd")
+        for method in methods
+    ]
+    outputs.write_reports(functools.partial(render, ScalesReport(samples, found)))

@@ -1,0 +1,203 @@
+"""How many layers are enough? From one run, and from a sweep of runs that differ in depth.
+
+Manojlovic et al. (2020) read the number of layers off spectra that stop changing as layers are
+added; they publish no number, so ours were set on real sweeps. Looks at names only to count the
+layers that are stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from koopscope.analysis import Analysis
+from koopscope.diagnostics import losses
+from koopscope.diagnostics.course import course_of
+from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.diagnostics.stack import Stack, distinct, likeness, stack_of
+from koopscope.spectra.gram import Float64
+
+LEAST_SNAPSHOTS = 13
+LEAST_RUNS = 3
+
+#: A layer is redundant if its motion is this much like that of a layer before it.
+ALIKE = 0.9
+
+#: Excess loss, as part of the range between the best and the worst depth, that counts as none.
+#: Anything from 0.3 to 0.5 gave the same suggestions on five of six tuning sweeps.
+TOLERANCE = 0.35
+
+#: The same for how far the motion came to rest, where no loss was recorded.
+TOLERANCE_OF_REST = 0.5
+
+#: Snapshots a loss is averaged over before its least value is taken.
+SMOOTHED = 3
+
+
+def suggested_depth(stack: Stack) -> tuple[int, float, Float64]:
+    """Return the depth suggested from one run, the number it rests on, and the similarities."""
+    similar = likeness(stack)
+    motions = distinct(similar)
+    return max(1, min(stack.depth, round(motions))), motions, similar
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Count the different motions among the layers of one run."""
+    evidence: dict[str, Any] = {
+        "recorded_depth": None,
+        "suggested_depth": None,
+        "method": "distinct layer motions",
+        "layers": [],
+    }
+    stack = stack_of(analysis)
+    if stack is None or analysis.window.snapshots < LEAST_SNAPSHOTS:
+        why = (
+            "Fewer than two layers with weight matrices moved"
+            if stack is None
+            else f"{analysis.window.snapshots} usable snapshots are fewer than {LEAST_SNAPSHOTS}"
+        )
+        return _finding("inconclusive", f"{why}, so depth cannot be judged.", None, evidence)
+    suggested, motions, similar = suggested_depth(stack)
+    evidence.update(
+        recorded_depth=stack.depth,
+        suggested_depth=suggested,
+        distinct_motions=motions,
+        layers=_layers(stack, similar),
+    )
+    if suggested >= stack.depth:
+        message = (
+            f"No layer can be spared: {motions:.1f} different motions in {stack.depth} stacked "
+            "layers."
+        )
+        return _finding("pass", message, motions, evidence)
+    redundant = sum(layer["redundant"] for layer in evidence["layers"])
+    message = (
+        f"Depth {suggested} may be enough: the {stack.depth} stacked layers make {motions:.1f} "
+        f"different motions, and {redundant} of {len(stack.names)} layers move as one before them"
+    )
+    return _finding("info", message + ".", motions, evidence)
+
+
+def _layers(stack: Stack, similar: Float64) -> list[dict[str, Any]]:
+    found = []
+    for index, (name, gram) in enumerate(zip(stack.names, stack.grams, strict=True)):
+        before = similar[index, :index]
+        found.append(
+            {
+                "name": name,
+                "likeness_to_earlier": float(before.max()) if index else None,
+                "most_like": stack.names[int(before.argmax())] if index else None,
+                "redundant": bool(index and before.max() > ALIKE),
+                "travel": gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
+            }
+        )
+    return found
+
+
+def sweep(analyses: Sequence[Analysis]) -> dict[str, Any] | None:
+    """Return the smallest depth beyond which nothing is gained, or ``None`` if this is no sweep.
+
+    A sweep is at least three runs that read and write vectors of the same size and whose stacked
+    layers differ in number, no two alike. With
+    recorded losses, the least smoothed training and validation losses are compared; without, how
+    far each run's motion came to rest.
+    """
+    stacks = [stack_of(analysis) for analysis in analyses]
+    known = [(s.depth, a) for s, a in zip(stacks, analyses, strict=True) if s is not None]
+    depths = [depth for depth, _ in known]
+    if len(known) < len(analyses) or len(known) < LEAST_RUNS or len(set(depths)) < len(depths):
+        return None
+    if len({_ends(analysis) for analysis in analyses}) > 1:
+        return None
+    ordered = sorted(known, key=lambda pair: pair[0])
+    curves = _losses([analysis for _, analysis in ordered])
+    tolerance = TOLERANCE
+    if not curves:
+        tolerance = TOLERANCE_OF_REST
+        curves = {"rest": np.array([_rest(analysis) for _, analysis in ordered])}
+    excess = np.mean([_excess(curve) for curve in curves.values()], axis=0)
+    excess = excess - excess.min()
+    chosen = int(np.flatnonzero(excess <= tolerance)[0])
+    return {
+        "kind": "depth",
+        "method": "recorded losses" if "rest" not in curves else "motion at rest",
+        "tolerance": tolerance,
+        "suggested_depth": ordered[chosen][0],
+        "suggested_run": ordered[chosen][1].description.path,
+        "runs": [
+            {
+                "path": analysis.description.path,
+                "depth": depth,
+                "excess": float(excess[index]),
+                **{name: float(curve[index]) for name, curve in curves.items()},
+            }
+            for index, (depth, analysis) in enumerate(ordered)
+        ],
+    }
+
+
+def _ends(analysis: Analysis) -> tuple[tuple[int, ...], int]:
+    """Return the shape of what the first matrix reads and the size of what the last one writes."""
+    shapes = [t.shape for t in analysis.tensors if t.kind == "parameter" and len(t.shape) >= 2]
+    return shapes[0][1:], shapes[-1][0]
+
+
+def _excess(curve: Float64) -> Float64:
+    span = float(curve.max() - curve.min())
+    flat: Float64 = np.zeros_like(curve)
+    return (curve - curve.min()) / span if span > 0.0 else flat
+
+
+def _losses(analyses: Sequence[Analysis]) -> dict[str, Float64]:
+    """Return every run's least smoothed loss, by kind; a kind that some run lacks is left out."""
+    found = {}
+    for kind, names in (("loss", losses.TRAINING), ("val_loss", losses.VALIDATION)):
+        values = [
+            losses.recorded(a.description.metrics, names, a.window.first, a.window.stop)
+            for a in analyses
+        ]
+        least = [_least(value) for value in values if value is not None and len(value) > SMOOTHED]
+        if len(least) == len(analyses):
+            found[kind] = np.array(least)
+    return found
+
+
+def _least(loss: Float64) -> float:
+    kernel = np.full(SMOOTHED, 1.0 / SMOOTHED)
+    return float(np.convolve(loss[1:], kernel, "valid").min())
+
+
+def _rest(analysis: Analysis) -> float:
+    """log(speed at the end over mean speed), median over layers: the lower, the more at rest."""
+    weights = course_of(analysis).weights
+    return float(weights["layers_speed"][-1])
+
+
+def _finding(status: Any, message: str, value: float | None, evidence: dict[str, Any]) -> Finding:
+    return Finding(
+        DIAGNOSTIC.id,
+        DIAGNOSTIC.code,
+        status,
+        message,
+        value=value,
+        threshold=None if value is None else float(evidence["recorded_depth"]),
+        unit=None if value is None else "different motions",
+        evidence=evidence,
+    )
+
+
+DIAGNOSTIC = Diagnostic(
+    id="depth",
+    code="KS401",
+    title="Depth",
+    explanation=(
+        "Counts how many different motions the stacked layers make over time: a layer that turns "
+        "when another one turns carries no dynamics of its own. From one run this is a weak hint "
+        "(docs/diagnostics.md has its score beside a fixed guess). Several runs that differ in "
+        "depth are a sweep, and the smallest depth within tolerance of the best is far more "
+        "reliable. It cannot tell whether a deeper network would have learned with other settings."
+    ),
+    ask=ask,
+)

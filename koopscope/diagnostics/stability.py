@@ -1,0 +1,210 @@
+"""Is the learning rate one the run can bear? Growing, oscillating and wandering motion.
+
+Gradient descent on a quadratic has increments with eigenvalues 1 - rate x curvature: below -1 it
+grows, near -1 it oscillates (the edge of stability of Cohen et al., ICLR 2021), and the noise of
+minibatches makes motion without a direction. May not look at a run's name, family or metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from koopscope.analysis import Analysis
+from koopscope.diagnostics.course import RANK, layer_grams
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.geometry import WINDOW, Geometry, course
+from koopscope.spectra.gram import SnapshotGram, total
+
+State = Literal["stable", "edge of stability", "oscillating", "wandering", "blown up", "growing"]
+
+LEAST_SNAPSHOTS = 13
+
+#: A mode grows if its eigenvalue is above, its residual below, its share above these.
+GROWING_MAGNITUDE, GROWING_RESIDUAL, GROWING_SHARE = 1.02, 0.2, 0.5
+
+#: Increments alternate where the mean cosine of successive ones is below the first of these and
+#: that of every other one above the second. Noise about a fixed point has -0.5 and 0.
+ALTERNATING, RETURNING = -0.4, 0.3
+
+#: Oscillation that still covers this part of its way is progress at the edge of stability.
+PROGRESS = 0.12
+
+#: Motion wanders where it covers less than such a part of its way, although it travelled further
+#: than so much (as log of distance over the first norm). Of the tuning runs at up to twice their
+#: task's own rate none did, of the eight that failed at thirty times it four (the others blew up).
+WANDERING = ((0.1, -0.5), (0.2, 1.1))
+
+#: Weights that grew by more than the first (logarithm of the norm's growth) and slowed to less
+#: than the second (logarithm of speed over mean speed) were thrown out and came to rest there.
+BLOWN_UP, AT_REST = 1.5, -1.2
+
+#: Root mean square of the first weights below which growing is no sign of a high rate.
+TINY = 1e-3
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The numbers that stability is drawn from."""
+
+    cosine: float
+    cosine_of_second: float
+    directness: float
+    travel: float
+    growth: float
+    speed: float
+    first_scale: float
+    slowest_turn: complex | None
+    growing: float | None
+
+
+def motion_of(network: SnapshotGram, spectrum: Spectrum) -> Motion:
+    """Return the numbers for a network and the spectrum of its last increments."""
+    geometry = Geometry(network)
+    last = {name: float(values[-1]) for name, values in course(geometry).items()}
+    second = np.diagonal(geometry.cosines, 2)[-WINDOW:]
+    turning = [z for z in spectrum.eigenvalues if z.real < 0.0]
+    growing = [
+        float(magnitude)
+        for magnitude, residual, share in zip(
+            spectrum.magnitudes, spectrum.residuals, spectrum.shares, strict=True
+        )
+        if magnitude > GROWING_MAGNITUDE and residual < GROWING_RESIDUAL and share > GROWING_SHARE
+    ]
+    return Motion(
+        cosine=last["cosine"],
+        cosine_of_second=float(second.mean()) if len(second) else 0.0,
+        directness=last["directness_all"],
+        travel=last["travel"],
+        growth=last["growth"],
+        speed=last["speed"],
+        first_scale=float(np.sqrt(max(network.anchor_square, 0.0) / network.size)),
+        slowest_turn=complex(max(turning, key=abs)) if turning else None,
+        growing=max(growing, default=None),
+    )
+
+
+def state_of(motion: Motion) -> State:
+    """Name the motion, worst first."""
+    if motion.growing is not None and motion.speed > 0.0:
+        return "growing"
+    if motion.growth > BLOWN_UP and motion.speed < AT_REST and motion.first_scale > TINY:
+        return "blown up"
+    if any(motion.directness < part and motion.travel > far for part, far in WANDERING):
+        return "wandering"
+    if motion.cosine < ALTERNATING and motion.cosine_of_second > RETURNING:
+        return "edge of stability" if motion.directness > PROGRESS else "oscillating"
+    return "stable"
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Look for growing, alternating and aimless motion of the network."""
+    steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
+    evidence: dict[str, Any] = {"state": None, "snapshots": len(steps)}
+    layers = layer_grams(analysis)
+    network = total(layers.values()) if layers else None
+    nonfinite = any(
+        not analysis.grams[tensor.name].finite[analysis.window.stop :].all()
+        for tensor in analysis.finite_tensors
+    )
+    if nonfinite:
+        evidence["state"] = "growing"
+        message = f"The weights grew until they were not finite, after step {steps[-1]}."
+        return _finding("fail", message, evidence)
+    if len(steps) < LEAST_SNAPSHOTS or network is None or network.path_length() <= 0.0:
+        message = (
+            f"{len(steps)} usable snapshots are too few: it takes {LEAST_SNAPSHOTS}."
+            if len(steps) < LEAST_SNAPSHOTS
+            else "No weight moved, so nothing can be unstable."
+        )
+        return _finding("inconclusive", message, evidence)
+    recent = network.window(max(0, len(steps) - WINDOW), len(steps))
+    spectrum = dmd(recent, "increments", rank=RANK, spacing_steps=analysis.window.spacing_steps)
+    motion = motion_of(network, spectrum)
+    state = state_of(motion)
+    turn = motion.slowest_turn
+    evidence.update(
+        state=state,
+        cosine=motion.cosine,
+        cosine_of_second=motion.cosine_of_second,
+        directness=motion.directness,
+        travel=float(np.exp(motion.travel)),
+        growth=float(np.exp(motion.growth)),
+        growing_eigenvalue=motion.growing,
+        turning_eigenvalue=None if turn is None else {"re": turn.real, "im": turn.imag},
+    )
+    return _verdict(state, motion, evidence)
+
+
+_STATUS: dict[State, Status] = {
+    "stable": "pass",
+    "edge of stability": "info",
+    "oscillating": "warn",
+    "wandering": "warn",
+    "blown up": "fail",
+    "growing": "fail",
+}
+
+
+def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
+    around = f"mean cosine of successive increments {motion.cosine:.2f}"
+    value, threshold, unit = motion.cosine, ALTERNATING, "mean cosine of successive increments"
+    if state == "growing":
+        value, threshold, unit = motion.growing or 0.0, GROWING_MAGNITUDE, "|eigenvalue|"
+        message = f"A mode of the increments grows: |eigenvalue| {value:.3f} per snapshot"
+    elif state == "blown up":
+        value, threshold, unit = float(np.exp(motion.growth)), float(np.exp(BLOWN_UP)), "times"
+        message = f"The weights were thrown to {value:.1f} times their first norm and rest there"
+    elif state == "wandering":
+        value, threshold, unit = motion.directness, WANDERING[-1][0], "distance over way"
+        message = (
+            f"Far but aimless motion: {value:.0%} of the way is distance from the start, which is "
+            f"{np.exp(motion.travel):.1f} times the first norm"
+        )
+    elif state == "stable":
+        message = f"No growing and no alternating motion ({around})"
+    else:
+        title = "Edge of stability" if state == "edge of stability" else "Oscillating"
+        message = (
+            f"{title}: increments alternate ({around}, every other {motion.cosine_of_second:.2f})"
+        )
+    return _finding(_STATUS[state], message + ".", evidence, value, threshold, unit)
+
+
+def _finding(
+    status: Status,
+    message: str,
+    evidence: dict[str, Any],
+    value: float | None = None,
+    threshold: float | None = None,
+    unit: str | None = None,
+) -> Finding:
+    return Finding(
+        DIAGNOSTIC.id,
+        DIAGNOSTIC.code,
+        status,
+        message,
+        value=value,
+        threshold=threshold,
+        unit=unit,
+        hint="lower the learning rate" if status in ("warn", "fail") else None,
+        evidence=evidence,
+    )
+
+
+DIAGNOSTIC = Diagnostic(
+    id="stability",
+    code="KS201",
+    title="Stability",
+    explanation=(
+        "Reads the last increments: a mode that grows, increments that alternate (eigenvalues near "
+        "-1, the edge of stability while the run still makes progress), motion that goes far but "
+        "nowhere, and weights that were thrown far out. Noise about a minimum is no instability: "
+        "its successive increments have a cosine of -0.5. Snapshots further apart than the "
+        "oscillation hide it; record every step for a while to see it."
+    ),
+    ask=ask,
+)

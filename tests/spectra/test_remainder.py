@@ -1,0 +1,47 @@
+"""The predicted rest of the way of trajectories that decay to a known limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from koopscope.spectra.dmd import dmd
+from koopscope.spectra.gram import gram_of
+from koopscope.spectra.remainder import remainder, remaining_displacement
+
+
+def decaying(rates, snapshots, noise=0.0, seed=0):
+    """w_t = sum_j rates_j^t v_j with orthonormal v_j: the limit is zero."""
+    rng = np.random.default_rng(seed)
+    vectors = np.linalg.qr(rng.standard_normal((200, len(rates))))[0]
+    t = np.arange(snapshots)
+    path = (np.array(rates)[:, None] ** t).T @ vectors.T
+    return path + noise * rng.standard_normal(path.shape)
+
+
+def test_it_is_the_distance_to_the_limit():
+    path = decaying([0.9, 0.7], 12)
+    spectrum = dmd(gram_of(path), "increments", rank=2)
+    assert remaining_displacement(spectrum) == pytest.approx(np.linalg.norm(path[-1]), rel=1e-6)
+
+
+def test_the_interval_of_a_noisy_run_holds_the_distance_and_narrows_with_less_noise():
+    widths = []
+    for noise in (3e-4, 3e-5):
+        path = decaying([0.93, 0.8], 24, noise)
+        found = remainder(dmd(gram_of(path), "increments", rank=2))
+        truth = float(np.linalg.norm(decaying([0.93, 0.8], 24)[-1]))
+        assert found.low <= found.distance <= found.high
+        assert 0.5 * found.low < truth < 2.0 * found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0]
+
+
+def test_the_same_spectrum_gives_the_same_interval():
+    spectrum = dmd(gram_of(decaying([0.9, 0.8], 20, 1e-4)), "increments", rank=2)
+    assert remainder(spectrum) == remainder(spectrum)
+
+
+def test_nothing_that_moves_has_nothing_left():
+    still = np.ones((10, 4))
+    assert remaining_displacement(dmd(gram_of(still), "increments", rank=4)) == 0.0
