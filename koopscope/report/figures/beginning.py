@@ -24,6 +24,9 @@ def figure(diagnosis: Diagnosis) -> Figure:
     picture = new_figure(max(2.6, 1.6 + 0.2 * min(len(tensors), MOST_NAMES)))
     axes = picture.subplots()
     picture.suptitle(f"The beginning of {run_name(analysis)}", fontsize=10)
+    axes.set_title("Motion of each weight matrix, per interval")
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("weight matrix")
     if count < 2 or not tensors:
         nothing_to_show(axes, "no motion: it takes two snapshots of a weight matrix")
         return picture
@@ -36,7 +39,6 @@ def figure(diagnosis: Diagnosis) -> Figure:
     steps = analysis.description.steps[analysis.window.first :][1:count]
     image = axes.imshow(np.array(rows), aspect="auto", cmap=COLORMAP, interpolation="nearest")
     axes.set_xticks(range(len(steps)), [str(step) for step in steps])
-    axes.set_xlabel("optimizer step")
     axes.grid(False)
     if len(tensors) <= MOST_NAMES:
         names = [f"{responsible.get(t.name, '')}{t.name}" for t in tensors]

@@ -16,6 +16,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
     upper, lower = picture.subplots(2, 1, sharex=True)
     upper.set_title("Predicted improvement still ahead, from the weights")
     upper.set_ylabel("% of the improvement")
+    upper.set_xlabel("optimizer step")
     lower.set_title("Stop rule")
     lower.set_ylabel("score")
     lower.set_xlabel("optimizer step")
