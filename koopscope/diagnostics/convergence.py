@@ -29,10 +29,12 @@ State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]
 LEAST_SNAPSHOTS = 13
 
 #: Stop where the predicted log(improvement still ahead + 0.005) falls below this. Set on the
-#: tuning families, where it saves 28% of the budget with 2.8% false stops (docs/diagnostics.md).
+#: tuning families: cross-validated, -4.1 saves 26% of the budget with 2.8% false stops and -3.5
+#: saves 43% with 4.6%. Measured on others: docs/diagnostics.md.
 STOP_BELOW = -4.0
 
-#: The same where a validation loss was recorded and joins in: 36% saved, 3% false stops.
+#: The same where a validation loss was recorded and joins in: cross-validated, -4.75 saves 26% with
+#: 0.9% false stops and -4.04 saves 43% with 4.6%.
 STOP_BELOW_WITH_LOSSES = -4.45
 
 #: What a run without a new best validation loss loses, per log(1 + snapshots since the best).

@@ -26,8 +26,8 @@ from koopscope.spectra.opening import TensorStart
 
 State = Literal["healthy", "suspect", "bad"]
 
-#: Scores from which on a run is suspect, and bad. On the tuning families (cross-validated) 7 of 8
-#: runs above the second had to be restarted, and 1 of 6 below the first.
+#: Scores from which on a run is suspect, and bad: even odds, and three to one, as fitted. On the
+#: held-out families 50 of 60 runs called bad were, 11 of 23 suspect ones, 11 of 113 healthy ones.
 SUSPECT = 0.5
 BAD = 0.75
 
