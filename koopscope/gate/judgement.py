@@ -124,7 +124,6 @@ def _of_finding(rule: Rule, finding: Finding, setting: RuleSetting) -> Outcome:
 def _verdict(rule: Rule, finding: Finding, setting: RuleSetting) -> tuple[Verdict, str | None]:
     unit = f" {finding.unit}" if finding.unit else ""
     violated: Verdict = "warn" if setting.level == "warn" else "error"
-    sign = ">=" if rule.worse == "lower" else "<="
     state = finding.evidence.get("state")
     if setting.accept is not None and state is not None:
         expected = " or ".join(setting.accept)
@@ -139,13 +138,25 @@ def _verdict(rule: Rule, finding: Finding, setting: RuleSetting) -> tuple[Verdic
             if rule.worse == "lower"
             else finding.value > setting.threshold
         )
+        sign = ">=" if rule.worse == "lower" else "<="
         return (violated if beyond else "pass"), f"{sign} {setting.threshold:.4g}{unit}"
-    expected = f"{sign} {finding.threshold:.4g}{unit}" if finding.threshold is not None else ""
     if finding.status == "fail":
-        return violated, expected or None
+        return violated, _own_limit(finding, violates=True)
     if finding.status == "warn":
-        return (violated if setting.warnings else "warn"), expected or None
-    return "pass", expected or None
+        return (violated if setting.warnings else "warn"), _own_limit(finding, violates=True)
+    return "pass", _own_limit(finding, violates=False)
+
+
+def _own_limit(finding: Finding, violates: bool) -> str | None:
+    """Return the finding's own threshold in words.
+
+    A finding may rest on one of several numbers, each with its good side; its status says on which
+    side this one fell.
+    """
+    if finding.threshold is None or finding.value is None:
+        return None
+    sign = ">=" if (finding.value < finding.threshold) == violates else "<="
+    return f"{sign} {finding.threshold:.4g}" + (f" {finding.unit}" if finding.unit else "")
 
 
 def _of_metrics(diagnosis: Diagnosis, policy: Policy) -> Iterator[Outcome]:
