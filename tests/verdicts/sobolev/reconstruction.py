@@ -127,18 +127,23 @@ def train(method: str, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def errors(reconstruction: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
-    """Return energies of the error, each relative to what it is the error of, [seeds].
+    """Return energies of the error, each relative to the signal there, [seeds].
 
-    Each band against the signal in that band; everything outside the bands, and the whole, against
-    the whole signal.
+    ``at_k``: at the signal's frequency k itself. ``band_k``: in the octave around it, so that noise
+    let through beside the signal counts. ``outside``: in none of the octaves, relative to the whole
+    signal, as is ``total``.
     """
     power = np.abs(np.fft.rfft(reconstruction - clean) / POINTS) ** 2 * 2
     power[:, 0] /= 2
-    found = {f"band_{k}": power[:, k] / 0.5 for k in BANDS}
-    inside = sum(power[:, k] for k in BANDS)
-    found["outside"] = (power.sum(1) - inside) / (len(BANDS) / 2)
-    found["total"] = power.sum(1) / (len(BANDS) / 2)
-    return found
+    frequency = np.arange(power.shape[1])
+    outside = np.ones(len(frequency), bool)
+    found = {f"at_{k}": power[:, k] / 0.5 for k in BANDS}
+    for k in BANDS:
+        octave = (frequency > k / np.sqrt(2)) & (frequency < k * np.sqrt(2))
+        found[f"band_{k}"] = power[:, octave].sum(1) / 0.5
+        outside &= ~octave
+    whole = len(BANDS) / 2
+    return found | {"outside": power[:, outside].sum(1) / whole, "total": power.sum(1) / whole}
 
 
 def main() -> None:
@@ -158,7 +163,7 @@ def main() -> None:
             seconds = time.process_time() - started
             print(f"{noise_db:4d} dB {method:15s} {summary} [{seconds:.0f} s]", file=sys.stderr)
     with open(HERE / "reconstruction.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
