@@ -97,9 +97,11 @@ class Shell:
         self.folder, self._status = folder, 0
         text = page.read_text(encoding="utf-8")
         (folder / "sample_runs").mkdir()
-        for run in sorted((REPOSITORY / "sample_runs").glob("*")):
+        for run in sorted((REPOSITORY / "sample_runs").rglob("*.*")):
+            place = folder / run.relative_to(REPOSITORY).parent
             if run.name in text and run.is_file():
-                shutil.copy(run, folder / "sample_runs")
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(run, place)
         self._programs = Path(tempfile.mkdtemp(dir=folder, prefix=".programs"))
         program = self._programs / "koopscope"
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m koopscope "$@"\n')
