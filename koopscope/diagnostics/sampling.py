@@ -34,7 +34,7 @@ def ask(analysis: Analysis) -> Finding:
             status,  # type: ignore[arg-type]
             message,
             value=float(window.snapshots),
-            threshold=float(FEW_SNAPSHOTS),
+            threshold=float(max(FEW_SNAPSHOTS, window.asked) if left_out else FEW_SNAPSHOTS),
             unit="snapshots",
             hint=hint,
             evidence=evidence,
