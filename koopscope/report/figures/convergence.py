@@ -45,5 +45,5 @@ def figure(diagnosis: Diagnosis) -> Figure:
         for axes in (upper, lower):
             axes.axvline(evidence["stop_step"], color=COLORS[4], linestyle="-.")
         upper.plot([], [], color=COLORS[4], linestyle="-.", label=f"stop: {evidence['stop_step']}")
-    upper.legend()
+    upper.legend(loc="upper right", ncols=2)
     return picture
