@@ -200,4 +200,5 @@ DIAGNOSTIC = Diagnostic(
         "reliable. It cannot tell whether a deeper network would have learned with other settings."
     ),
     ask=ask,
+    worse="lower",
 )

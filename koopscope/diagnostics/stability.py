@@ -151,18 +151,20 @@ _STATUS: dict[State, Status] = {
 
 def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
     around = f"mean cosine of successive increments {motion.cosine:.2f}"
-    value, threshold, unit = motion.cosine, ALTERNATING, "mean cosine of successive increments"
     if state == "growing":
-        value, threshold, unit = motion.growing or 0.0, GROWING_MAGNITUDE, "|eigenvalue|"
-        message = f"A mode of the increments grows: |eigenvalue| {value:.3f} per snapshot"
-    elif state == "blown up":
-        value, threshold, unit = float(np.exp(motion.growth)), float(np.exp(BLOWN_UP)), "times"
-        message = f"The weights were thrown to {value:.1f} times their first norm and rest there"
-    elif state == "wandering":
-        value, threshold, unit = motion.directness, WANDERING[-1][0], "distance over way"
         message = (
-            f"Far but aimless motion: {value:.0%} of the way is distance from the start, which is "
-            f"{np.exp(motion.travel):.1f} times the first norm"
+            f"A mode of the increments grows: |eigenvalue| {motion.growing:.3f} per snapshot, "
+            f"above {GROWING_MAGNITUDE}"
+        )
+    elif state == "blown up":
+        message = (
+            f"The weights were thrown to {np.exp(motion.growth):.1f} times their first norm (at "
+            f"most {np.exp(BLOWN_UP):.1f} is usual) and rest there"
+        )
+    elif state == "wandering":
+        message = (
+            f"Far but aimless motion: {motion.directness:.0%} of the way is distance from the "
+            f"start, which is {np.exp(motion.travel):.1f} times the first norm"
         )
     elif state == "stable":
         message = f"No growing and no alternating motion ({around})"
@@ -171,7 +173,7 @@ def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
         message = (
             f"{title}: increments alternate ({around}, every other {motion.cosine_of_second:.2f})"
         )
-    return _finding(_STATUS[state], message + ".", evidence, value, threshold, unit)
+    return _finding(_STATUS[state], message + ".", evidence, motion.cosine)
 
 
 def _finding(
@@ -179,8 +181,6 @@ def _finding(
     message: str,
     evidence: dict[str, Any],
     value: float | None = None,
-    threshold: float | None = None,
-    unit: str | None = None,
 ) -> Finding:
     return Finding(
         DIAGNOSTIC.id,
@@ -188,8 +188,8 @@ def _finding(
         status,
         message,
         value=value,
-        threshold=threshold,
-        unit=unit,
+        threshold=None if value is None else ALTERNATING,
+        unit=None if value is None else "mean cosine of successive increments",
         hint="lower the learning rate" if status in ("warn", "fail") else None,
         evidence=evidence,
     )
@@ -207,4 +207,5 @@ DIAGNOSTIC = Diagnostic(
         "oscillation hide it; record every step for a while to see it."
     ),
     ask=ask,
+    worse="lower",
 )
