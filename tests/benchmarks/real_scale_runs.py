@@ -1,9 +1,11 @@
 """Train three real networks of about ten million weights and record 100 snapshots of each.
 
 Their layers differ in scale by construction: input, hidden and output layers, biases and
-normalisations, embeddings. Needs torch and scikit-learn. 4 GB per run, nothing is committed.
+normalisations, embeddings. Each is trained twice: on one fixed batch, so that the dynamics is
+deterministic (``full``), and on minibatches (``mini``). Needs torch and scikit-learn. 4 GB per run,
+nothing is committed.
 
-    python tests/benchmarks/real_scale_runs.py FOLDER [mlp cnn transformer]
+    python tests/benchmarks/real_scale_runs.py FOLDER [mlp-full mlp-mini cnn-full ...]
 """
 
 from __future__ import annotations
@@ -101,24 +103,37 @@ def train(
     print(f"{path}: {sum(p.numel() for p in model.parameters())} weights, loss {loss.item():.3f}")
 
 
-def run_mlp(path: Path) -> None:
+def repeated(batches: Batches) -> Batches:
+    """The first batch for ever: full-batch training on a small set."""
+    batch = next(batches)
+    while True:
+        yield batch
+
+
+def run_mlp(path: Path, full: bool) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    train(path, model, optimizer, digits(64, as_images=False), 4)
+    if full:
+        train(path, model, optimizer, repeated(digits(256, as_images=False)), 1)
+    else:
+        train(path, model, optimizer, digits(64, as_images=False), 4)
 
 
-def run_cnn(path: Path) -> None:
+def run_cnn(path: Path, full: bool) -> None:
     model = cnn()
-    train(path, model, torch.optim.Adam(model.parameters(), lr=1e-4), digits(16, True), 1)
+    batches = digits(16, as_images=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    train(path, model, optimizer, repeated(batches) if full else batches, 1)
 
 
-def run_transformer(path: Path) -> None:
+def run_transformer(path: Path, full: bool) -> None:
     model = Transformer()
+    batches = source_text(8, 32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
-    train(path, model, optimizer, source_text(8, 32), 1)
+    train(path, model, optimizer, repeated(batches) if full else batches, 1)
 
 
-CASES: dict[str, Callable[[Path], None]] = {
+CASES: dict[str, Callable[[Path, bool], None]] = {
     "mlp": run_mlp,
     "cnn": run_cnn,
     "transformer": run_transformer,
@@ -128,9 +143,10 @@ CASES: dict[str, Callable[[Path], None]] = {
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[2:] or CASES:
+    for name in sys.argv[2:] or [f"{case}-{kind}" for case in CASES for kind in ("full", "mini")]:
+        case, kind = name.split("-")
         torch.manual_seed(0)
-        CASES[name](folder / f"{name}.h5")
+        CASES[case](folder / f"{name}.h5", kind == "full")
 
 
 if __name__ == "__main__":
