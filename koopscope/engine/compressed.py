@@ -7,15 +7,19 @@ snapshot, and never pass an estimate off as exact.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope.engine.blas import cores, product_threads
 from koopscope.engine.local import ProgressListener, snapshot_grams
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
-from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.run import FloatArray, Run, TensorInfo
 from koopscope.spectra.gram import GramAccumulator, SnapshotGram
 from koopscope.spectra.measurement import (
     CELL,
@@ -32,6 +36,9 @@ from koopscope.spectra.measurement import (
 
 #: Part of a tensor from which on reading all of it is the better use of the same time.
 _WORTH_ALL = 0.5
+
+#: Cells multiplied by one task: a few MiB, long enough that handing it over costs nothing.
+_CELLS_AT_ONCE = 8
 
 #: What a pass achieves on two cores of 2024, roughly: bytes read and products per second.
 _BYTES_PER_SECOND, _PRODUCTS_PER_SECOND = 1e9, 4e10
@@ -256,19 +263,23 @@ class _Sample:
         ]
 
     def _draw_by(self, shares: Sequence[float], cells: int, least: int = GROUPS) -> None:
+        """Read about as many weights as ``cells`` full cells hold, dealt out by shares."""
         finite = [share if np.isfinite(share) else 0.0 for share in shares]
         tensors = self._open()
-        wanted = dict(zip((t.name for t in tensors), allotted(finite, cells, least), strict=True))
-        all_of_it = [
-            tensor
+        wanted = {
+            tensor.name: _as_many_cells(self._cells(tensor), count)
+            for tensor, count in zip(tensors, allotted(finite, cells, least), strict=True)
+        }
+        all_of_it = {
+            tensor.name: tensor
             for tensor in tensors
             if (self._drawn[tensor.name] + wanted[tensor.name])
             >= _WORTH_ALL * len(self._cells(tensor))
-        ]
-        for name, gram in snapshot_grams(self.run, all_of_it, self._on_progress).items():
-            tensor = next(tensor for tensor in all_of_it if tensor.name == name)
+        }
+        exact = snapshot_grams(self.run, list(all_of_it.values()), self._on_progress)
+        for name, tensor in all_of_it.items():
             self.grams.weights_read += tensor.size - self._read_before(tensor)
-            self.grams.put(tensor, gram)
+            self.grams.put(tensor, exact[name])
         for tensor in self._open():
             if wanted[tensor.name]:
                 self._draw_cells(tensor, wanted[tensor.name])
@@ -277,29 +288,57 @@ class _Sample:
         return Cells(tensor.shape, max(CELL, self.run.grain(tensor)))
 
     def _read_before(self, tensor: TensorInfo) -> int:
-        return (
-            sum(g.size for g in self.grams.groups(tensor.name)) if tensor.name in self.grams else 0
-        )
+        if tensor.name not in self.grams:
+            return 0
+        return sum(group.size for group in self.grams.groups(tensor.name))
 
     def _draw_cells(self, tensor: TensorInfo, count: int) -> None:
-        drawn = self._cells(tensor).drawn(count, self._rng)
-        before = self.grams.groups(tensor.name) if tensor.name in self.grams else []
-        groups = []
-        snapshots, dtype = self.run.description.snapshots, self.run.read_dtype(tensor)
-        buffer = np.empty(0, dtype)
-        accumulator = GramAccumulator(snapshots)
-        for g in range(GROUPS):
-            accumulator.clear()
-            for start, stop in drawn[g::GROUPS]:
-                if buffer.size < snapshots * (stop - start):
-                    buffer = np.empty(snapshots * (stop - start), dtype)
-                values = buffer[: snapshots * (stop - start)].reshape(snapshots, stop - start)
-                self.run.read(tensor, start, stop, values)
-                accumulator.add(values)
-                if self._on_progress is not None:
-                    self._on_progress(values.nbytes)
-            gram = accumulator.result()
-            self.grams.weights_read += gram.size
-            groups.append(before[g] + gram if before else gram)
+        """Draw more cells of a tensor; this thread reads, the others multiply."""
+        cells = self._cells(tensor).drawn(count, self._rng)
+        for cell in cells:  # places far apart: a disk serves many at once much faster
+            self.run.announce(tensor, *cell)
+        groups: list[SnapshotGram | None] = [None] * GROUPS
+        if tensor.name in self.grams:
+            groups = list(self.grams.groups(tensor.name))
+        running: deque[tuple[int, Future[SnapshotGram]]] = deque()
+
+        def collect() -> None:
+            g, product = running.popleft()
+            found, before = product.result(), groups[g]
+            self.grams.weights_read += found.size
+            groups[g] = found if before is None else before + found
+
+        with product_threads(1), ThreadPoolExecutor(cores()) as pool:
+            for g in range(GROUPS):
+                mine = cells[g::GROUPS]
+                for first in range(0, len(mine), _CELLS_AT_ONCE):
+                    values = [self._read(tensor, *cell) for cell in mine[first:][:_CELLS_AT_ONCE]]
+                    running.append((g, pool.submit(_products, values)))
+                    if len(running) > cores():
+                        collect()
+            while running:
+                collect()
         self._drawn[tensor.name] += count
-        self.grams.put(tensor, groups)
+        self.grams.put(tensor, [group for group in groups if group is not None])
+
+    def _read(self, tensor: TensorInfo, start: int, stop: int) -> FloatArray:
+        values = np.empty(
+            (self.run.description.snapshots, stop - start), self.run.read_dtype(tensor)
+        )
+        self.run.read(tensor, start, stop, values)
+        if self._on_progress is not None:
+            self._on_progress(values.nbytes)
+        return values
+
+
+def _as_many_cells(cells: Cells, full: int) -> int:
+    """Return how many of a tensor's cells hold as many weights as ``full`` full ones, in groups."""
+    size = math.prod(cells.shape) / len(cells)
+    return math.ceil(full * CELL / size / GROUPS) * GROUPS
+
+
+def _products(blocks: Sequence[FloatArray]) -> SnapshotGram:
+    accumulator = GramAccumulator(len(blocks[0]))
+    for values in blocks:
+        accumulator.add(values)
+    return accumulator.result()

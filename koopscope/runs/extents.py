@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,17 +49,22 @@ class Extents:
     stride: int
     stored: np.dtype[Any]
 
+    def announce(self, start: int, stop: int) -> None:
+        """Tell the operating system that these weights will be read soon, in every row."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        for _, count, offset, places in self._runs(start, stop):
+            for place in places.tolist():
+                for layer in range(self.deep):
+                    first = place + (layer * self.stride + offset) * self.stored.itemsize
+                    size = count * self.stored.itemsize
+                    os.posix_fadvise(self.descriptor, first, size, os.POSIX_FADV_WILLNEED)
+
     def read(self, start: int, stop: int, out: npt.NDArray[np.floating[Any]]) -> bool:
         """Fill ``out`` (T, stop - start), or tell that the file is too short for it."""
-        columns = math.ceil(self.length / self.stride)
         widened = np.empty(min(stop - start, self.stride), self.stored)
-        at = start
-        while at < stop:
-            outer, within = divmod(at, self.length)
-            column, offset = divmod(within, self.stride)
-            count = min(stop - at, self.stride - offset, self.length - within)
-            places = self.addresses[:, outer * columns + column]
-            for t, row in enumerate(out[:, at - start : at - start + count]):
+        for first, count, offset, places in self._runs(start, stop):
+            for t, row in enumerate(out[:, first : first + count]):
                 deep, layer = divmod(t, self.deep)
                 place = int(places[deep]) + (layer * self.stride + offset) * self.stored.itemsize
                 words: npt.NDArray[Any] = row if row.dtype == self.stored else widened[:count]
@@ -66,8 +72,21 @@ class Extents:
                     return False
                 if words is not row:
                     widen_bfloat16(words, row)
-            at += count
         return True
+
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int, npt.NDArray[np.int64]]]:
+        """Yield (weights before it, its weights, its offset in the chunk, the chunks of its rows).
+
+        One for every chunk column that the range [start, stop) touches.
+        """
+        columns = math.ceil(self.length / self.stride)
+        at = start
+        while at < stop:
+            outer, within = divmod(at, self.length)
+            column, offset = divmod(within, self.stride)
+            count = min(stop - at, self.stride - offset, self.length - within)
+            yield at - start, count, offset, self.addresses[:, outer * columns + column]
+            at += count
 
 
 def extents(

@@ -172,6 +172,9 @@ class Run(ABC):
         """Return how many neighbouring weights it takes the source to read a single one."""
         return 1
 
+    def announce(self, tensor: TensorInfo, start: int, stop: int) -> None:  # noqa: B027
+        """Say that these weights will be read soon; a source may fetch them ahead of time."""
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) ranges of about ``width`` weights that the source reads well."""
         for start in range(0, tensor.size, width):

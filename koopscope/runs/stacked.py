@@ -101,6 +101,16 @@ class StackedRun(Run):
             patiently(fill)
 
     def _read_directly(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> bool:
+        found = self._extents_of(tensor)
+        return found is not None and found.read(start, stop, out)
+
+    def announce(self, tensor: TensorInfo, start: int, stop: int) -> None:
+        """Let the disk fetch these weights ahead of time."""
+        found = self._extents_of(tensor)
+        if found is not None:
+            found.announce(start, stop)
+
+    def _extents_of(self, tensor: TensorInfo) -> Extents | None:
         dataset, snapshots = self._tensors[tensor.name].dataset, self.description.snapshots
 
         def find() -> Extents | None:
@@ -109,8 +119,7 @@ class StackedRun(Run):
 
         if tensor.name not in self._extents:
             self._extents[tensor.name] = patiently(find)
-        found = self._extents[tensor.name]
-        return found is not None and found.read(start, stop, out)
+        return self._extents[tensor.name]
 
     def _unpacked(self, tensor: TensorInfo) -> h5py.h5d.DatasetID:
         """Return a tensor's dataset, with a cache where its chunks fit one: for one at a time."""

@@ -3,7 +3,7 @@
 Prints, for each recorded run: seconds of the exact and of the compressed pass (the fastest of
 REPEATS, taken in turn), the largest error of the eigenvalues with at least 1% of the amplitude, and
 the standard error koopscope itself claimed. With ``--grow`` it first writes 10M and 40M random
-weights with known dynamics, 100 snapshots each, and shows how the time grows. For real runs see
+weights with known dynamics, 40 snapshots each, and shows how the time grows. For real runs see
 ``real_scale_runs.py``.
 
     python tests/benchmarks/compressed.py RUN... [--grow FOLDER]
@@ -24,6 +24,7 @@ from koopscope.runs.recorder import Recorder
 from koopscope.spectra.matching import matching
 
 REPEATS = 3
+GROWN_SNAPSHOTS = 40
 WAYS: dict[str, dict[str, Any]] = {
     "sample": {},
     "sample, 4 times as large": {"measurements": 2**20},
@@ -90,7 +91,7 @@ def write_random(path: Path, millions: int) -> None:
         size = millions * 250_000
         layers.append((scale, *rng.standard_normal((5, size), dtype=np.float32)))
     recorder = Recorder(path)
-    for t in range(100):
+    for t in range(GROWN_SNAPSHOTS):
         weights = {
             f"layer{k}.weight": np.float32(scale)
             * (start + np.float32(0.01) * ((eigenvalues**t).astype(np.float32) @ np.array(modes)))
