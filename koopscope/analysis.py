@@ -281,6 +281,12 @@ class Analysis:
             self._confidences[key] = confidence(spectrum, measured)
         return self._confidences[key]
 
+    @property
+    def read_share(self) -> float:
+        """Share of the weights that were read; below 1 where only a sample was."""
+        grams = self.grams
+        return grams.weights_read / grams.weights if isinstance(grams, MeasuredGrams) else 1.0
+
     def _smoothed(self, gram: SnapshotGram) -> SnapshotGram:
         sobolev = self.settings.noise_filter == "sobolev"
         return filtered(gram, sobolev_kernel()) if sobolev else gram

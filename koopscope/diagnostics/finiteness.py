@@ -31,7 +31,7 @@ def ask(analysis: Analysis) -> Finding:
             DIAGNOSTIC.id,
             DIAGNOSTIC.code,
             "pass",
-            "Every recorded weight is a finite number.",
+            _all_finite(analysis.read_share),
             value=0.0,
             threshold=0.0,
             unit="tensors",
@@ -53,6 +53,12 @@ def ask(analysis: Analysis) -> Finding:
     )
 
 
+def _all_finite(read_share: float) -> str:
+    if read_share >= 1.0:
+        return "Every recorded weight is a finite number."
+    return f"Every weight that was read is a finite number: {read_share:.1%} of them."
+
+
 DIAGNOSTIC = Diagnostic(
     id="finiteness",
     code="KS903",
@@ -60,7 +66,8 @@ DIAGNOSTIC = Diagnostic(
     explanation=(
         "Counts NaN and infinite entries (and entries too large to square) in every snapshot. The "
         "spectra rest on the longest stretch of snapshots without one; a tensor that is never "
-        "finite is left out and named here."
+        "finite is left out and named here. A sample (--method compressed) tells of what it read "
+        "alone."
     ),
     ask=ask,
 )

@@ -5,6 +5,7 @@ import pytest
 
 import koopscope.reading
 from koopscope.analysis import Analysis, Settings
+from koopscope.diagnostics import finiteness
 from koopscope.engine.compressed import MeasuredGrams, Measuring
 from koopscope.errors import KoopscopeError
 from koopscope.runs.opening import open_run
@@ -52,6 +53,16 @@ def test_a_sample_reads_little_and_says_how_far_it_is_off(path):
     assert (claimed > 0.0).all()
     error = distance(sampled.spectrum().eigenvalues, exact.spectrum().eigenvalues)
     assert error <= 4.0 * claimed.max()
+
+
+def test_a_sample_vouches_only_for_what_it_read(path):
+    exact, _ = analysed(path, method="exact")
+    sampled, _ = analysed(path, method="compressed", measurements=20000)
+    assert exact.read_share == 1.0
+    assert 0.0 < sampled.read_share < 0.5
+    assert finiteness.ask(exact).message == "Every recorded weight is a finite number."
+    share = f"{sampled.read_share:.1%} of them"
+    assert share in finiteness.ask(sampled).message
 
 
 def test_small_tensors_are_read_whole(path):
