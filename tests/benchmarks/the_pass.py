@@ -17,16 +17,18 @@ from statistics import median
 
 from measuring import KOOPSCOPE, interleaved, machine, make_run, middle, ratio, take, warm
 
+from koopscope.engine.cache import SUFFIX
+
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "sample_runs" / "mlp_sgd.h5"
 ROUNDS = 5
 
 
+METHOD_EXACT = ("--method", "exact")
+
+
 def _exact(path: Path) -> tuple[str, ...]:
     return (*KOOPSCOPE, "analyze", "--no-cache", *METHOD_EXACT, str(path))
-
-
-METHOD_EXACT = ("--method", "exact")
 
 
 def reference(folder: Path) -> None:
@@ -85,6 +87,7 @@ def again(folder: Path) -> None:
     """Second ``analyze`` of the same 4 GB file: <= 0.8 s."""
     run = make_run(folder / "10M.h5", 10_000_000)
     command = (*KOOPSCOPE, "analyze", *METHOD_EXACT, str(run))
+    run.with_name(run.name + SUFFIX).unlink(missing_ok=True)
     first = take(command)
     (later,) = interleaved(ROUNDS, command)
     print(f"  first   {middle([first])}\n  second  {middle(later)}")
