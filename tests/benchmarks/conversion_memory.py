@@ -83,12 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as scratch:
         for suffix in (".safetensors", ".pt"):
             folder = Path(scratch) / f"saved{suffix}"
-            # In a process of its own: a child's peak counts what its parent held when it began.
-            writer = multiprocessing.get_context("spawn").Process(
-                target=write, args=(folder, suffix)
-            )
-            writer.start()
-            writer.join()
+            write(folder, suffix)
             whole, pieces = Path(scratch) / "whole.h5", Path(scratch) / "pieces.h5"
             _, peak, seconds = convert(folder, whole)
             print(f"{suffix}: {seconds:.1f} s, peak {peak:.0f} MiB")
