@@ -18,6 +18,8 @@ REQUIRED = "KOOPSCOPE_REQUIRE_FRAMEWORKS"
 
 def framework(name: str):
     """Import a framework, or skip the whole test module."""
+    if name == "keras":
+        os.environ.setdefault("KERAS_BACKEND", "torch")
     if name in os.environ.get(REQUIRED, "").split():
         return import_module(name)
     return pytest.importorskip(name, reason=f"{name} is not installed")

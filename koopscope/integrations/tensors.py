@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from koopscope.errors import KoopscopeError
@@ -17,41 +18,47 @@ from koopscope.runs.checkpoints.snapshot import plain_names
 _PART = "{name}[{rank}]"
 
 
-def model_tensors(model: Any) -> dict[str, Any]:
-    """Return the tensors of a model by name; tied ones once, under their first name.
+class TensorSelection:
+    """The tensors of one model that are recorded, settled at the first look; tied ones once.
+
+    A model is a PyTorch module, a Keras model, a state dict, or nested mappings such as JAX
+    parameters. Sorting out names takes longer than copying a small network, so it is done again
+    only when the model's own names change.
 
     Parameters
     ----------
-    model
-        A PyTorch module, a Keras model, a state dict, or nested mappings such as JAX parameters.
-
-    Raises
-    ------
-    KoopscopeError
-        If it is none of these.
+    include, exclude
+        Globs: tensors matched by any of ``include`` (all, if none) and none of ``exclude``.
     """
-    # A Keras model is a PyTorch module too where PyTorch is its backend.
-    if hasattr(model, "weights") and hasattr(model, "get_config"):
-        return {variable.path: variable for variable in model.weights}
-    if callable(getattr(model, "state_dict", None)):
-        model = model.state_dict()
-    if hasattr(model, "to_pure_dict"):
-        model = model.to_pure_dict()
-    if not isinstance(model, Mapping):
-        raise KoopscopeError(
-            f"a {type(model).__name__} has no named tensors",
-            "pass the model, its state_dict(), or a mapping of names to arrays",
-        )
-    flat = _flattened(model)
-    shown = plain_names(list(flat))
-    seen: set[Any] = set()
-    named: dict[str, Any] = {}
-    for name, value in flat.items():
-        place = _place(value)
-        if place is None or place not in seen:
-            named[shown[name]] = value
-            seen.add(place)
-    return named
+
+    def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
+        self._include, self._exclude = tuple(include), tuple(exclude)
+        self._names: tuple[str, ...] = ()
+        self._chosen: dict[str, str] = {}
+
+    def of(self, model: Any) -> dict[str, Any]:
+        """Return the chosen tensors by name.
+
+        Raises
+        ------
+        KoopscopeError
+            If the model has no named tensors, or none is chosen.
+        """
+        flat = _flat_tensors(model)
+        names = tuple(flat)
+        if names != self._names:
+            self._chosen = {
+                name: shown
+                for name, shown in _distinct(flat).items()
+                if (not self._include or any(fnmatchcase(shown, glob) for glob in self._include))
+                and not any(fnmatchcase(shown, glob) for glob in self._exclude)
+            }
+            self._names = names
+        if not self._chosen:
+            raise KoopscopeError(
+                "no tensor of the model is left to record", "check include and exclude"
+            )
+        return {shown: flat[name] for name, shown in self._chosen.items()}
 
 
 def local_parts(tensors: Mapping[str, Any], rank: int, *, whole: bool) -> dict[str, Any]:
@@ -123,6 +130,35 @@ def _place_in_world(of_torch: str, variable: str, of_jax: str, alone: int) -> in
         return int(os.environ[variable])
     jax = sys.modules.get("jax")
     return int(getattr(jax, of_jax)()) if jax is not None else alone
+
+
+def _flat_tensors(model: Any) -> dict[str, Any]:
+    # A Keras model is a PyTorch module too where PyTorch is its backend.
+    if hasattr(model, "weights") and hasattr(model, "get_config"):
+        return {variable.path: variable for variable in model.weights}
+    if callable(getattr(model, "state_dict", None)):
+        model = model.state_dict()
+    if hasattr(model, "to_pure_dict"):
+        model = model.to_pure_dict()
+    if not isinstance(model, Mapping):
+        raise KoopscopeError(
+            f"a {type(model).__name__} has no named tensors",
+            "pass the model, its state_dict(), or a mapping of names to arrays",
+        )
+    return _flattened(model)
+
+
+def _distinct(flat: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name to record each tensor under, by its own name; tied ones only once."""
+    shown = plain_names(list(flat))
+    seen: set[Any] = set()
+    distinct: dict[str, str] = {}
+    for name, value in flat.items():
+        place = _place(value)
+        if place is None or place not in seen:
+            distinct[name] = shown[name]
+            seen.add(place)
+    return distinct
 
 
 def _flattened(tensors: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

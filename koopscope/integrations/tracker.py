@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from koopscope.errors import KoopscopeError
 from koopscope.integrations.tensors import (
+    TensorSelection,
     agreed,
     current_rank,
     local_parts,
-    model_tensors,
     rank_count,
     spread_over_ranks,
 )
@@ -108,7 +107,7 @@ class Tracker:
         if shards:
             self.path = self.path.with_name(f"{self.path.stem}.rank{self.rank}{self.path.suffix}")
         self._every = (every_n_steps, every_n_epochs)
-        self._include, self._exclude = tuple(include), tuple(exclude)
+        self._selection = TensorSelection(include, exclude)
         self._metadata = dict(metadata or {})
         if shards:
             self._metadata |= {"rank": self.rank, "world_size": rank_count()}
@@ -227,16 +226,7 @@ class Tracker:
 
     def _collected(self, model: Any) -> dict[str, Any]:
         """Gather the tensors; on every rank, since gathering may need all of them."""
-        tensors = {
-            name: value
-            for name, value in model_tensors(model).items()
-            if (not self._include or any(fnmatchcase(name, glob) for glob in self._include))
-            and not any(fnmatchcase(name, glob) for glob in self._exclude)
-        }
-        if not tensors:
-            raise KoopscopeError(
-                "no tensor of the model is left to record", "check include and exclude"
-            )
+        tensors = self._selection.of(model)
         if self._shards:
             return local_parts(tensors, self.rank, whole=not isinstance(model, Mapping))
         spread = spread_over_ranks(tensors)

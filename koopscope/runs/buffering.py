@@ -6,6 +6,7 @@ that is all the cost there is. Must never keep a snapshot longer than it was tol
 
 from __future__ import annotations
 
+import atexit
 import time
 import weakref
 from collections.abc import Mapping
@@ -43,7 +44,10 @@ class SnapshotBuffer:
         self._kept: _Batch = []
         self._bytes = 0
         self._due = -float("inf")
-        weakref.finalize(self, _write, recorder, self._kept)
+        # At exit before h5py takes itself apart: handlers run in the reverse order of registering.
+        last_chance = weakref.finalize(self, _write, recorder, self._kept)
+        last_chance.atexit = False
+        atexit.register(last_chance)
 
     def add(self, step: int, tensors: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         """Take a snapshot over; the tensors may change as soon as this returns.

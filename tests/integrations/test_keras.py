@@ -1,7 +1,5 @@
 """Keras trains a small network: its own checkpoints and the callback tell the same numbers."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.opening import open_run
 from tests.frameworks import assert_same_numbers, framework
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
 framework("torch")
 keras = framework("keras")
 

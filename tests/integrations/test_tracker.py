@@ -42,7 +42,8 @@ def test_snapshots_are_taken_at_their_steps_with_metrics(tmp_path):
 
 
 LOOP = """
-import sys
+import sys, weakref
+weakref.finalize(sys, print)  # registers the exit hook of weakref before that of h5py
 import numpy as np
 from koopscope.integrations import Tracker
 tracker = Tracker(sys.argv[1], every_n_steps=1, write_every_seconds=1000)
