@@ -68,21 +68,22 @@ def forecast_errors(
     available = reduction.numerical_rank
     if moved <= 0.0 or not available:
         return errors
+    # Directions are nested: a smaller rank's operator is the leading block of a larger one's.
+    largest = min(max(ranks), available)
+    whole, every = reduction.operator(largest), reduction.basis(largest)
+    ahead_of = gram[:m, ahead].sum(axis=1)
     for k, rank in enumerate(ranks):
         if rank > available and k and ranks[k - 1] >= available:
             errors[k] = errors[k - 1]
             continue
-        operator, basis = (
-            reduction.operator(min(rank, available)),
-            reduction.basis(min(rank, available)),
-        )
+        operator, basis = whole[:rank, :rank], every[:, :rank]
         state = basis.T @ gram[:m, m]
         predicted = np.zeros_like(state)
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(horizon):
                 state = operator @ state
                 predicted = predicted + state if adds_up else state
-            overlap = predicted @ (basis.T @ gram[:m, ahead].sum(axis=1))
+            overlap = predicted @ (basis.T @ ahead_of)
             square = length - 2.0 * overlap + predicted @ predicted
         errors[k] = np.sqrt(max(square, 0.0) / moved) if np.isfinite(square) else np.inf
     return errors
