@@ -74,6 +74,7 @@ def test_lightning_stops(tmp_path, stops):
 
 def test_the_trainer_of_hugging_face_stops(tmp_path, stops):
     framework("transformers")
+    framework("accelerate")
     from tests.integrations.test_transformers import KoopscopeCallback, trained
 
     callback = KoopscopeCallback(tmp_path / "run.h5", every_n_steps=1, stop_on_convergence=True)
