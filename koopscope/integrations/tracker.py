@@ -47,7 +47,7 @@ class Tracker:
         rank 0 records everything.
     write_every_seconds
         Snapshots are copied and written together, at most this often and seldom enough for
-        writing to take under 1% of the time; a killed process loses those not yet written. More
+        writing to take under 0.5% of the time; a killed process loses those not yet written. More
         than 16 MiB are not kept back, and 0 writes each snapshot at once.
     stop_on_convergence
         Ask the convergence diagnostic after every snapshot and set ``should_stop``.

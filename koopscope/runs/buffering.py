@@ -15,8 +15,8 @@ from typing import Any
 from koopscope.runs.arrays import StoredArray, as_stored
 from koopscope.runs.recorder import Recorder
 
-#: The next write waits for so many times as long as the last one took: writing costs under 1%.
-PATIENCE = 100.0
+#: The next write waits for so many times as long as the last one took: writing takes under 0.5%.
+PATIENCE = 200.0
 
 #: More than this is not kept, and a larger snapshot is written without being copied.
 KEPT_BYTES = 16 * 2**20
