@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -56,6 +58,8 @@ def command(run: str, once: bool, interval: float, idle: float | None) -> None:
             )
         console.result(render(watcher.seen, console.page()) + "\n")
         return
+    # A flag, not an exception: raised inside HDF5's calls back to us, one would be lost.
+    signal.signal(signal.SIGINT, lambda *_: watcher.stop())
     with contextlib.suppress(KeyboardInterrupt):
         if sys.stdout.isatty():
             _show(watcher, interval, idle)
@@ -97,6 +101,11 @@ class Watcher:
         self._follower = Follower(run)
         self._intervals: list[float] = []
         self._last_news: float | None = None
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End ``looks`` after the current one."""
+        self._stopped.set()
 
     def looks(self, interval: float, idle: float | None, every: bool = False) -> Iterator[None]:
         """Look every ``interval`` seconds; yield after news, or after every look."""
@@ -108,7 +117,8 @@ class Watcher:
             quiet = time.monotonic() - max(began, self._last_news or began)
             if idle is not None and quiet >= idle:
                 return
-            time.sleep(interval)
+            if self._stopped.wait(interval):
+                return
 
     def look(self) -> bool:
         """Look once; return whether there was something new."""

@@ -56,6 +56,7 @@ class Terminal:
         self.drawn = ""
 
     def read(self, seconds):
+        deadline = time.monotonic() + seconds
         while select.select([self.master], [], [], seconds)[0]:
             try:
                 part = os.read(self.master, 65536)
@@ -64,6 +65,8 @@ class Terminal:
             if not part:
                 return
             self.drawn += part.decode(errors="replace")
+            if time.monotonic() > deadline:
+                return
 
     def until(self, pattern, seconds=60.0):
         deadline = time.monotonic() + seconds
