@@ -1,4 +1,4 @@
-"""Predicting what was not fitted: the honest test of a spectrum, and the rank that passes it best.
+"""Predicting what was not fitted: the honest test of a spectrum, and what passes it best.
 
 In-sample residuals reward every further direction. Here a spectrum of the first part of a window
 predicts the rest of it, and only that error counts. Works on Gram matrices; never reads a weight.
@@ -6,7 +6,7 @@ predicts the rest of it, and only that error counts. Works on Gram matrices; nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,13 @@ ORIGINS = (0.5, 0.6, 0.7, 0.8)
 
 #: Largest rank that is tried: what the corpus in docs/numerics.md can tell apart.
 LARGEST_RANK = 20
+
+_RANKS = np.arange(1, LARGEST_RANK + 1)
+
+#: Tikhonov dampings that are tried, in squared lengths of one column, and the one taken where too
+#: few values leave nothing to try them on: the best single one of the tuning runs.
+DAMPINGS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
+USUAL_DAMPING = 0.03
 
 #: Pairs looked at, the latest ones: the choice does not need more, and costs their cube.
 PAIRS = 200
@@ -39,9 +46,9 @@ _WORST = 5.0
 
 
 def forecast_errors(
-    reduction: Reduction, observable: Observable, horizon: int, ranks: Sequence[int]
+    reduction: Reduction, observable: Observable, horizon: int, operators: Sequence[Float64]
 ) -> Float64:
-    """Return the error of predicting ``horizon`` values ahead, for each of the ranks.
+    """Return the error of predicting ``horizon`` values ahead, for each of the operators.
 
     Parameters
     ----------
@@ -49,13 +56,14 @@ def forecast_errors(
         Of the fitted part y_0 .. y_m; its Gram matrix reaches at least to y_{m + horizon}.
     observable
         Increments add up to a displacement; any other observable's last value has moved by it.
-    ranks
-        Each at least 1; one above the numerical rank stands for that.
+    operators
+        float64 [r, r] each, on the r leading directions of the reduction.
 
     Returns
     -------
-    float64 [len(ranks)]: the distance between predicted and true displacement, relative to the true
-    one (the error of "no change"). Infinite where a prediction overflows, zero where nothing moves.
+    float64 [len(operators)]: the distance between predicted and true displacement, relative to the
+    true one (the error of "no change"). Infinite where a prediction overflows, zero where nothing
+    moves.
     """
     gram, m = reduction.gram, reduction.pairs
     adds_up = observable == "increments"
@@ -64,20 +72,14 @@ def forecast_errors(
     moved = length
     if not adds_up:
         moved += float(gram[m, m] - 2.0 * gram[m, m + horizon])
-    errors = np.zeros(len(ranks))
-    available = reduction.numerical_rank
-    if moved <= 0.0 or not available:
+    errors = np.zeros(len(operators))
+    if moved <= 0.0:
         return errors
-    # Directions are nested: a smaller rank's operator is the leading block of a larger one's.
-    largest = min(max(ranks), available)
-    whole, every = reduction.operator(largest), reduction.basis(largest)
-    ahead_of = gram[:m, ahead].sum(axis=1)
-    for k, rank in enumerate(ranks):
-        if rank > available and k and ranks[k - 1] >= available:
-            errors[k] = errors[k - 1]
-            continue
-        operator, basis = whole[:rank, :rank], every[:, :rank]
-        state = basis.T @ gram[:m, m]
+    every = reduction.basis(max((len(operator) for operator in operators), default=0))
+    ahead_of, last = gram[:m, ahead].sum(axis=1), gram[:m, m]
+    for k, operator in enumerate(operators):
+        basis = every[:, : len(operator)]
+        state = basis.T @ last
         predicted = np.zeros_like(state)
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(horizon):
@@ -87,6 +89,27 @@ def forecast_errors(
             square = length - 2.0 * overlap + predicted @ predicted
         errors[k] = np.sqrt(max(square, 0.0) / moved) if np.isfinite(square) else np.inf
     return errors
+
+
+def _held_out_errors(
+    gram: Float64, observable: Observable, operators: Callable[[Reduction], list[Float64]]
+) -> Float64 | None:
+    """Return the mean error of each operator over the ``ORIGINS``, or ``None`` if none fits in.
+
+    Each spectrum predicts half as many values as it was fitted to, or what is left.
+    """
+    gram = gram[-(PAIRS + 1) :, -(PAIRS + 1) :]
+    pairs = len(gram) - 1
+    errors = []
+    for origin in ORIGINS:
+        fitted = round(pairs * origin)
+        if fitted < _FEWEST:
+            continue
+        horizon = min(pairs - fitted, max(1, fitted // 2))
+        reduction = Reduction.of(gram, fitted)
+        found = forecast_errors(reduction, observable, horizon, operators(reduction))
+        errors.append(np.minimum(found, _WORST))
+    return np.mean(errors, axis=0) if errors else None
 
 
 def held_out_rank(gram: Float64, observable: Observable) -> int:
@@ -105,21 +128,57 @@ def held_out_rank(gram: Float64, observable: Observable) -> int:
     -------
     At least 1; where fewer than five pairs leave nothing to hold out, all of them.
     """
-    gram = gram[-(PAIRS + 1) :, -(PAIRS + 1) :]
-    pairs = len(gram) - 1
-    errors = []
-    for origin in ORIGINS:
-        fitted = round(pairs * origin)
-        if fitted < _FEWEST:
-            continue
-        horizon = min(pairs - fitted, max(1, fitted // 2))
-        ranks = range(1, LARGEST_RANK + 1)
-        found = forecast_errors(Reduction.of(gram, fitted), observable, horizon, ranks)
-        errors.append(np.minimum(found, _WORST))
-    if not errors:
-        return max(1, pairs)
-    mean = np.mean(errors, axis=0)
-    return int(np.argmax(mean <= (1.0 + _INDIFFERENCE) * mean.min())) + 1
+    errors = _held_out_errors(gram, observable, _truncated)
+    if errors is None:
+        return max(1, min(PAIRS, len(gram) - 1))
+    return int(np.argmax(errors <= (1.0 + _INDIFFERENCE) * errors.min())) + 1
+
+
+def _truncated(reduction: Reduction) -> list[Float64]:
+    """Return the operators of rank 1 .. ``LARGEST_RANK``, or as many as the data have."""
+    available = min(LARGEST_RANK, reduction.numerical_rank)
+    # Directions are nested: a smaller rank's operator is the leading block of a larger one's.
+    whole = reduction.operator(available)
+    return [whole[:rank, :rank] for rank in np.minimum(_RANKS, available)]
+
+
+def held_out_damping(gram: Float64, observable: Observable) -> float:
+    """Return the strongest of the ``DAMPINGS`` whose predictions of held-out values are about best.
+
+    Minibatch noise fills every direction, so that damping them (Tikhonov) forecasts better than
+    dropping some; a run without noise is hurt by it (docs/forecasting.md).
+
+    Parameters
+    ----------
+    gram
+        float64 [m + 1, m + 1], the products of the observable's values.
+    """
+    errors = _held_out_errors(
+        gram,
+        observable,
+        lambda reduction: [
+            damped(reduction.operator(reduction.numerical_rank), reduction.singular_values, amount)
+            for amount in DAMPINGS
+        ],
+    )
+    if errors is None:
+        return USUAL_DAMPING
+    return DAMPINGS[int(np.flatnonzero(errors <= (1.0 + _INDIFFERENCE) * errors.min())[-1])]
+
+
+def damped(operator: Float64, singular_values: Float64, amount: float) -> Float64:
+    """Return U^T Y X^T (X X^T + amount)^-1 U, from the operator without damping.
+
+    Parameters
+    ----------
+    operator, singular_values
+        float64 [r, r] and at least r, of a ``Reduction``.
+    amount
+        In squared lengths of one (unit-norm) column.
+    """
+    squares = singular_values[: len(operator)] ** 2
+    damping: Float64 = operator * (squares / (squares + amount))
+    return damping
 
 
 @dataclass(frozen=True)
@@ -157,7 +216,8 @@ def held_out(gram: Float64, observable: Observable, eigenvalues: Complex128) -> 
     if not rank or fitted < 2 or pairs == fitted:
         return HeldOut(float("nan"), unknown)
     reduction = Reduction.of(gram, fitted)
-    error = float(forecast_errors(reduction, observable, pairs - fitted, [rank])[0])
+    used = reduction.operator(min(rank, reduction.numerical_rank))
+    error = float(forecast_errors(reduction, observable, pairs - fitted, [used])[0])
     if reduction.numerical_rank < rank:
         return HeldOut(error, unknown)
     found, right = np.linalg.eig(reduction.operator(rank).astype(complex))

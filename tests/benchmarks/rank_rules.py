@@ -31,18 +31,23 @@ PLACES = 4
 RESIDUAL_LIMIT = 0.5
 
 
+def _error(reduction: Reduction, rank: int, horizon: int) -> float:
+    operator = reduction.operator(min(rank, reduction.numerical_rank))
+    return float(forecast_errors(reduction, "increments", horizon, [operator])[0])
+
+
 def by_rank(rule: int | float) -> Callable[[Float64, Reduction, int, int], float]:
     def error(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:
         aspect = reduction.pairs / max(size, reduction.pairs)
         rank = truncation_rank(reduction.singular_values, rule, aspect)
-        return float(forecast_errors(reduction, "increments", horizon, [rank])[0])
+        return _error(reduction, rank, horizon)
 
     return error
 
 
 def by_held_out(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:
     rank = held_out_rank(gram[: reduction.pairs + 1, : reduction.pairs + 1], "increments")
-    return float(forecast_errors(reduction, "increments", horizon, [rank])[0])
+    return _error(reduction, rank, horizon)
 
 
 def by_residual(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:

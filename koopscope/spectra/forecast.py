@@ -1,0 +1,185 @@
+"""Where a law of motion takes the weights: predicted displacements as combinations of increments.
+
+A Koopman operator fitted to a window of snapshots carries its last value on. What comes out lies in
+the span of the window, so a forecast of N weights is n coefficients, one per increment, whatever
+the horizon. Works on Gram matrices; never reads a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.heldout import damped, held_out_damping, held_out_rank
+from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
+from koopscope.spectra.reduction import Reduction
+
+Complex128 = npt.NDArray[np.complex128]
+
+#: Eigenvalues nearer to 1 than this are a straight drift.
+_DRIFT = 1e-9
+
+
+@dataclass(frozen=True)
+class Law:
+    """An operator with the state it starts from, ready to be carried on.
+
+    Attributes
+    ----------
+    observable
+        What the operator moves.
+    eigenvalues
+        complex128 [r], per snapshot interval, as fitted.
+    start
+        complex128 [r]: the window's last value in the operator's eigenvectors.
+    directions
+        complex128 [n, r]: each eigenvector as a combination of the window's n increments.
+    allow_growth
+        Whether eigenvalues beyond the unit circle are let grow; otherwise they are held on it.
+    """
+
+    observable: Observable
+    eigenvalues: Complex128
+    start: Complex128
+    directions: Complex128
+    allow_growth: bool = False
+
+    def coefficients(self, horizons: Sequence[float] | Float64) -> Float64:
+        """Return float64 [n, h]: the displacement at horizon j is sum_t c[t, j] d_t.
+
+        Parameters
+        ----------
+        horizons
+            In snapshot intervals, not negative; between two whole ones the motion is straight.
+        """
+        reached = self.start[:, None] * self._factors(np.asarray(horizons, np.float64))
+        combined: Float64 = (self.directions @ reached).real
+        return combined
+
+    def contributions(self, horizon: float) -> Float64:
+        """Return float64 [r]: how far each mode alone carries the weights."""
+        return np.abs(self.start * self._factors(np.array([horizon]))[:, 0])
+
+    def growth(self, horizon: float) -> Float64:
+        """Return float64 [r]: by how much each mode would grow, 1 or less for those that do not."""
+        with np.errstate(over="ignore"):
+            factors: Float64 = np.abs(self.eigenvalues) ** horizon
+        return factors
+
+    def _factors(self, horizons: Float64) -> Complex128:
+        """Return complex128 [r, h]: what each mode's start is multiplied with."""
+        values = self.eigenvalues if self.allow_growth else _held(self.eigenvalues)
+        whole = np.floor(horizons)
+        rest = horizons - whole
+        with np.errstate(over="ignore", invalid="ignore"):
+            before, after = (self._whole_factors(values, k) for k in (whole, whole + 1.0))
+            mixed = np.where(rest > 0.0, (1.0 - rest) * before + rest * after, before)
+        return mixed.astype(np.complex128)
+
+    def _whole_factors(self, values: Complex128, horizons: Float64) -> Complex128:
+        powers = values[:, None] ** horizons
+        if self.observable != "increments":
+            factors: Complex128 = powers - 1.0
+            return factors
+        # lambda + lambda^2 + ... + lambda^k
+        drifting = np.abs(1.0 - values) < _DRIFT
+        rate = np.where(drifting, 0.0, values / np.where(drifting, 1.0, 1.0 - values))
+        summed: Complex128 = np.where(
+            drifting[:, None], horizons.astype(np.complex128), rate[:, None] * (1.0 - powers)
+        )
+        return summed
+
+
+def law_of_motion(
+    gram: SnapshotGram,
+    observable: Observable = "increments",
+    *,
+    rank: RankRule = AUTO,
+    delay: int = 1,
+    damping: float | None = None,
+    allow_growth: bool = False,
+) -> Law:
+    """Fit an operator to a window of evenly spaced snapshots and start it from the last one.
+
+    Parameters
+    ----------
+    gram
+        The window's inner products, every snapshot finite.
+    observable, delay
+        See ``SnapshotGram.observable``.
+    rank
+        ``auto``: of the increments all directions, damped; of another observable the rank that
+        predicts best within the window. Anything else truncates and does not damp: see
+        ``koopscope.spectra.rank``; -1 is U = F' pinv(F) of Dogra and Redman (2020).
+    damping
+        In place of the one that predicts best within the window; see ``held_out_damping``.
+    allow_growth
+        See ``Law``.
+
+    Returns
+    -------
+    Law
+        Without a single mode where nothing moves.
+
+    Raises
+    ------
+    KoopscopeError
+        If there are too few snapshots.
+    """
+    check_rank_rule(rank)
+    needed = delay + (2 if observable == "increments" else 1)
+    if gram.snapshots < needed:
+        raise KoopscopeError(
+            f"{gram.snapshots} snapshots are too few to forecast from",
+            f"it takes at least {needed}" + (" with this delay" if delay > 1 else ""),
+        )
+    H = gram.observable(observable, delay)
+    reduction = Reduction.of(H)
+    all_directions = rank == AUTO and observable == "increments"
+    rule = -1 if all_directions else held_out_rank(H, observable) if rank == AUTO else rank
+    m = reduction.pairs
+    r = truncation_rank(reduction.singular_values, rule, m / max(gram.size, m))
+    K = reduction.operator(r)
+    if all_directions:
+        amount = held_out_damping(H, observable) if damping is None else damping
+        K = damped(K, reduction.singular_values, amount)
+    eigenvalues, Q = np.linalg.eig(K)
+    basis = reduction.basis(r)
+    state = (basis.T @ H[:m, m]).astype(np.complex128)
+    return Law(
+        observable,
+        eigenvalues.astype(np.complex128),
+        np.linalg.lstsq(Q.astype(np.complex128), state, rcond=None)[0],
+        _on_increments(basis @ Q, observable, delay, gram.snapshots).astype(np.complex128),
+        allow_growth,
+    )
+
+
+def _held(eigenvalues: Complex128) -> Complex128:
+    """Move eigenvalues from beyond the unit circle onto it, each along its own ray."""
+    return eigenvalues / np.maximum(np.abs(eigenvalues), 1.0)
+
+
+def _on_increments(
+    columns: npt.NDArray[np.inexact], observable: Observable, delay: int, snapshots: int
+) -> npt.NDArray[np.inexact]:
+    """Turn coefficients on the observable's values y_0 .. y_{m-1} into ones on the increments.
+
+    Of a stacked value the newest part is what moves on.
+    """
+    newest = slice(delay - 1, delay - 1 + len(columns))
+    if observable == "increments":
+        spread = np.zeros((snapshots - 1, columns.shape[1]), columns.dtype)
+        spread[newest] = columns
+        return spread
+    on_snapshots = np.zeros((snapshots, columns.shape[1]), columns.dtype)
+    on_snapshots[newest] = columns
+    if observable == "centered":
+        on_snapshots -= on_snapshots.mean(axis=0)
+    # w_t = w_0 + d_0 + ... + d_{t-1}: increment s counts in every later snapshot.
+    return on_snapshots[::-1].cumsum(axis=0)[::-1][1:]

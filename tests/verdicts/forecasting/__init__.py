@@ -1,0 +1,1 @@
+"""How far ahead recorded weights can be told, and what that is good for."""
