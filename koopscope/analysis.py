@@ -170,12 +170,18 @@ class Analysis:
 
     @cached_property
     def _scopes(self) -> dict[Level, dict[str, tuple[TensorInfo, ...]]]:
-        """Each level's scopes and the tensors that make them up, in model order."""
+        """Each level's scopes and the tensors that make them up, in model order.
+
+        Buffers belong to their layer but not to the network, unless there is nothing else.
+        """
         layers: dict[str, list[TensorInfo]] = {}
         for tensor in self.finite_tensors:
             layers.setdefault(tensor.layer, []).append(tensor)
+        # What no optimizer trains (running statistics) has a law, and often a size, of its own.
+        unbuffered = tuple(t for t in self.finite_tensors if t.kind != "buffer")
+        network = unbuffered or self.finite_tensors
         return {
-            "network": {NETWORK: self.finite_tensors} if self.finite_tensors else {},
+            "network": {NETWORK: network} if network else {},
             "layer": {layer: tuple(members) for layer, members in layers.items()},
             "tensor": {tensor.name: (tensor,) for tensor in self.finite_tensors},
         }

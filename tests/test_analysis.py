@@ -1,5 +1,7 @@
 """The pipeline: which weights and which snapshots a number rests on, at every level."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,26 @@ def test_a_scope_is_the_spectrum_of_its_weights_put_together():
         np.sort_complex(dmd(gram_of(body), rank=6).eigenvalues),
         atol=1e-9,
     )
+
+
+def test_running_statistics_belong_to_their_layer_but_not_to_the_network():
+    run = network()
+    infos = (replace(t, kind="buffer") if t.name == "head.weight" else t for t in run.description.tensors)
+    run.description = replace(run.description, tensors=tuple(infos))
+    analysis = Analysis.of(run, Settings(rank=6))
+    assert [t.name for t in analysis.members()] == ["body.weight", "body.bias"]
+    np.testing.assert_allclose(
+        analysis.gram().increments, analysis.gram("body", "layer").increments
+    )
+    assert analysis.scopes("layer") == ("body", "head")
+    assert analysis.motion("head").path_length > 0.0
+
+
+def test_a_run_of_buffers_alone_is_a_network_of_buffers():
+    run = network()
+    infos = tuple(replace(tensor, kind="buffer") for tensor in run.description.tensors)
+    run.description = replace(run.description, tensors=infos)
+    assert Analysis.of(run, Settings(rank=6)).members() == infos
 
 
 def test_globs_choose_the_weights():
