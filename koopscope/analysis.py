@@ -22,6 +22,7 @@ from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.settings import LEVELS as LEVELS
 from koopscope.settings import Level as Level
 from koopscope.settings import Settings as Settings
+from koopscope.spectra.blas import product_threads
 from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Observable, SnapshotGram, total
@@ -222,6 +223,7 @@ class Analysis:
             self._windowed[key] = found
         return found
 
+    @product_threads(1)
     def spectrum(
         self,
         scope: str = NETWORK,
@@ -270,6 +272,7 @@ class Analysis:
             )
         return self._spectra[key]
 
+    @product_threads(1)
     def confidence(
         self,
         scope: str = NETWORK,

@@ -79,7 +79,9 @@ def test_a_scope_is_the_spectrum_of_its_weights_put_together():
 
 def test_running_statistics_belong_to_their_layer_but_not_to_the_network():
     run = network()
-    infos = (replace(t, kind="buffer") if t.name == "head.weight" else t for t in run.description.tensors)
+    infos = (
+        replace(t, kind="buffer") if t.name == "head.weight" else t for t in run.description.tensors
+    )
     run.description = replace(run.description, tensors=tuple(infos))
     analysis = Analysis.of(run, Settings(rank=6))
     assert [t.name for t in analysis.members()] == ["body.weight", "body.bias"]

@@ -145,13 +145,9 @@ def some_analysis_options(*names: str) -> Callable[[Callable[..., Any]], Callabl
         @functools.wraps(verb)
         def with_settings(*arguments: Any, **options: Any) -> Any:
             from koopscope.analysis import Settings
-            from koopscope.engine.blas import product_threads
 
             chosen = {name: options.pop(name) for name in names}
-            # Spectra are small: a second thread costs more in waiting than it brings, a hundred
-            # times as much on a busy machine. A pass over the weights asks for what it can use.
-            with product_threads(1):
-                return verb(*arguments, settings=Settings(**chosen), **options)
+            return verb(*arguments, settings=Settings(**chosen), **options)
 
         return decorated(with_settings, [_ANALYSIS_OPTIONS[name] for name in names])
 

@@ -11,6 +11,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
 from koopscope.runs.opening import open_run
+from koopscope.spectra.blas import product_threads
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
 
@@ -49,6 +50,7 @@ class Diagnosis:
         return self.analysis.spectrum(scope, observable)
 
 
+@product_threads(1)
 def diagnose(analysis: Analysis) -> Diagnosis:
     """Ask every registered question of a run."""
     return Diagnosis(

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.engine.blas import cores, product_threads
 from koopscope.engine.local import ProgressListener, snapshot_grams
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import FloatArray, Run, TensorInfo
+from koopscope.spectra.blas import cores, product_threads
 from koopscope.spectra.gram import GramAccumulator, SnapshotGram
 from koopscope.spectra.measurement import (
     CELL,

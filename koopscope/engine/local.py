@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.engine.blas import cores, product_threads
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
+from koopscope.spectra.blas import cores, product_threads
 from koopscope.spectra.gram import SPAN, Floating, GramAccumulator, Precision, SnapshotGram
 from koopscope.spectra.splicing import held
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.following import Follower
+from koopscope.spectra.blas import product_threads
 
 
 class ConvergenceWatch:
@@ -33,6 +34,7 @@ class ConvergenceWatch:
         self._follower = Follower(path)
         self._warned = False
 
+    @product_threads(1)
     def stop_step(self) -> int | None:
         """Return the step at which training could have stopped, ``None`` as long as there is none.
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.blas import product_threads
 from koopscope.spectra.gram import Float64, GramAccumulator, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.matching import Complex128
@@ -70,6 +71,7 @@ class DMD:
         """The truncation rule asked for; the rank it led to is ``rank``."""
         return self.rank_rule
 
+    @product_threads(1)
     def fit(self, X: Matrix, Y: Matrix | None = None) -> DMD:
         """Decompose ``X``, whose columns follow one another, or the map from ``X`` to ``Y``.
 

@@ -15,8 +15,8 @@ from statistics import median
 
 import numpy as np
 
-from koopscope.engine.blas import cores
 from koopscope.runs.recorder import Recorder
+from koopscope.spectra.blas import cores
 
 KOOPSCOPE = (sys.executable, "-m", "koopscope", "--quiet")
 

@@ -1,7 +1,7 @@
-"""How many threads each matrix product may use while a pass keeps the cores busy by itself.
+"""How many threads each matrix product may use: one, unless a pass over the weights knows better.
 
-OpenBLAS splits a narrow product over cores badly and waits by spinning, so a pass runs one product
-per core instead. Talks to the library NumPy has loaded; must never change a result, and does
+OpenBLAS splits small and narrow products over cores badly and waits by spinning, many times as long
+on a busy machine. Talks to the library NumPy has loaded; must never change a result, and does
 nothing where that library is another one.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -30,20 +32,42 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+@dataclass(frozen=True, eq=False)
+class _Request:
+    count: int
+
+
+#: What was asked for and is still wanted, oldest first, behind the number before all of it.
+_asked: list[_Request] = []
+_lock = threading.Lock()
+
+
 @contextmanager
 def product_threads(count: int) -> Iterator[bool]:
-    """Let each product use ``count`` threads; tells whether the library could be asked to."""
+    """Let each product use ``count`` threads; tells whether the library could be asked to.
+
+    Also a decorator. The number is the whole process's: the latest who asked decides, and whoever
+    is last to leave puts it back, in whatever order threads come and go.
+    """
     found = _controls()
     if found is None:
         yield False
         return
     read, write = found
-    before = read()
-    write(count)
+    request = _Request(count)
+    with _lock:
+        if not _asked:
+            _asked.append(_Request(read()))
+        _asked.append(request)
+        write(count)
     try:
         yield True
     finally:
-        write(before)
+        with _lock:
+            _asked.remove(request)
+            write(_asked[-1].count)
+            if len(_asked) == 1:
+                _asked.clear()
 
 
 @cache
