@@ -6,7 +6,6 @@ never more memory than one block.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from koopscope.engine.local import ProgressListener
 from koopscope.pruning.criteria import Criterion
+from koopscope.runs.hyperslabs import positions
 from koopscope.runs.run import Run, TensorInfo
 
 Float64 = npt.NDArray[np.float64]
@@ -98,9 +98,3 @@ class ScoreSpool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def positions(shape: tuple[int, ...], axis: int, start: int, stop: int) -> npt.NDArray[np.intp]:
-    """Return where the flattened elements ``[start, stop)`` of a tensor lie along one axis."""
-    stride = math.prod(shape[axis + 1 :])
-    return np.arange(start, stop) // stride % shape[axis]

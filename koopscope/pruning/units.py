@@ -16,16 +16,15 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.masks import Mask, MaskRequest
-from koopscope.pruning.spool import ScoreSpool, positions
+from koopscope.pruning.spool import ScoreSpool
+from koopscope.runs.hyperslabs import positions
+from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import TensorInfo
 
 #: Elements of a mask made at once.
 _CHUNK = 1 << 18
 
 _NUMBER = re.compile(r"\d+")
-
-#: How the kernel of a layer is called in Keras 3 files; its bias follows as ``/1``.
-_KERAS_KERNEL = "/0"
 
 #: A tensor's mask as kept indices along some of its axes; all of them must agree.
 AxisMasks = tuple[tuple[int, Mask], ...]
@@ -115,21 +114,6 @@ def unit_plan(
         )
     touched = {tensor.name for layer in layers for tensor in _touched(layer)}
     return UnitPlan(tuple(layers), tuple(t for t in parameters if t.name in touched), tuple(notes))
-
-
-def unit_axis(tensor: TensorInfo, bias: TensorInfo | None) -> int:
-    """Return the axis of a tensor with one index per output of its layer.
-
-    The first, as in PyTorch, or the last for a ``kernel``, as in Keras and Flax; but where the bias
-    fits only another of the two, or a transposed convolution's second, that one.
-    """
-    last = len(tensor.shape) - 1
-    is_kernel = _leaf(tensor.name).startswith("kernel") or tensor.name.endswith(_KERAS_KERNEL)
-    usual = last if is_kernel else 0
-    if bias is None or tensor.shape[usual] == bias.size:
-        return usual
-    fitting = [axis for axis in dict.fromkeys((0, 1, last)) if tensor.shape[axis] == bias.size]
-    return fitting[0] if len(fitting) == 1 else usual
 
 
 def unit_choices(
@@ -231,12 +215,7 @@ def _layer(
     matrices: Sequence[TensorInfo],
     allowed: Sequence[TensorInfo],
 ) -> UnitLayer:
-    bias = next((other for other in parameters if other.name in _bias_names(tensor.name)), None)
-    if bias is not None and len(bias.shape) != 1:
-        bias = None
-    axis = unit_axis(tensor, bias)
-    if bias is not None and bias.size != tensor.shape[axis]:
-        bias = None
+    axis, bias = outputs_of(tensor, parameters)
     reader = _reader(tensor, axis, bias, parameters, matrices)
     if reader is None or reader[0] not in allowed:
         return UnitLayer(tensor, axis, bias)
@@ -261,8 +240,7 @@ def _reader(
     if not following:
         return None
     after = following[0]
-    its_bias = next((other for other in parameters if other.name in _bias_names(after.name)), None)
-    out = unit_axis(after, its_bias if its_bias is not None and len(its_bias.shape) == 1 else None)
+    out, _ = outputs_of(after, parameters)
     inputs = len(after.shape) - 2 if out == len(after.shape) - 1 else 1 - min(out, 1)
     units = tensor.shape[axis]
     if after.shape[inputs] != units:
@@ -283,17 +261,3 @@ def _reader(
 def _pattern(name: str) -> str:
     """Return a name without its numbers: what repeated blocks have in common."""
     return _NUMBER.sub("#", name)
-
-
-def _bias_names(name: str) -> set[str]:
-    """Return what the bias that belongs to a tensor may be called."""
-    if name.endswith(_KERAS_KERNEL):
-        return {name.removesuffix(_KERAS_KERNEL) + "/1"}
-    leaf = _leaf(name)
-    return {
-        name[: len(name) - len(leaf)] + leaf.replace(w, "bias") for w in ("weight", "kernel")
-    } - {name}
-
-
-def _leaf(name: str) -> str:
-    return name[max(name.rfind("."), name.rfind("/")) + 1 :]

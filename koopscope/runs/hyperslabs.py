@@ -9,6 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True)
 class Slab:
@@ -47,6 +50,12 @@ def slabs(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Slab]:
         yield Slab((first, *zeros), (last - first, *shape[1:]))
     if remainder:
         yield from _within(last, shape[1:], 0, remainder)
+
+
+def positions(shape: tuple[int, ...], axis: int, start: int, stop: int) -> npt.NDArray[np.intp]:
+    """Return where the flattened elements ``[start, stop)`` of a tensor lie along one axis."""
+    stride = math.prod(shape[axis + 1 :])
+    return np.arange(start, stop) // stride % shape[axis]
 
 
 def aligned_ranges(
