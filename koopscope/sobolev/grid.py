@@ -110,6 +110,12 @@ def multiplicity(count: int) -> Float64:
     return twice
 
 
+def power_weights(shape: tuple[int, ...], s: float, lengths: Lengths = 1.0) -> Float64:
+    """Return what each |coefficient|^2 of a half spectrum adds to ``squared_norm``."""
+    once: Float64 = multiplicity(shape[-1]) / math.prod(shape) ** 2
+    return symbol(shape, s, lengths) * once
+
+
 def squared_norm(
     f: FloatArray, s: float, lengths: Lengths = 1.0, *, dimension: int | None = None
 ) -> npt.NDArray[np.floating[Any]]:
@@ -135,7 +141,7 @@ def squared_norm(
     """
     f, axes = _prepared(f, dimension)
     shape = f.shape[-len(axes) :]
-    weights = symbol(shape, s, lengths) * (multiplicity(shape[-1]) / math.prod(shape) ** 2)
+    weights = power_weights(shape, s, lengths)
     coefficients = fft.rfftn(f, axes=axes)
     power = coefficients.real**2 + coefficients.imag**2
     total: FloatArray = (power * weights.astype(f.dtype)).sum(axis=axes)

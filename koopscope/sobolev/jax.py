@@ -6,11 +6,10 @@ and settings are static under ``jax.jit``.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from koopscope.errors import KoopscopeError
-from koopscope.sobolev.grid import Float64, Lengths, multiplicity, symbol
+from koopscope.sobolev.grid import Float64, Lengths, power_weights
 
 try:
     import jax.numpy as jnp
@@ -41,7 +40,7 @@ def grid_loss(
     error = prediction - target
     dimension = error.ndim if dimension is None else dimension
     shape = tuple(error.shape[-dimension:])
-    weights = symbol(shape, s, lengths) * (multiplicity(shape[-1]) / math.prod(shape) ** 2)
+    weights = power_weights(shape, s, lengths)
     axes = tuple(range(-dimension, 0))
     coefficients = jnp.fft.rfftn(error, axes=axes)
     power = coefficients.real**2 + coefficients.imag**2

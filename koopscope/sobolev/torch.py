@@ -5,11 +5,10 @@ Needs ``pip install 'koopscope[torch]'``; nothing else of the package imports th
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.sobolev.grid import Float64, Lengths, multiplicity, symbol
+from koopscope.sobolev.grid import Float64, Lengths, power_weights
 
 try:
     import torch
@@ -40,7 +39,7 @@ def grid_loss(
     error = prediction - target
     dimension = error.ndim if dimension is None else dimension
     shape = tuple(error.shape[-dimension:])
-    weights = symbol(shape, s, lengths) * (multiplicity(shape[-1]) / math.prod(shape) ** 2)
+    weights = power_weights(shape, s, lengths)
     axes = tuple(range(-dimension, 0))
     coefficients = torch.fft.rfftn(error, dim=axes)
     power = coefficients.real.square() + coefficients.imag.square()
