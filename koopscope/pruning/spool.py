@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from types import TracebackType
+from contextlib import ExitStack, suppress
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope.engine.local import ProgressListener
+from koopscope.errors import KoopscopeError
 from koopscope.pruning.criteria import Criterion
 from koopscope.runs.hyperslabs import positions
 from koopscope.runs.run import Run, TensorInfo
@@ -37,25 +38,40 @@ class ScoreSpool:
     ) -> None:
         self.tensors = tuple(tensors)
         self._stack = ExitStack()
-        self._files = {
-            criterion.name: self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-            for criterion in criteria
-        }
+        self._files: dict[str, IO[bytes]] = {}
         self._starts: dict[str, int] = {}
         position = 0
         for tensor in self.tensors:
             self._starts[tensor.name] = position
             position += tensor.size
         try:
-            for block in run.blocks(self.tensors):
-                for criterion in criteria:
-                    scores = criterion.scores(block.tensor.name, block.start, block.values)
-                    self._files[criterion.name].write(scores.tobytes())
-                if on_progress is not None:
-                    on_progress(block.values.nbytes)
+            for criterion in criteria:
+                file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+                self._files[criterion.name] = file
+            self._write(run, criteria, on_progress)
+        except OSError as error:
+            with suppress(OSError):  # what could not be written is tried once more on closing
+                self.close()
+            raise KoopscopeError(
+                f"the scores of {position:,} weights do not fit the temporary folder "
+                f"{tempfile.gettempdir()}: {error.strerror}",
+                "name a larger folder in TMPDIR, or choose fewer tensors with --include",
+            ) from error
         except BaseException:
             self.close()
             raise
+
+    def _write(
+        self, run: Run, criteria: Sequence[Criterion], on_progress: ProgressListener | None
+    ) -> None:
+        for block in run.blocks(self.tensors):
+            for criterion in criteria:
+                scores = criterion.scores(block.tensor.name, block.start, block.values)
+                self._files[criterion.name].write(scores.tobytes())
+            if on_progress is not None:
+                on_progress(block.values.nbytes)
+        for file in self._files.values():
+            file.flush()
 
     def scores(self, criterion: str, tensor: TensorInfo) -> Iterator[Float64]:
         """Yield a tensor's scores in flattened order, a chunk at a time."""
@@ -91,10 +107,5 @@ class ScoreSpool:
     def __enter__(self) -> ScoreSpool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

@@ -7,7 +7,6 @@ It must never touch a byte that a committed snapshot depends on.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import math
 import os
@@ -28,6 +27,8 @@ import numpy.typing as npt
 from koopscope import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS, StoredArray
+from koopscope.runs.changing import changed, created
+from koopscope.runs.drafts import drafted
 from koopscope.runs.hyperslabs import slabs
 from koopscope.runs.journal import JournaledFile, finish_change, pending_journal
 from koopscope.runs.labels import FORMAT, MAJOR, MINOR
@@ -37,12 +38,6 @@ CHUNK_ELEMENTS = 262_144
 
 #: Steps per chunk of ``/step``, and values per chunk of a metric: 8 KiB.
 _SCALAR_CHUNK = 1024
-
-# A version-2 superblock carries no "open for writing" mark, so a killed writer leaves no file that
-# refuses to open; the 1.10 chunk index only ever grows, so a torn write cannot hide an older chunk.
-_SUPERBLOCK_BOUNDS = ("v108", "v108")
-_OBJECT_BOUNDS = ("v110", "v110")
-
 
 # The start of a version-2 superblock: signature, version, three bytes of no interest here, the base
 # address, the extension's address, and the end of everything that the file refers to.
@@ -167,30 +162,21 @@ def create_run(
     metadata: Mapping[str, Any],
 ) -> Iterator[RunWriter]:
     """Create a run file that appears under its name only when its first snapshot is complete."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        empty = _empty_file()
-        os.pwrite(descriptor, empty, 0)
-        with _changed(JournaledFile(descriptor, len(empty))) as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["format_version"] = f"{MAJOR}.{MINOR}"
-            file.attrs["creator"] = f"koopscope {__version__}"
-            file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            file.attrs["metadata"] = json.dumps(_jsonable(metadata))
-            file.attrs["skipped"] = json.dumps(
-                [{"name": name, "reason": reason} for name, reason in skipped.items()]
-            )
-            file.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(_SCALAR_CHUNK,))
-            weights = file.create_group("weights", track_order=True)
-            file.create_group("metrics", track_order=True)
-            for plan in tensors:
-                _create_tensor(weights, plan)
-            yield RunWriter(file)
-        os.replace(draft, path)
-    finally:
-        os.close(descriptor)
-        draft.unlink(missing_ok=True)
+    with drafted(path) as draft, created(draft) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = f"{MAJOR}.{MINOR}"
+        file.attrs["creator"] = f"koopscope {__version__}"
+        file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        file.attrs["metadata"] = json.dumps(_jsonable(metadata))
+        file.attrs["skipped"] = json.dumps(
+            [{"name": name, "reason": reason} for name, reason in skipped.items()]
+        )
+        file.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(_SCALAR_CHUNK,))
+        weights = file.create_group("weights", track_order=True)
+        file.create_group("metrics", track_order=True)
+        for plan in tensors:
+            _create_tensor(weights, plan)
+        yield RunWriter(file)
 
 
 @contextmanager
@@ -206,37 +192,12 @@ def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
     """
     descriptor = _locked(path, patience)
     try:
-        with _changed(_begun_change(path, descriptor)) as file:
+        with changed(_begun_change(path, descriptor)) as file:
             if _text(file.attrs.get("format")) != FORMAT:
                 raise _not_a_run(path)
             yield RunWriter(file)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _changed(change: JournaledFile) -> Iterator[h5py.File]:
-    """Let HDF5 change a file: all of it if nothing fails, and else nothing.
-
-    HDF5 never meets a write that fails while it closes a file, which it may not survive.
-    """
-    file = h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0)
-    try:
-        yield file
-        file.flush()
-        file.close()
-        change.commit()
-    except BaseException:
-        change.abandon()
-        raise
-    finally:
-        file.close()
-
-
-def _empty_file() -> bytes:
-    content = io.BytesIO()
-    h5py.File(content, "w", libver=_SUPERBLOCK_BOUNDS, track_order=True).close()
-    return content.getvalue()
 
 
 def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:

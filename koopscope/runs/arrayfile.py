@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.changing import created
+from koopscope.runs.drafts import drafted
 from koopscope.runs.hyperslabs import slabs
 
 SUFFIXES = (".safetensors", ".npz", ".h5")
@@ -112,19 +114,18 @@ def array_writer(
         If the file cannot be written there.
     """
     target = check_output(path, force)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     writers = {".h5": _hdf5, ".npz": _npz, ".safetensors": _safetensors_file}
     try:
-        with writers[target.suffix](draft, specs, metadata or {}) as writer:
+        with (
+            drafted(target) as draft,
+            writers[target.suffix](draft, specs, metadata or {}) as writer,
+        ):
             yield writer
-        os.replace(draft, target)
     except OSError as error:
         raise KoopscopeError(
             f"{target} cannot be written: {error.strerror or error}",
             "check free space and permissions",
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 class _Hdf5Writer:
@@ -151,7 +152,7 @@ class _Hdf5Writer:
 def _hdf5(
     path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[str, str]
 ) -> Iterator[ArrayWriter]:
-    with h5py.File(path, "w", track_order=True) as file:
+    with created(path) as file:
         file.attrs.update(metadata)
         yield _Hdf5Writer(file, specs)
 
@@ -232,7 +233,10 @@ def _safetensors_file(
         )
         for name, spec in specs.items()
     }
-    library.serialize_file(tensors, str(path), dict(metadata) or None)
+    try:
+        library.serialize_file(tensors, str(path), dict(metadata) or None)
+    except library.SafetensorError as error:  # how it reports what the system refuses
+        raise OSError(str(error).rpartition("error: ")[2]) from error
 
 
 def _safetensors() -> Any:

@@ -219,3 +219,41 @@ def test_a_pruned_copy_of_a_checkpoint_is_written_in_place_of_masks(network, tmp
             assert left == 220 - round(sparsity * 220)
             np.testing.assert_array_equal(found["head.bias"], weights["head.bias"])
     assert "needs a place to write to" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
+def test_a_disk_that_fills_up_ends_the_command_with_one_error(tmp_path, suffix):
+    out = tmp_path / "results" / f"masks{suffix}"
+    out.parent.mkdir()
+    names = [f"layers.{k}.weight" for k in range(60)]
+    network = recorded(tmp_path / "wide.h5", settling(dict.fromkeys(names, (2, 2))))
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000));"
+        "from koopscope.cli.main import main; main()"
+    )
+    words = ["prune", str(network), "--sparsity", "0.5", "--criterion", "magnitude", "-o", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {out} cannot be written: File too large"
+        + (" (os error 27)" if suffix == ".safetensors" else ""),
+        "hint: check free space and permissions",
+    ]
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_full_temporary_folder_is_named(network):
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000));"
+        "from koopscope.cli.main import main; main()"
+    )
+    words = ["prune", str(network), "--sparsity", "0.5"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: the scores of 220 weights do not fit the temporary folder ")
+    assert "TMPDIR" in hint

@@ -1,6 +1,9 @@
 """Arrays written block by block come back whole, under their own names, or not at all."""
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -87,6 +90,45 @@ def test_an_interrupted_write_leaves_nothing_and_keeps_what_was_there(
         raise KeyboardInterrupt
     assert target.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@contextmanager
+def space_for(size: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95, 0.999])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
+def test_a_full_disk_is_one_error_and_leaves_what_was_there(
+    tmp_path: Path, suffix: str, share: float
+) -> None:
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    specs = {f"layer.{k}": ArraySpec((40, 50), "float32") for k in range(5)}
+
+    def write(target: Path) -> None:
+        with array_writer(target, specs, {"run": "run.h5"}, force=True) as out:
+            for name in specs:
+                for _ in range(4):
+                    out.append(name, np.ones(500, np.float32))
+
+    target = tmp_path / f"out{suffix}"
+    write(target)
+    needed = target.stat().st_size
+    target.write_bytes(b"older")
+    with (
+        pytest.raises(KoopscopeError, match=r"out\.\w+ cannot be written: File too large"),
+        space_for(int(share * needed)),
+    ):
+        write(target)
+    assert target.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [target]
+    write(target)
 
 
 def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
