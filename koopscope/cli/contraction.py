@@ -10,7 +10,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import some_analysis_options
-from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.outputs import Outputs, refuse_inputs, report_options
 
 if TYPE_CHECKING:
     from koopscope.analysis import Analysis, Settings
@@ -61,6 +61,7 @@ def command(
     outputs.check((run,))
     if output is not None:
         check_output(output, outputs.force)
+        refuse_inputs((output,), (run,))
     with open_run(run) as opened:
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:

@@ -6,7 +6,6 @@ Refuses, before any work is done, to touch a file that exists.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from koopscope.report.pictures import (
     SWEEP_PICTURE,
     picture_paths,
 )
+from koopscope.runs.drafts import drafted
 
 if TYPE_CHECKING:
     from koopscope.report.report import Report
@@ -123,10 +123,11 @@ class Outputs:
             files += [path for run in drawn for path in run.values()]
             if several:
                 files.append(self._sweep_picture(self.plots))
+        refuse_inputs(files, runs)
         for file in files:
             if file.is_dir():
                 raise KoopscopeError(f"{file} is a folder", "name a file")
-            if file.exists() and not self.force:
+            if file.is_file() and not self.force:
                 raise KoopscopeError(f"{file} exists and is kept", "pass --force to replace it")
 
     def write(self, report: Report) -> None:
@@ -154,7 +155,6 @@ class Outputs:
         everything = picture_paths(runs, folder, self.plot_format, not report.is_single)
         for diagnosis, paths in zip(report.diagnoses, everything, strict=True):
             for name, path in paths.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write_file(path, draw(name, diagnosis, self.plot_format))
                 console.say_more(f"wrote {path}")
         if report.sweep is not None:
@@ -207,22 +207,32 @@ _OUTPUT_OPTIONS = (
 )
 
 
+def refuse_inputs(files: Iterable[Path], runs: Iterable[str]) -> None:
+    """Raise if a file that would be written is one of the runs, ``--force`` or not."""
+    for run in runs:
+        for file in files:
+            if file.exists() and Path(run).exists() and file.samefile(run):
+                raise KoopscopeError(f"{file} is the run itself", "write to another file")
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that at any moment it is the old one or the new one, complete.
+
+    Its folder is made if need be.
 
     Raises
     ------
     KoopscopeError
         If the system refuses.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        try:
-            scratch.write_bytes(content)
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a pipe, or a device such as /dev/null
+            path.write_bytes(content)
+            return
+        with drafted(path) as draft:
+            draft.write_bytes(content)
     except OSError as error:
         raise KoopscopeError(
-            f"cannot write {path}: {error.strerror}", "check the folder and its permissions"
+            f"cannot write {path}: {error.strerror}", "check free space and permissions"
         ) from error

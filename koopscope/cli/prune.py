@@ -13,7 +13,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
-from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.cli.outputs import Outputs, refuse_inputs, report_options, write_file
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     files = output_paths(options["output"], sparsities)
     for file in files:
         check_output(file, outputs.force)
-        if file.exists() and Path(run).exists() and file.samefile(run):
-            raise KoopscopeError(f"{file} is the run itself", "write to another file")
+    refuse_inputs(files, (run,))
     outputs.check((run,), (PICTURE,))
     began = time.perf_counter()
     with ExitStack() as stack:
@@ -200,7 +199,6 @@ def _draw(report: PruningReport, pruner: Pruner, outputs: Outputs) -> None:
     from koopscope.report.figures.style import styled, to_bytes
 
     assert outputs.plots is not None
-    outputs.plots.mkdir(parents=True, exist_ok=True)
     path = outputs.plots / f"{PICTURE}.{outputs.plot_format}"
     sample = pruner.sample(report.prunings[-1].request, PICTURED)
     with styled():

@@ -338,3 +338,29 @@ def test_help_imports_nothing_heavy(words):
 
 def test_the_table_needs_neither_matplotlib_nor_scipy_nor_rich():
     assert imported_by(f"-q analyze {SAMPLE}") == {"numpy", "h5py"}
+
+
+def test_a_report_never_replaces_the_run_it_is_of(call, small):
+    before = small.read_bytes()
+    code, out, err = call("analyze", small, "--format", f"json={small}", "--force")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {small} is the run itself")
+    assert small.read_bytes() == before
+
+
+def test_a_pipe_or_device_is_written_to_and_not_replaced(small, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = process(
+        f"cat {tmp_path}/pipe & "
+        f"koopscope -q analyze {small} --format json={tmp_path}/pipe > /dev/null"
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["schema_version"] == "1.0"
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(call, small, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = call("analyze", small, "--plots", tmp_path / "file" / "plots")
+    assert code == 2
+    assert err.startswith(f"error: cannot write {tmp_path}/file/plots/eigenvalues.png: ")
