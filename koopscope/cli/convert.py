@@ -45,6 +45,8 @@ def command(
     from koopscope.runs.opening import open_foreign
     from koopscope.runs.run import select_tensors
 
+    if "" in sources:
+        raise KoopscopeError("the name of a source is empty", "name a file or a folder")
     target = _checked_output(output, sources, force)
     began = time.perf_counter()
 

@@ -55,7 +55,8 @@ _Kind = TypeVar("_Kind")
     type=click.Choice(CRITERIA),
     default=DEFAULT,
     show_default=True,
-    help="What a weight is worth.",
+    metavar="NAME",
+    help=f"What a weight is worth: {', '.join(CRITERIA)}.",
 )
 @click.option(
     "--scope",
@@ -104,7 +105,14 @@ _Kind = TypeVar("_Kind")
     metavar="R|0|0.99|-1",
     help="Truncation: R directions, 0 the optimal hard threshold, 0.99 of the energy, -1 none.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of `random`.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="K",
+    help="Of the criterion random.",
+)
 @click.option(
     "--output",
     "-o",
@@ -175,7 +183,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     if files:
         console.say(f"Wrote {what} to {', '.join(map(str, files))} in {seconds:.1f} s.")
     else:
-        console.say(f"Judged in {seconds:.1f} s; nothing written: name a file with --output.")
+        console.say(f"Judged in {seconds:.1f} s; no masks written: name a file with --output.")
 
 
 def output_paths(output: Path | None, sparsities: Sequence[float]) -> list[Path]:

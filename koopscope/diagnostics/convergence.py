@@ -17,7 +17,7 @@ import numpy.typing as npt
 from koopscope.analysis import Analysis
 from koopscope.diagnostics import scores
 from koopscope.diagnostics.course import RANK, Course, course_of, layer_grams
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
 from koopscope.spectra.gram import Float64, total
@@ -153,14 +153,14 @@ def ask(analysis: Analysis) -> Finding:
         message = f"Diverging: weights are not finite after step {steps[-1]}."
         return _finding("fail", message, evidence, hint="restart with a lower learning rate")
     if len(steps) < LEAST_SNAPSHOTS:
-        message = (
-            f"{len(steps)} usable snapshots are too few for a verdict: it takes {LEAST_SNAPSHOTS}."
-        )
+        message = f"{usable(len(steps))} too few for a verdict: it takes {LEAST_SNAPSHOTS}."
         return _finding("inconclusive", message, evidence, hint="record more often")
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
-        return _finding("inconclusive", "No weight moved, so nothing can converge.", evidence)
+        what = "moved" if analysis.finite_tensors else "is finite"
+        message = f"No weight {what}, so nothing can converge."
+        return _finding("inconclusive", message, evidence)
     course = course_of(analysis)
     rule = stop_rule(course)
     state, drawn_from = state_of(course)
@@ -210,7 +210,9 @@ def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> list[dict[str, Any
     ]
 
 
-def _cluster(analysis: Analysis) -> dict[str, Any]:
+def _cluster(analysis: Analysis) -> dict[str, Any] | None:
+    if not analysis.has_spectrum:  # too few snapshots for the delays asked for
+        return None
     raw = analysis.spectrum(observable="weights")
     near = np.abs(raw.eigenvalues - 1.0) <= CLUSTER_RADIUS
     return {

@@ -15,7 +15,7 @@ import numpy as np
 from koopscope.analysis import Analysis
 from koopscope.diagnostics import losses
 from koopscope.diagnostics.course import course_of
-from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.diagnostics.finding import Diagnostic, Finding, usable
 from koopscope.diagnostics.stack import Stack, distinct, likeness, stack_of
 from koopscope.spectra.gram import Float64
 
@@ -56,7 +56,7 @@ def ask(analysis: Analysis) -> Finding:
         why = (
             "Fewer than two layers with weight matrices moved"
             if stack is None
-            else f"{analysis.window.snapshots} usable snapshots are fewer than {LEAST_SNAPSHOTS}"
+            else f"{usable(analysis.window.snapshots)} fewer than {LEAST_SNAPSHOTS}"
         )
         return _finding("inconclusive", f"{why}, so depth cannot be judged.", None, evidence)
     suggested, motions, similar = suggested_depth(stack)
@@ -69,7 +69,7 @@ def ask(analysis: Analysis) -> Finding:
     if suggested >= stack.depth:
         message = (
             f"No layer can be spared: {motions:.1f} different motions in {stack.depth} stacked "
-            "layers."
+            f"layer{'' if stack.depth == 1 else 's'}."
         )
         return _finding("pass", message, motions, evidence)
     redundant = sum(layer["redundant"] for layer in evidence["layers"])

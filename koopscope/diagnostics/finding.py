@@ -11,6 +11,11 @@ from koopscope.analysis import Analysis
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
 
+def usable(snapshots: int) -> str:
+    """Return the beginning of a sentence that says what too few snapshots are too few for."""
+    return f"{snapshots} usable snapshot" + (" is" if snapshots == 1 else "s are")
+
+
 @dataclass(frozen=True)
 class Finding:
     """The answer to one question about a run.

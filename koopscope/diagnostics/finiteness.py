@@ -39,12 +39,13 @@ def ask(analysis: Analysis) -> Finding:
         )
     worst = min(bad, key=lambda entry: entry["first_step"])  # model order within a step
     others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+    rest = "; the finite snapshots are analysed" if analysis.finite_tensors else ""
     return Finding(
         DIAGNOSTIC.id,
         DIAGNOSTIC.code,
         "fail",
         f"NaN or infinite weights in {worst['tensor']} from step {worst['first_step']} on"
-        f"{others}; the finite snapshots are analysed.",
+        f"{others}{rest}.",
         value=float(len(bad)),
         threshold=0.0,
         unit="tensors",

@@ -21,7 +21,7 @@ from koopscope.diagnostics.beginning import (
     beginning_of,
     snapshots_of_beginning,
 )
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
 from koopscope.spectra.opening import TensorStart
 
 State = Literal["healthy", "suspect", "bad"]
@@ -93,15 +93,15 @@ def ask(analysis: Analysis) -> Finding:
     """Score the beginning of the run and name the layers that stand out."""
     recorded = analysis.description.snapshots
     count = snapshots_of_beginning(recorded)
-    usable = analysis.window.snapshots
+    snapshots = analysis.window.snapshots
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
     evidence: dict[str, Any] = {"state": None, "score": None, "window": None, "layers": []}
-    if usable < count and _breaks_early(analysis, count):
+    if snapshots < count and _breaks_early(analysis, count):
         evidence.update(state="bad", score=1.0, window=[int(steps[0]), int(steps[-1])])
         message = f"Restart: weights are no longer finite after step {steps[-1]}, in the beginning."
         return _finding("fail", message, 1.0, evidence, "restart with a lower learning rate")
-    if usable < LEAST_SNAPSHOTS or usable < count:
-        message = f"{usable} usable snapshots are too few: the beginning is {count} of them."
+    if snapshots < LEAST_SNAPSHOTS or snapshots < count:
+        message = f"{usable(snapshots)} too few: the beginning is {count} of them."
         return _finding("inconclusive", message, None, evidence, "record more often")
     if analysis.window.first > 0:
         evidence["window"] = [int(steps[0]), int(steps[count - 1])]
@@ -173,7 +173,7 @@ def _finding(
         message,
         value=score,
         threshold=None if score is None else SUSPECT,
-        unit=None if score is None else "score, higher is worse",
+        unit=None if score is None else "score",
         hint=hint,
         evidence=evidence,
     )

@@ -46,7 +46,9 @@ def ask(analysis: Analysis) -> Finding:
             name,
             code,
             "inconclusive",
-            f"None of the {len(motions)} tensors moved between any two snapshots.",
+            "No tensor moved between any two snapshots."
+            if motions
+            else "No tensor is finite, so the precision of its motion cannot be judged.",
             evidence=evidence,
             hint="check that the recorded weights are those being trained",
         )

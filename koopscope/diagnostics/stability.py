@@ -14,7 +14,7 @@ import numpy as np
 
 from koopscope.analysis import Analysis
 from koopscope.diagnostics.course import RANK, layer_grams
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total
@@ -114,12 +114,12 @@ def ask(analysis: Analysis) -> Finding:
         evidence["state"] = "growing"
         message = f"The weights grew until they were not finite, after step {steps[-1]}."
         return _finding("fail", message, evidence)
-    if len(steps) < LEAST_SNAPSHOTS or network is None or network.path_length() <= 0.0:
-        message = (
-            f"{len(steps)} usable snapshots are too few: it takes {LEAST_SNAPSHOTS}."
-            if len(steps) < LEAST_SNAPSHOTS
-            else "No weight moved, so nothing can be unstable."
-        )
+    if len(steps) < LEAST_SNAPSHOTS:
+        message = f"{usable(len(steps))} too few: it takes {LEAST_SNAPSHOTS}."
+        return _finding("inconclusive", message, evidence)
+    if network is None or network.path_length() <= 0.0:
+        what = "moved" if analysis.finite_tensors else "is finite"
+        message = f"No weight {what}, so nothing can be unstable."
         return _finding("inconclusive", message, evidence)
     recent = network.window(max(0, len(steps) - WINDOW), len(steps))
     spectrum = dmd(recent, "increments", rank=RANK, spacing_steps=analysis.window.spacing_steps)

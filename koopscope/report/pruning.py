@@ -176,7 +176,8 @@ def _header(report: PruningReport, page: Page) -> list[str]:
     lines += wrapped(f"{first.criterion.name}: {_meaning(first, page)}", page)
     what = {"weight": "single weights", "unit": "whole units"}[first.request.structure]
     share = {"global": "one threshold for all layers", "layer": "the same share of each layer"}
-    kept = f"; {others:,} others are kept whole" if others else ""
+    are = "other is" if others == 1 else "others are"
+    kept = f"; {others:,} {are} kept whole" if others else ""
     lines += wrapped(
         f"{what}, {share[first.request.scope]}: {first.total:,} weights in "
         f"{len(first.tensors)} tensor{'' if len(first.tensors) == 1 else 's'}{kept}",

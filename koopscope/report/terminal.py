@@ -165,8 +165,10 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
         lines.append(page.style(f"   {len(rows) - most} more, together {share(hidden)}", "faint"))
     low, high = RESIDUAL_SCALE
     full, half, empty = glyphs.residual_marks
+    has_intervals = any(math.isfinite(row.reach) for row in rows)
+    intervals = f"{glyphs.plus_minus} 90% interval; " if has_intervals else ""
     keys = [
-        f"   {glyphs.plus_minus} 90% interval; {'' if sampled else 'period, '}halves: in steps",
+        f"   {intervals}{'' if sampled else 'period, '}halves: in steps",
         f"   resid.: {full} below {low}  {half} below {high}  {empty} above",
     ]
     if sampled:
@@ -286,7 +288,8 @@ def _half_life(row: Folded, page: Page) -> str:
 
 
 def _reach(half_width: float, page: Page) -> str:
-    """Return the half-width of an interval, as many digits as the value: " ±.012"."""
+    """Return the half-width of an interval in three digits: " ±.012", " ±2.28"."""
     if not math.isfinite(half_width):
         return ""
-    return f" {page.glyphs.plus_minus}{half_width:.3f}".replace("0.", ".", 1)
+    digits = f"{half_width:.3f}"[1:] if half_width < 0.9995 else f"{half_width:.3g}"
+    return f" {page.glyphs.plus_minus}{digits}"

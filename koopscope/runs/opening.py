@@ -39,7 +39,7 @@ def open_run(source: Source | Sequence[Source]) -> Run:
     KoopscopeError
         If it cannot be read, or nothing here knows how to read it.
     """
-    paths = [Path(source)] if isinstance(source, (str, os.PathLike)) else list(map(Path, source))
+    paths = _paths([source] if isinstance(source, (str, os.PathLike)) else source)
     if len(paths) == 1 and _can_be_run_file(paths[0]) and patiently(lambda: is_run_file(paths[0])):
         return RunFile(paths[0])
     return open_foreign(paths)
@@ -70,6 +70,10 @@ def open_foreign(
     from koopscope.runs.layouts import open_layout
 
     if len(paths) == 1 and _can_be_run_file(paths[0]) and not is_keras(paths[0]):
+        if patiently(lambda: is_run_file(paths[0])):
+            raise KoopscopeError(
+                f"{paths[0]} is a run file already", "use it as it is: it needs no conversion"
+            )
         return open_layout(paths[0])
     return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
 
@@ -108,7 +112,7 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
 
     runs: list[list[Path]] = []
     series: list[Path] | None = None
-    for path in map(Path, paths):
+    for path in _paths(paths):
         try:
             one_of_several = path.is_file() and is_single_snapshot(path)
         except KoopscopeError:
@@ -121,6 +125,12 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
         else:
             series.append(path)
     return runs
+
+
+def _paths(sources: Sequence[Source]) -> list[Path]:
+    if "" in sources:  # it would be taken for the folder one is in
+        raise KoopscopeError("the name of a run is empty", "name a run file")
+    return [Path(source) for source in sources]
 
 
 def is_run_file(path: Path) -> bool:

@@ -6,6 +6,7 @@ NumPy files are read without pickles, HDF5 files without following any link out 
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.safety import hdf5_failures, open_hdf5, storage_problem
+from koopscope.runs.safety import Member, hdf5_failures, member, open_hdf5, storage_problem
 
 Float64 = npt.NDArray[np.float64]
 
@@ -109,6 +110,8 @@ def _from_text(file: Path) -> Float64:
         raise KoopscopeError(
             f"{file} cannot be read as text: {error}", "give a .csv file"
         ) from None
+    if not rows:
+        raise KoopscopeError(f"{file} holds no numbers", "give one or two columns")
     if len({len(row) for row in rows}) != 1:
         raise KoopscopeError(f"the rows of {file} differ in length", "give one or two columns")
     return np.array(rows)
@@ -117,7 +120,7 @@ def _from_text(file: Path) -> Float64:
 def _from_numpy(file: Path) -> Float64:
     try:
         values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         raise KoopscopeError(
             f"{file} is no NumPy array: {error}", "write it with numpy.save"
         ) from None
@@ -128,13 +131,27 @@ def _from_hdf5(file: Path, dataset: str) -> Float64:
     if not dataset:
         raise KoopscopeError(f"{file} holds many datasets", f"name one: {file}:dataset")
     with open_hdf5(file) as opened, hdf5_failures(file):
-        link = opened.get(dataset, getlink=True)
-        if not isinstance(link, h5py.HardLink) or not isinstance(opened[dataset], h5py.Dataset):
+        found = _reached(h5py.h5g.open(opened.id, b"/"), dataset)
+        if found is None:
             raise KoopscopeError(f"{file} has no dataset {dataset!r}", "list them with h5ls")
-        problem = storage_problem(opened[dataset].id)
+        problem = storage_problem(found)
+        declared = math.prod(found.shape or ()) * found.get_type().get_size()
+        if not problem and declared > LARGEST_BYTES:
+            problem = f"it has {declared:,} bytes, and a signal may have 256 MiB at most"
         if problem:
             raise KoopscopeError(f"{dataset} of {file} is not read: {problem}", "copy the data out")
-        return _numbers(opened[dataset][()], f"{file}:{dataset}")
+        return _numbers(h5py.Dataset(found)[()], f"{file}:{dataset}")
+
+
+def _reached(group: h5py.h5g.GroupID, dataset: str) -> h5py.h5d.DatasetID | None:
+    """Return the dataset that a path of hard links leads to."""
+    here: Member = group
+    for part in dataset.strip("/").split("/"):
+        name = part.encode()
+        if not isinstance(here, h5py.h5g.GroupID) or not name or name not in here:
+            return None
+        here = member(here, name)
+    return here if isinstance(here, h5py.h5d.DatasetID) else None
 
 
 def _numbers(values: npt.NDArray[np.generic], name: str) -> Float64:

@@ -364,3 +364,9 @@ def test_a_folder_that_cannot_be_made_is_one_error(call, small, tmp_path):
     code, _, err = call("analyze", small, "--plots", tmp_path / "file" / "plots")
     assert code == 2
     assert err.startswith(f"error: cannot write {tmp_path}/file/plots/eigenvalues.png: ")
+
+
+def test_no_verb_is_one_error(call):
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert err == "error: missing command\nhint: see `koopscope --help`\n"

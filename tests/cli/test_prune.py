@@ -61,7 +61,7 @@ def test_masks_are_those_of_the_python_call(network, tmp_path, capsys):
 def test_the_table_shows_what_stays_of_each_layer_and_the_mode_it_rests_on(network, capsys):
     code, out, err = prune(capsys, network, "--sparsity", 0.5, "--criterion", "koopman-magnitude")
     assert code == 0
-    assert "nothing written" in err
+    assert "no masks written" in err
     found = koopscope.prune(network, 0.5, criterion="koopman-magnitude").pruning
     mode = found.criterion.mode
     assert f"koopman-magnitude: mode {mode.index + 1} of {mode.rank}, λ = " in out

@@ -92,3 +92,22 @@ def test_the_diverging_sample_is_finite_until_its_last_steps() -> None:
     finding = found(SAMPLES / "diverging.h5", "finiteness")
     assert finding.status == "fail"
     assert finding.evidence["tensors"][0]["first_step"] > 0
+
+
+def test_one_snapshot_and_no_finite_weight_are_told_in_plain_sentences(tmp_path: Path) -> None:
+    one = koopscope.analyze(recorded(tmp_path / "one.h5", decaying(1)))
+    for name in ("convergence", "initialization", "stability"):
+        assert one.finding(name).message.startswith("1 usable snapshot is too few")
+    nothing = koopscope.analyze(recorded(tmp_path / "nan.h5", decaying(20) * np.float32(np.nan)))
+    for name in ("convergence", "stability"):
+        assert nothing.finding(name).message.startswith("No weight is finite, so nothing can")
+    assert nothing.finding("precision").message.startswith("No tensor is finite")
+    assert nothing.finding("finiteness").message.endswith("from step 0 on.")
+
+
+def test_more_delays_than_snapshots_leave_the_other_findings(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "run.h5", decaying(20))
+    diagnosis = koopscope.analyze(path, delay=100)
+    assert not diagnosis.analysis.has_spectrum
+    assert diagnosis.finding("convergence").evidence["cluster"] is None
+    assert diagnosis.finding("stability").status == "pass"

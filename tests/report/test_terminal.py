@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 
 from koopscope.report.page import Page, columns_of
 from koopscope.report.report import Report
-from koopscope.report.terminal import render
+from koopscope.report.terminal import _reach, render
 from tests.report.known_runs import GOLDEN, GOLDEN_PAGES, KINDS, golden_text
 
 PAGES = {
@@ -103,3 +104,11 @@ def test_a_layer_that_starts_at_zero_has_no_relative_length(diagnoses):
 def test_several_runs_follow_each_other(diagnoses):
     report = Report((diagnoses["known"], diagnoses["one"]))
     assert render(report, Page()).count("runs/known.h5") == 2
+
+
+@pytest.mark.parametrize(
+    ("half_width", "shown"),
+    [(0.0124, " ±.012"), (0.9994, " ±.999"), (1.0, " ±1"), (10.536, " ±10.5"), (math.nan, "")],
+)
+def test_the_half_width_of_an_interval_keeps_its_digits(half_width, shown):
+    assert _reach(half_width, Page()) == shown

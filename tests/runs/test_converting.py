@@ -179,3 +179,15 @@ def test_a_log_that_cannot_be_matched_is_an_error(tmp_path, rows):
     path = written_csv(tmp_path / "log.csv", ["loss"], rows)
     with pytest.raises(KoopscopeError, match=r"log\.csv"):
         metrics_from_csv(path, [7, 8, 20], "step")
+
+
+def test_a_run_file_is_not_converted_to_another(tmp_path):
+    write_series(tmp_path / "saved", ".npz")
+    converted(tmp_path / "saved", tmp_path / "run.h5")
+    with pytest.raises(KoopscopeError, match=r"run\.h5 is a run file already"):
+        converted(tmp_path / "run.h5", tmp_path / "again.h5")
+
+
+def test_an_empty_name_is_not_taken_for_the_folder_one_is_in():
+    with pytest.raises(KoopscopeError, match="name of a run is empty"):
+        open_run("")

@@ -39,6 +39,13 @@ def test_one_column_has_unit_spacing(tmp_path):
         ("pickle.npy", b"\x80\x04K\x01."),
         ("broken.h5", b"not hdf5"),
         ("empty.csv", b""),
+        ("heading.csv", b"x,y\n"),
+        (
+            "vast.npy",
+            b"\x93NUMPY\x01\x00v\x00"
+            + b"{'descr': '<f8', 'fortran_order': False, 'shape': (3000000000000,), }".ljust(117)
+            + b"\n",
+        ),
     ],
 )
 def test_what_is_no_signal_is_refused_in_one_sentence(tmp_path, name, content):
@@ -54,6 +61,7 @@ def test_links_out_of_the_file_are_not_followed(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["y"] = h5py.ExternalLink("other.h5", "/y")
         file["s"] = h5py.SoftLink("/y")
-    for dataset in ("y", "s", "nothing"):
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/")
+    for dataset in ("y", "s", "elsewhere/y", "/", "nothing", "nothing/y"):
         with pytest.raises(KoopscopeError):
             read_signal(f"{tmp_path / 'a.h5'}:{dataset}")

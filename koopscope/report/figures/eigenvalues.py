@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import usable
 from koopscope.report.figures.style import (
     FAINT,
     INK,
@@ -62,7 +63,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
             count = f"rank {spectrum.rank} of {spectrum.pairs}"
         else:
             unit, count = "per snapshot", "no spectrum"
-            nothing_to_show(whole, f"{analysis.window.snapshots} usable snapshots are too few")
+            nothing_to_show(whole, f"{usable(analysis.window.snapshots)} too few")
         whole.set_title(f"{observable.capitalize()}: {count}")
         near.set_title("Near 1, with half-lives in steps")
         for axes in (whole, near):

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import usable
 from koopscope.report.figures.eigenvalues import OBSERVABLES
 from koopscope.report.figures.style import (
     COLORS,
@@ -28,7 +29,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
         axes.set_ylabel("singular value (columns of unit norm)")
         axes.set_title(observable.capitalize())
         if not analysis.has_spectrum:
-            nothing_to_show(axes, f"{analysis.window.snapshots} usable snapshots are too few")
+            nothing_to_show(axes, f"{usable(analysis.window.snapshots)} too few")
             continue
         spectrum = analysis.spectrum(observable=observable)
         if spectrum.rank == 0:

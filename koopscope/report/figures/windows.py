@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from koopscope.analysis import Analysis
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import usable
 from koopscope.report.figures.eigenvalues import OBSERVABLES
 from koopscope.report.figures.style import (
     INK,
@@ -45,7 +46,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
         if analysis.window.snapshots <= width:
             nothing_to_show(
                 axes,
-                f"{analysis.window.snapshots} usable snapshots are too few for sliding windows",
+                f"{usable(analysis.window.snapshots)} too few for sliding windows",
             )
         else:
             _points(axes, analysis, observable, width)
