@@ -63,7 +63,7 @@ def diagnosed(arrays: dict[str, np.ndarray], **settings: Any) -> Diagnosis:
         ),
         skipped=(Skipped("batches", "int64 values"),),
     )
-    grams = {name: gram_of(array) for name, array in arrays.items()}
+    grams = {name: gram_of(array.reshape(count, -1)) for name, array in arrays.items()}
     return diagnose(Analysis(description, grams, Settings(**settings)))
 
 

@@ -133,3 +133,28 @@ def test_several_runs_get_a_folder_each_even_with_one_name():
     assert [entry["motion"].parent.name for entry in places] == ["run", "run-2", "c"]
     (single,) = picture_paths(["a/run.h5"], Path("plots"), "svg", False)
     assert single["motion"] == Path("plots/motion.svg")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_where_nothing_moved_a_picture_says_so_or_shows_it(name):
+    drawn = figure(name, "frozen")
+    said = {text.get_text() for axes in charts(drawn) for text in axes.texts}
+    assert name == "beginning" or any("moved" in text or "too few" in text for text in said)
+
+
+def test_the_beginning_of_a_long_run_of_long_names_stays_legible():
+    from tests.report.known_runs import diagnosed
+
+    steps = np.arange(300)[:, None, None]
+    name = f"encoder.{'deeper.' * 8}projection.weight"
+    motion = np.ones((300, 4, 5)) + 0.99**steps * np.arange(20).reshape(4, 5)
+    with styled():
+        drawn = import_module(PICTURES["beginning"]).figure(diagnosed({name: motion}))
+        drawn.draw_without_rendering()
+    (axes,) = charts(drawn)
+    renderer = drawn.canvas.get_renderer()
+    boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    (label,) = axes.get_yticklabels()
+    assert label.get_text().endswith("projection.weight")
+    assert axes.get_position().width > 0.4

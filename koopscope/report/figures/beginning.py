@@ -7,10 +7,19 @@ from matplotlib.figure import Figure
 
 from koopscope.diagnostics.beginning import snapshots_of_beginning
 from koopscope.diagnostics.diagnosis import Diagnosis
-from koopscope.report.figures.style import COLORMAP, new_figure, nothing_to_show, run_name
+from koopscope.report.figures.style import (
+    COLORMAP,
+    fitting_name,
+    new_figure,
+    nothing_to_show,
+    run_name,
+)
 
 #: Names written beside the map at most.
 MOST_NAMES = 40
+
+#: Steps written below it at most.
+MOST_STEPS = 8
 
 #: Motion below this part of a matrix's norm is drawn as this.
 FAINTEST = 1e-6
@@ -38,10 +47,13 @@ def figure(diagnosis: Diagnosis) -> Figure:
     responsible = _responsible(diagnosis)
     steps = analysis.description.steps[analysis.window.first :][1:count]
     image = axes.imshow(np.array(rows), aspect="auto", cmap=COLORMAP, interpolation="nearest")
-    axes.set_xticks(range(len(steps)), [str(step) for step in steps])
+    if np.ptp(rows) == 0.0:  # nothing moved: the scale would be of nothing
+        image.set_clim(np.log10(FAINTEST), 0.0)
+    every = -(-len(steps) // MOST_STEPS)
+    axes.set_xticks(range(0, len(steps), every), [f"{step:,}" for step in steps[::every]])
     axes.grid(False)
     if len(tensors) <= MOST_NAMES:
-        names = [f"{responsible.get(t.name, '')}{t.name}" for t in tensors]
+        names = [f"{responsible.get(t.name, '')}{fitting_name(t.name)}" for t in tensors]
         axes.set_yticks(range(len(tensors)), names)
     picture.colorbar(image, ax=axes, label="log10(motion / first norm)")
     return picture

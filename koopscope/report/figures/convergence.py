@@ -25,7 +25,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
     history = found.evidence["stop_history"] if found is not None else []
     if found is None or not history:
         for axes in (upper, lower):
-            nothing_to_show(axes, "too few snapshots for a verdict")
+            nothing_to_show(axes, found.message if found is not None else "not asked")
         return picture
     evidence = found.evidence
     steps = [entry["step"] for entry in history]
@@ -36,6 +36,8 @@ def figure(diagnosis: Diagnosis) -> Figure:
     upper.fill_between(steps, band[0], band[1], color=FAINT, alpha=0.4, linewidth=0.0)
     upper.plot(steps, np.maximum(ahead, floor), color=COLORS[0], label="predicted; band: 80%")
     upper.set_yscale("log")
+    upper.set_ylim(0.8 * floor, 130.0)
+    upper.yaxis.set_major_formatter("{x:g}")
     upper.tick_params(labelbottom=True)
     lower.plot(steps, [entry["score"] for entry in history], color=COLORS[0])
     rule = evidence["stop_rule"]
@@ -44,6 +46,9 @@ def figure(diagnosis: Diagnosis) -> Figure:
     if evidence["stop_step"] is not None:
         for axes in (upper, lower):
             axes.axvline(evidence["stop_step"], color=COLORS[4], linestyle="-.")
-        upper.plot([], [], color=COLORS[4], linestyle="-.", label=f"stop: {evidence['stop_step']}")
-    upper.legend(loc="upper right", ncols=2)
+        upper.plot(
+            [], [], color=COLORS[4], linestyle="-.", label=f"stop: {evidence['stop_step']:,}"
+        )
+    # Beside the title: the curve may be anywhere below it.
+    upper.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
     return picture

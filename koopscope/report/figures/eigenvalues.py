@@ -61,6 +61,8 @@ def figure(diagnosis: Diagnosis) -> Figure:
             _half_lives(near, spectrum)
             _stretch(whole, spectrum)
             count = f"rank {spectrum.rank} of {spectrum.pairs}"
+            if not spectrum.rank:
+                nothing_to_show(whole, "nothing moved")
         else:
             unit, count = "per snapshot", "no spectrum"
             nothing_to_show(whole, f"{usable(analysis.window.snapshots)} too few")

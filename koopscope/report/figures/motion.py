@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from koopscope.analysis import Analysis
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.figures.style import (
     COLORMAP,
+    fitting_name,
     line_styles,
     new_figure,
     nothing_to_show,
@@ -27,6 +29,9 @@ MOST_LINES = 10
 
 #: Layer names written beside a map at most.
 MOST_NAMES = 40
+
+#: Up to this ratio of largest to smallest, 2 and 5 of each decade are named as well.
+FEW_DECADES = 300.0
 
 Curves = dict[str, npt.NDArray[np.float64]]
 
@@ -52,10 +57,14 @@ def figure(diagnosis: Diagnosis) -> Figure:
         axes.set_ylabel("layer" if deep else unit)
         if window.snapshots < 2 or not curves:
             nothing_to_show(axes, "no motion: it takes two snapshots of finite weights")
+        elif not any((values > 0.0).any() for values in curves.values()):
+            nothing_to_show(axes, "nothing moved")
         else:
             draw(axes, x, curves, unit, is_log)
     upper.tick_params(labelbottom=True)
-    left_out = f" (not shown, start at zero: {', '.join(unscaled)})" if unscaled else ""
+    more = f" and {len(unscaled) - 2} more" if len(unscaled) > 2 else ""
+    named = ", ".join(map(fitting_name, unscaled[:2])) + more
+    left_out = f" (not shown, start at zero: {named})" if unscaled else ""
     picture.suptitle(f"Motion of the layers of {run_name(analysis)}{left_out}", fontsize=10)
     return picture
 
@@ -84,14 +93,19 @@ def _lines(
         shown = np.where(values > 0.0, values, np.nan) if is_log else values
         # Markers of different layers are staggered, so that they do not cover each other.
         offset = k * every // max(1, len(curves))
-        axes.plot(steps, shown, label=layer, markevery=(offset, every), **style)
-    if is_log and any((values > 0.0).any() for values in curves.values()):
+        axes.plot(steps, shown, label=fitting_name(layer), markevery=(offset, every), **style)
+    if is_log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
-        axes.yaxis.set_minor_formatter(FuncFormatter(_plain_minor))
+        _plain_decades(axes.yaxis, *axes.get_ylim())
     else:
         axes.set_ylim(bottom=0.0)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), handlelength=3.2)
+
+
+def _plain_decades(axis: Axis, low: float, high: float) -> None:
+    axis.set_major_formatter(FuncFormatter(_plain_number))
+    few = 0.0 < low < high < FEW_DECADES * low
+    axis.set_minor_formatter(FuncFormatter(_plain_minor) if few else NullFormatter())
 
 
 def _plain_number(value: float, position: float | None = None) -> str:
@@ -114,12 +128,11 @@ def _map(axes: Axes, steps: npt.NDArray[np.int64], curves: Curves, unit: str, is
     mesh = axes.pcolormesh(
         steps, np.arange(len(curves)), values, cmap=COLORMAP, norm=norm, shading="nearest"
     )
-    names = list(curves)
+    names = [fitting_name(layer) for layer in curves]
     every = -(-len(names) // MOST_NAMES)
     axes.set_yticks(range(0, len(names), every), names[::every], fontsize=6.5)
     axes.invert_yaxis()
     axes.grid(False)
     bar = axes.figure.colorbar(mesh, ax=axes, label=unit, pad=0.01, aspect=30, **extra)
     if is_log:
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(_plain_number))
-        bar.ax.yaxis.set_minor_formatter(FuncFormatter(_plain_minor))
+        _plain_decades(bar.ax.yaxis, *bar.ax.get_ylim())

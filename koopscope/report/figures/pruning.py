@@ -11,6 +11,7 @@ from koopscope.report.figures.style import (
     COLORS,
     FAINT,
     MARKERS,
+    fitting_name,
     new_figure,
     nothing_to_show,
     run_name,
@@ -47,7 +48,8 @@ def _densities(axes: Axes, prunings: tuple[Pruning, ...]) -> None:
         axes.plot(places, densities, f"{marker}:", color=color, linewidth=0.8, label=label)
         axes.axhline(overall, color=color, linewidth=0.5, alpha=0.6)
     every = -(-len(names) // MOST_NAMES)
-    axes.set_xticks(places[::every], names[::every], rotation=60, ha="right", fontsize=6.5)
+    shown = [fitting_name(name) for name in names[::every]]
+    axes.set_xticks(places[::every], shown, rotation=60, ha="right", fontsize=6.5)
     axes.set_ylim(bottom=0.0)
     axes.legend(loc="best")
 

@@ -27,6 +27,9 @@ from koopscope.analysis import Analysis
 #: Width of a page's text block, in inches.
 PAGE_WIDTH = 7.2
 
+#: Characters of a layer's name beside a picture.
+LONGEST_NAME = 32
+
 INK = "#1a1a1a"
 FAINT = "#9a9a9a"
 
@@ -124,9 +127,16 @@ def run_name(analysis: Analysis) -> str:
     return PurePath(analysis.description.path).name
 
 
+def fitting_name(name: str) -> str:
+    """Return a layer's name as a key has room for it: the end tells names apart."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+
+
 def nothing_to_show(axes: Axes, why: str) -> None:
-    """Say in the middle of empty axes why they are empty."""
+    """Say in the middle of empty axes why they are empty; a scale would be of nothing."""
     axes.grid(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
     axes.text(
         0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=INK, wrap=True
     )

@@ -44,15 +44,17 @@ def figure(diagnosis: Diagnosis) -> Figure:
         axes.set_ylabel("|λ| per snapshot")
         axes.set_xlabel("optimizer step at the window's end")
         if analysis.window.snapshots <= width:
-            nothing_to_show(
-                axes,
-                f"{usable(analysis.window.snapshots)} too few for sliding windows",
-            )
+            why = f"{usable(analysis.window.snapshots)} too few for sliding windows"
+            nothing_to_show(axes, why)
+        elif not analysis.spectrum(observable=observable).rank:
+            nothing_to_show(axes, "nothing moved")
         else:
             _points(axes, analysis, observable, width)
     grid[0].tick_params(labelbottom=True)
     residual_bar(picture, grid.tolist())
-    picture.suptitle(f"Eigenvalue magnitudes along {run_name(analysis)}", fontsize=10)
+    picture.suptitle(
+        f"Eigenvalue magnitudes along {run_name(analysis)} (area: share of amplitude)", fontsize=10
+    )
     return picture
 
 

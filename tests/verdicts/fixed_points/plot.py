@@ -22,7 +22,7 @@ def main() -> None:
             rows += list(csv.DictReader(file))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     with styled():
-        figure = new_figure(3.2)
+        figure = new_figure(3.9)
         for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
             axes.set_title(task)
             axes.set_xlabel("iterations")
@@ -42,7 +42,8 @@ def main() -> None:
                 axes.plot(x, y, label=label, **style)
             axes.set_xscale("symlog", linthresh=1)
             axes.set_xticks([0, 1, 2, 4, 8, 16, 32, 64], [0, 1, 2, 4, 8, 16, 32, 64])
-            axes.legend(fontsize=6)
+            axes.legend(fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+            axes.xaxis.minorticks_off()
         figure.axes[0].set_ylabel("accuracy, median over seeds")
         PICTURE.write_bytes(to_bytes(figure, "png"))
 
