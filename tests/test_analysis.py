@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from koopscope.analysis import Analysis, Settings
+from koopscope.diagnostics.diagnosis import diagnose
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo
 from koopscope.spectra.dmd import dmd
@@ -204,3 +205,11 @@ def test_motion_is_measured_inside_the_window():
     assert motion.displacement == pytest.approx(np.linalg.norm(whole[-1] - whole[0]))
     assert motion.norm == pytest.approx(np.linalg.norm(whole[0]))
     assert motion.directness == pytest.approx(motion.displacement / motion.path_length)
+
+
+def test_a_run_that_moved_once_is_analysed():
+    rng = np.random.default_rng(0)
+    weights = np.outer(np.arange(40) >= 7, rng.normal(size=1600)) + rng.normal(size=1600)
+    diagnosis = diagnose(Analysis.of(ArrayRun({"a.weight": weights}, np.arange(40))))
+    assert {finding.id for finding in diagnosis.findings} >= {"convergence", "stability"}
+    assert diagnosis.analysis.confidence().uncertainty.replicates > 0

@@ -195,7 +195,8 @@ class Projection(ABC):
     def add(self, values: npt.NDArray[np.floating[Any]]) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
         self._combine(values)
-        bad = ~np.isfinite(values.sum(axis=1, dtype=np.float64))
+        with np.errstate(invalid="ignore", over="ignore"):
+            bad = ~np.isfinite(values.sum(axis=1, dtype=np.float64))
         if bad.any():
             self._nonfinite += (~np.isfinite(values)).sum(axis=1)
         self._size += values.shape[1]

@@ -102,7 +102,9 @@ def _resampled_operators(spectrum: Spectrum, counts: npt.NDArray[np.float64]) ->
     Y = (spectrum.trajectory[:, 1:] / spectrum.scales).T
     XX = (counts @ (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
     XY = (counts @ (X[:, :, None] * Y[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
-    # A replicate may miss a direction altogether; a floor far below the data keeps it solvable.
-    floor = 1e-12 * np.trace(XX, axis1=1, axis2=2)[:, None, None] * np.eye(rank)
+    # A replicate may miss a direction altogether, or all motion there was: a floor far below the
+    # data keeps it solvable.
+    traces = np.trace(XX, axis1=1, axis2=2)
+    floor = 1e-12 * np.where(traces > 0.0, traces, 1.0)[:, None, None] * np.eye(rank)
     operators: Float64 = np.linalg.solve(XX + floor, XY).swapaxes(1, 2)
     return operators

@@ -45,3 +45,9 @@ def test_the_same_spectrum_gives_the_same_interval():
 def test_nothing_that_moves_has_nothing_left():
     still = np.ones((10, 4))
     assert remaining_displacement(dmd(gram_of(still), "increments", rank=4)) == 0.0
+
+
+def test_a_single_move_leaves_nothing_to_come():
+    snapshots = np.outer(np.arange(40) >= 7, np.ones(30)) + 1.0
+    rest = remainder(dmd(gram_of(snapshots), rank=1))
+    assert (rest.distance, rest.low, rest.high) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)

@@ -74,3 +74,10 @@ def test_too_few_pairs_give_no_interval(snapshots):
 
 def test_weights_that_never_move_have_none_either():
     assert uncertainty(dmd(gram_of(np.ones((6, 4))))).covariance.shape == (0, 2, 2)
+
+
+def test_a_single_move_gives_an_interval_although_most_replicates_miss_it():
+    snapshots = np.outer(np.arange(40) >= 7, np.ones(30)) + 1.0
+    known = uncertainty(dmd(gram_of(snapshots), rank=1))
+    assert np.isfinite(known.magnitude_high).all()
+    assert np.isfinite(known.covariance).all()
