@@ -279,14 +279,18 @@ class Analysis:
         observable: Observable | None = None,
         *,
         level: Level | None = None,
+        noise_filter: NoiseFilter | None = None,
     ) -> Confidence:
         """Return how good a scope's spectrum is: intervals, compression errors, held-out test."""
         level = level or self.level_of(scope)
         observable = observable or self.settings.observable
-        key = (scope, level, observable)
+        noise_filter = noise_filter or self.settings.noise_filter
+        key = (scope, level, observable, noise_filter)
         if key not in self._confidences:
-            spectrum = self.spectrum(scope, observable, level=level)
-            measured = self._measured(scope, level).each(self._smoothed)
+            spectrum = self.spectrum(scope, observable, level=level, noise_filter=noise_filter)
+            measured = self._measured(scope, level)
+            if noise_filter == "sobolev":
+                measured = measured.each(lambda gram: filtered(gram, sobolev_kernel()))
             self._confidences[key] = confidence(spectrum, measured)
         return self._confidences[key]
 
@@ -295,10 +299,6 @@ class Analysis:
         """Share of the weights that were read; below 1 where only a sample was."""
         grams = self.grams
         return grams.weights_read / grams.weights if isinstance(grams, MeasuredGrams) else 1.0
-
-    def _smoothed(self, gram: SnapshotGram) -> SnapshotGram:
-        sobolev = self.settings.noise_filter == "sobolev"
-        return filtered(gram, sobolev_kernel()) if sobolev else gram
 
     def _measured(self, scope: str, level: Level) -> MeasuredGram:
         if not isinstance(self.grams, MeasuredGrams):

@@ -22,6 +22,7 @@ from koopscope.report.plain import plain
 from koopscope.report.report import Report
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Float64, Observable
+from koopscope.spectra.noise import NoiseFilter
 
 SCHEMA_VERSION = "1.0"
 
@@ -125,21 +126,27 @@ def _spectra(analysis: Analysis) -> list[JsonObject]:
         found.insert(1, _spectrum(analysis, NETWORK, NETWORK, analysis.spectrum(observable=other)))
         if analysis.settings.noise_filter != "none":
             before = analysis.spectrum(noise_filter="none")
-            unfiltered = _spectrum(analysis, NETWORK, NETWORK, before)
-            found.insert(1, unfiltered | {"noise_filter": "none"})
+            found.insert(1, _spectrum(analysis, NETWORK, NETWORK, before, "none"))
     return found
 
 
-def _spectrum(analysis: Analysis, level: Level, name: str, spectrum: Spectrum) -> JsonObject:
+def _spectrum(
+    analysis: Analysis,
+    level: Level,
+    name: str,
+    spectrum: Spectrum,
+    noise_filter: NoiseFilter | None = None,
+) -> JsonObject:
     steps, window = analysis.description.steps, analysis.window
-    known = analysis.confidence(name, spectrum.observable, level=level)
+    used = noise_filter or analysis.settings.noise_filter
+    known = analysis.confidence(name, spectrum.observable, level=level, noise_filter=used)
     low, high = known.uncertainty.magnitude_low, known.uncertainty.magnitude_high
     return {
         "scope": level,
         "name": name,
         "observable": spectrum.observable,
         "window": [steps[window.first], steps[window.stop - 1]],
-        "noise_filter": analysis.settings.noise_filter,
+        "noise_filter": used,
         "rank": spectrum.rank,
         "singular_values": spectrum.singular_values,
         "held_out_error": known.held_out.error,

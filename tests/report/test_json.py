@@ -14,7 +14,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.report.json import document, plain, render, schema
 from koopscope.report.page import Page
 from koopscope.report.report import Failure, Report
-from tests.report.known_runs import KINDS
+from tests.report.known_runs import KINDS, diagnosed, snapshots_of
 
 SAMPLE_RUNS = sorted((Path(__file__).parents[2] / "sample_runs").glob("*.h5"))
 FAILURE = Failure("lost.h5", KoopscopeError("there is no file lost.h5", "look elsewhere"))
@@ -141,3 +141,11 @@ def test_the_text_is_ascii_whatever_the_names():
     diagnosis = KINDS["known"]()
     report = Report((diagnosis,), sweep={"größe": "λ"})
     assert render(report, Page()).isascii()
+
+
+def test_the_unfiltered_spectrum_has_its_own_intervals():
+    filtered = diagnosed(snapshots_of(), rank=5, noise_filter="sobolev")
+    plain_run = diagnosed(snapshots_of(), rank=5)
+    before = document(Report((filtered,)))["spectra"][1]
+    assert before["noise_filter"] == "none"
+    assert before == document(Report((plain_run,)))["spectra"][0]
