@@ -15,7 +15,7 @@ from koopscope.cli import prune as verb
 from koopscope.cli.main import main
 from koopscope.pruning.criteria import CRITERIA, DEFAULT
 from koopscope.pruning.judging import RECENT
-from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 
 @pytest.fixture

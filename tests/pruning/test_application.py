@@ -14,7 +14,7 @@ from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.opening import open_run
 from koopscope.runs.recorder import Recorder
-from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 REQUEST = MaskRequest(0.7)
 

@@ -9,7 +9,7 @@ from koopscope import KoopscopeError
 from koopscope.pruning.criteria import CRITERIA, criterion
 from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.runs.opening import open_run
-from tests.pruning.recorded import recorded, settling
+from tests.recorded import recorded, settling
 
 
 @pytest.fixture

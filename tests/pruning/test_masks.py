@@ -11,7 +11,7 @@ from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.opening import open_run
-from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 SIZES = {name: int(np.prod(MLP[name])) for name in PRUNABLE}
 TOTAL = sum(SIZES.values())

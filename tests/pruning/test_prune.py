@@ -12,7 +12,7 @@ from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.opening import open_run
-from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 REQUEST = MaskRequest(0.75)
 METADATA = {

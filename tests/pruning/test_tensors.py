@@ -8,7 +8,7 @@ from koopscope.analysis import Analysis
 from koopscope.pruning.tensors import prunable_tensors
 from koopscope.runs.opening import open_run
 from koopscope.runs.recorder import Recorder
-from tests.pruning.recorded import MLP, PRUNABLE, recorded, settling
+from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 
 def prunable(path, **globs):

@@ -7,7 +7,7 @@ import koopscope
 from koopscope import KoopscopeError
 from koopscope.pruning.units import unit_plan
 from koopscope.runs.run import TensorInfo
-from tests.pruning.recorded import MLP, recorded, settling
+from tests.recorded import MLP, recorded, settling
 
 
 def plan(shapes, asked=False):

@@ -1,4 +1,4 @@
-"""Runs recorded from arrays, for the tests of pruning."""
+"""Runs recorded from arrays, for tests of what is made of them."""
 
 from __future__ import annotations
 
