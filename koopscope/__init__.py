@@ -8,13 +8,23 @@ from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.forecasting.api import forecast
     from koopscope.pruning.api import prune
     from koopscope.runs.opening import open_run
     from koopscope.runs.recorder import Recorder
     from koopscope.spectra.estimator import DMD
 
 __version__ = "0.1.0"
-__all__ = ["DMD", "Diagnosis", "KoopscopeError", "Recorder", "analyze", "open_run", "prune"]
+__all__ = [
+    "DMD",
+    "Diagnosis",
+    "KoopscopeError",
+    "Recorder",
+    "analyze",
+    "forecast",
+    "open_run",
+    "prune",
+]
 
 # Names resolve on first use, so that `import koopscope` costs a training script, and
 # `koopscope --help` a user, no numpy and no h5py.
@@ -23,6 +33,7 @@ _HOMES = {
     "Diagnosis": "koopscope.diagnostics.diagnosis",
     "Recorder": "koopscope.runs.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",
+    "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.opening",
     "prune": "koopscope.pruning.api",
 }

@@ -26,6 +26,7 @@ VERBS = {
     "check": ("koopscope.cli.check", "Gate training runs in CI: exit 1 if a rule finds something."),
     "explain": ("koopscope.cli.explain", "What a rule means, what it rests on, its limits."),
     "prune": ("koopscope.cli.prune", "Say which weights can go: masks from modes."),
+    "forecast": ("koopscope.cli.forecast", "Where the weights are heading, and how sure that is."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
     "watch": ("koopscope.cli.watch", "A live panel while a run is being recorded."),
     "depth": ("koopscope.cli.depth", "Layers needed, from data, before any training."),

@@ -88,6 +88,13 @@ class SnapshotGram:
     nonfinite: npt.NDArray[np.int64]
     twins: int = 0
 
+    @classmethod
+    def of_increments(cls, products: Float64, size: int) -> SnapshotGram:
+        """Return what is known from the increments' products [T-1, T-1] alone: no anchor."""
+        count = len(products)
+        none = np.zeros(count, np.int64)
+        return cls(products, np.zeros(count), 0.0, size, none, 0, 0, np.zeros(count + 1, np.int64))
+
     @property
     def snapshots(self) -> int:
         """Number of snapshots T."""

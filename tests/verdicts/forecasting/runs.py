@@ -1,8 +1,9 @@
-"""The runs that forecasts are measured on: every family trained healthily, a snapshot per epoch.
+"""The runs that forecasts are measured on: every family, trained healthily.
 
-The yardstick's runs are recorded every few minibatches and half of them are spoiled on purpose;
-here every network starts and learns as its family usually does, and is recorded as most people
-record. Families are split as in ``tests.verdicts.plan``: the second half was never tuned on.
+The yardstick's runs are short and half of them are spoiled on purpose; here every network starts
+and learns as its family usually does, and is recorded once an epoch (8 to 12 minibatches) or once
+in 40 minibatches. Families are split as in ``tests.verdicts.plan``: the second half was never tuned
+on.
 
     python -m tests.verdicts.forecasting.runs --cache FOLDER
 """
@@ -24,6 +25,9 @@ OPTIMIZERS = ("sgd", "momentum", "adam")
 SEEDS = (1, 2)
 SNAPSHOTS = 61
 
+#: Minibatches from one snapshot to the next; 0 for an epoch.
+SPACINGS = (0, 40)
+
 
 @dataclass(frozen=True)
 class Healthy:
@@ -32,10 +36,11 @@ class Healthy:
     family: str
     optimizer: str
     seed: int
+    spacing: int
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{self.optimizer}-{self.seed}"
+        return f"{self.family}-{self.optimizer}-{self.seed}-{self.spacing or 'epoch'}"
 
     @property
     def held_out(self) -> bool:
@@ -45,15 +50,16 @@ class Healthy:
 def plan() -> list[Healthy]:
     """Return all runs, the tuning families' first."""
     return [
-        Healthy(family, optimizer, seed)
+        Healthy(family, optimizer, seed, spacing)
         for family in (*TUNING, *HELD_OUT)
         for optimizer in OPTIMIZERS
         for seed in SEEDS
+        for spacing in SPACINGS
     ]
 
 
 def trained(run: Healthy) -> tuple[Trainer, int]:
-    """Return the network of a run before its first step, and the steps of one epoch."""
+    """Return the network of a run before its first step, and steps per snapshot."""
     torch.manual_seed(run.seed)
     family = FAMILIES[run.family]
     task = family.task()
@@ -61,7 +67,7 @@ def trained(run: Healthy) -> tuple[Trainer, int]:
     rate = family.rates[OPTIMIZERS.index(run.optimizer)]
     trainer = Trainer(net, task, make_optimizer(net, run.optimizer, rate, 0.0), run.seed)
     epoch = 1 if task.full_batch else -(-len(task.x) // BATCH)
-    return trainer, max(epoch, family.steps_per_snapshot)
+    return trainer, run.spacing or max(epoch, family.steps_per_snapshot)
 
 
 def recorded(run: Healthy, cache: Path) -> Path:

@@ -1,0 +1,123 @@
+"""Predicted weights as files and as arrays: ``koopscope.forecast``, and what the command writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope import __version__
+from koopscope.errors import KoopscopeError
+from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.outlook import ForecastSettings
+from koopscope.forecasting.results import Forecast
+from koopscope.runs.arrayfile import ArraySpec, ArrayWriter, array_writer
+from koopscope.runs.arrays import StoredArray
+from koopscope.runs.opening import open_run
+from koopscope.runs.run import TensorInfo
+
+Float64 = npt.NDArray[np.float64]
+Words = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predicted weights of one run.
+
+    Attributes
+    ----------
+    forecast
+        What they rest on, and how forecasts of this run did in the past.
+    weights
+        Array by the tensor's own name, in its own shape and dtype (bfloat16 as float32, which holds
+        its numbers).
+    """
+
+    forecast: Forecast
+    weights: Mapping[str, npt.NDArray[np.floating[Any]]]
+
+
+def forecast(run: str | os.PathLike[str], to: int | None = None, **options: Any) -> Prediction:
+    """Say where a recorded run's weights will be: what ``koopscope forecast`` does, as data.
+
+    Parameters
+    ----------
+    run
+        A run file, or anything else that ``koopscope.open_run`` opens.
+    to
+        The optimizer step; or give ``ahead``, a number of snapshots.
+    **options
+        The other fields of ``ForecastSettings`` (``operator``, ``accept``, ``until``, ...).
+
+    Raises
+    ------
+    KoopscopeError
+        If an option is unknown, the run cannot be read or is too short, or the forecast cannot be
+        trusted.
+    """
+    for name in ("include", "exclude"):
+        if isinstance(options.get(name), str):
+            options[name] = (options[name],)
+    known = {f.name for f in fields(ForecastSettings)}
+    for name in options.keys() - known:
+        raise KoopscopeError(
+            f"there is no option {name!r} of forecast", f"there are: {', '.join(sorted(known))}"
+        )
+    settings = ForecastSettings(to=to, **options)
+    if settings.to is None and settings.ahead is None:
+        raise KoopscopeError(
+            "nothing says how far to forecast", "give a step with to=, or snapshots with ahead="
+        )
+    parts: dict[str, list[Words]] = {}
+    with open_run(run) as opened:
+        forecaster = Forecaster(opened, settings)
+        found = forecaster.forecast(
+            lambda tensor, values: parts.setdefault(tensor.name, []).append(
+                values.astype(opened.read_dtype(tensor))
+            )
+        )
+        shapes = {tensor.name: tensor.shape for tensor in opened.description.tensors}
+    weights = {name: np.concatenate(p).reshape(shapes[name]) for name, p in parts.items()}
+    return Prediction(found, weights)
+
+
+def write_prediction(
+    forecaster: Forecaster, path: str | os.PathLike[str], *, force: bool = False
+) -> Forecast:
+    """Write the predicted weights of a run, every tensor in the run's own dtype.
+
+    Raises
+    ------
+    KoopscopeError
+        If the forecast is refused or a weight leaves the range of its dtype, and nothing is left
+        behind; or the file cannot be written.
+    """
+    description, seen = forecaster.description, forecaster.seen
+    specs = {tensor.name: ArraySpec(tensor.shape, tensor.dtype) for tensor in description.tensors}
+    metadata = {
+        "koopscope": __version__,
+        "run": description.path.replace("\\", "/").rpartition("/")[2],
+        "step": str(seen.target),
+        "predicted_from_step": str(int(seen.steps[seen.last])),
+        "operator": forecaster.settings.operator,
+        "observable": forecaster.settings.observable,
+        "accept": forecaster.settings.accept,
+    }
+    with array_writer(path, specs, metadata, force=force) as out:
+        return forecaster.forecast(lambda tensor, values: _append(out, tensor, values))
+
+
+def _append(out: ArrayWriter, tensor: TensorInfo, values: Float64) -> None:
+    with np.errstate(over="ignore"):
+        stored = StoredArray("float64", values).cast(tensor.dtype).words
+    wide = StoredArray(tensor.dtype, stored).cast("float64").words
+    if not np.isfinite(wide).all() and np.isfinite(values).all():
+        raise KoopscopeError(
+            f"predicted weights of {tensor.name} leave the range of {tensor.dtype}",
+            "forecast a nearer step",
+        )
+    out.append(tensor.name, stored)

@@ -1,0 +1,203 @@
+"""Forecast a recorded run: one pass for its laws, a second that carries its weights on.
+
+The second pass makes predicted weights and tests the same forecast on the run's own past, block by
+block. Must never hold more of the run than a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.analysis import Analysis
+from koopscope.engine.local import ProgressListener
+from koopscope.errors import KoopscopeError
+from koopscope.forecasting.laws import BlockForecast, Growth, Laws, fit_laws
+from koopscope.forecasting.outlook import ForecastSettings, Outlook, outlook
+from koopscope.forecasting.plane import leading_plane
+from koopscope.forecasting.results import Forecast
+from koopscope.forecasting.tally import Tally
+from koopscope.runs.pooled import PooledRun
+from koopscope.runs.run import Block, Run, RunDescription, TensorInfo
+from koopscope.settings import Settings
+from koopscope.spectra.blas import product_threads
+from koopscope.spectra.gram import SnapshotGram, total
+
+Float64 = npt.NDArray[np.float64]
+
+#: Takes predicted weights in order: the tensor, and the next of its flattened values in float64.
+Sink = Callable[[TensorInfo, Float64], None]
+
+
+class Forecaster:
+    """Reads a run once, then carries it on.
+
+    Parameters
+    ----------
+    run
+        Open for as long as this is used.
+    settings
+        What to forecast.
+    on_progress
+        Called with the bytes of every block, in both passes.
+
+    Raises
+    ------
+    KoopscopeError
+        If the run cannot be read, too little of it can be used, or the forecast would rest on
+        growing modes and that is not allowed.
+    """
+
+    @product_threads(1)
+    def __init__(
+        self, run: Run, settings: ForecastSettings, on_progress: ProgressListener | None = None
+    ) -> None:
+        self.settings = settings
+        self.description = run.description
+        seen = outlook(run.description, settings)
+        self._listener = on_progress
+        self.run = PooledRun(run, seen.every, seen.first, seen.stop) if seen.every > 1 else run
+        self._whole = run
+        if seen.every > 1:
+            seen = replace(seen, first=0, stop=len(seen.steps))
+        analysis = Analysis.of(
+            self.run,
+            Settings(method="exact", include=settings.include, exclude=settings.exclude),
+            on_progress,
+        )
+        self._tensors = tuple(t for t in analysis.finite_tensors if t.kind != "buffer")
+        if not self._tensors:
+            raise KoopscopeError(
+                f"no parameter of {run.description.path} can be forecast",
+                "buffers are kept as recorded; choose parameters with --include",
+            )
+        grams = {tensor.name: analysis.grams[tensor.name] for tensor in self._tensors}
+        self.seen = _finite_part(seen, grams, run.description)
+        rows = (self.seen.first, self.seen.stop)
+        self._grams = {name: gram.window(*rows) for name, gram in grams.items()}
+
+    @property
+    def passes_bytes(self) -> int:
+        """Bytes of the second pass."""
+        return self.run.volume(self.run.description.tensors)
+
+    @product_threads(1)
+    def forecast(self, sink: Sink | None = None) -> Forecast:
+        """Carry the run on and test it; give the predicted weights of every tensor to ``sink``.
+
+        Raises
+        ------
+        KoopscopeError
+            If the forecast rests on growth, or reaches beyond what can be trusted, and that was not
+            allowed; ``sink`` may have been given weights by then.
+        """
+        seen, settings = self.seen, self.settings
+        whole = total(self._grams.values())
+        plane = leading_plane(whole, seen)
+        tally = Tally(seen, settings, plane)
+        laws = Laws(self.run, seen, settings, tally.reaches, self._grams)
+        carriers = fit_laws(laws, self._tensors)
+        chosen = {tensor.name for tensor in self._tensors}
+        for tensor in self.run.description.tensors:
+            carrier = None
+            if tensor.name in chosen:
+                _, carrier = next(carriers)
+                self._refuse_growth(laws.growth)
+            for block in self.run.blocks([tensor]):
+                predicted = self._block(block, carrier, tally)
+                if sink is not None:
+                    sink(tensor, predicted)
+                if self._listener is not None:
+                    self._listener(block.values.nbytes)
+        found = self._result(laws, tally, whole)
+        if seen.target is not None and not found.is_trusted and not settings.beyond_trust:
+            raise KoopscopeError(
+                found.verdict[:1].lower() + found.verdict[1:],
+                "forecast a nearer step, see the whole test by giving none, or pass --beyond-trust",
+            )
+        return found
+
+    def _block(self, block: Block, carrier: BlockForecast | None, tally: Tally) -> Float64:
+        """Return the weights of a block as they are predicted; as they are, without a carrier."""
+        seen = self.seen
+        rows = block.values[seen.first : seen.stop]
+        if carrier is None:
+            kept: Float64 = rows[seen.last].astype(np.float64)
+            return kept
+        return tally.add(block.tensor, rows.astype(np.float64), carrier, block.start)
+
+    def _refuse_growth(self, growth: Growth) -> None:
+        if growth.matters and not self.settings.allow_growth:
+            raise KoopscopeError(
+                f"the motion grows: the forecast of step {self.seen.target} rests on a mode that "
+                f"would grow {growth.factor:,.3g}-fold until then",
+                "such training is not to be extrapolated; forecast a nearer step, or pass "
+                "--allow-growth",
+            )
+
+    def _result(self, laws: Laws, tally: Tally, whole: SnapshotGram) -> Forecast:
+        seen = self.seen
+        notes = list(self._notes(laws.growth))
+        target = seen.target is not None
+        return Forecast(
+            description=self.description,
+            settings=self.settings,
+            seen=seen,
+            backtest=tally.backtest(whole),
+            layers=tuple(tally.layers(self._grams)) if target else (),
+            actual=tally.actual(whole) if target else None,
+            growth=laws.growth,
+            plane=tally.plane,
+            notes=tuple(notes),
+        )
+
+    def _notes(self, growth: Growth) -> Iterator[str]:
+        yield from self.description.notes
+        seen = self.seen
+        if seen.every > 1:
+            yield f"means of {seen.every} neighbouring snapshots are looked at (--every)"
+        still = [t.name for t in self._tensors if not self._grams[t.name].path_length()]
+        if still:
+            more = f" and {len(still) - 3} more" if len(still) > 3 else ""
+            yield f"stays where it is, as it never moved: {', '.join(still[:3])}{more}"
+        left = [t for t in self.run.description.tensors if t not in self._tensors]
+        if left:
+            yield (
+                f"{len(left)} tensor{' is' if len(left) == 1 else 's are'} not forecast and kept "
+                "as last recorded: buffers, and what was left out"
+            )
+        if growth.modes and not self.settings.allow_growth:
+            held = "mode that grows is" if growth.modes == 1 else "modes that grow are"
+            yield f"{growth.modes} {held} held at constant speed (--allow-growth lets them grow)"
+
+
+def _finite_part(
+    seen: Outlook, grams: dict[str, SnapshotGram], description: RunDescription
+) -> Outlook:
+    """Leave out what comes before the last snapshot that is not finite, and after the next."""
+    finite = np.logical_and.reduce([gram.finite for gram in grams.values()])
+    finite = finite[seen.first : seen.stop]
+    if not finite[seen.last]:
+        raise KoopscopeError(
+            f"the snapshot at step {seen.steps[seen.last]} holds weights that are not finite",
+            "forecast from an earlier one with --until",
+        )
+    bad = np.flatnonzero(~finite)
+    first = int(max(bad[bad < seen.last], default=-1)) + 1
+    stop = int(min(bad[bad > seen.last], default=len(finite)))
+    if seen.last + 1 - first < seen.fitted:
+        raise KoopscopeError(
+            f"only {seen.last + 1 - first} snapshots up to step {seen.steps[seen.last]} are finite "
+            f"throughout, and the forecast rests on {seen.fitted}",
+            "fit fewer with --snapshots, or forecast from an earlier step with --until",
+        )
+    return replace(
+        seen,
+        first=seen.first + first,
+        stop=seen.first + stop,
+        steps=seen.steps[first:stop],
+        last=seen.last - first,
+    )

@@ -1,0 +1,129 @@
+"""What a forecast found, as data: every report and every file is made of this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from koopscope.forecasting.backtest import FEWEST_ORIGINS, FORECAST, Backtest
+from koopscope.forecasting.laws import Growth
+from koopscope.forecasting.outlook import ForecastSettings, Outlook
+from koopscope.forecasting.plane import Plane
+from koopscope.runs.run import RunDescription
+
+
+@dataclass(frozen=True)
+class LayerForecast:
+    """What is forecast for the weights of one layer.
+
+    Attributes
+    ----------
+    name, parameters
+        The layer, and how many of its weights are forecast.
+    displacement
+        Predicted distance from the last weights.
+    travelled
+        Distance between the ends of the window, what it is to be compared with.
+    accepted
+        How many weights jump.
+    """
+
+    name: str
+    parameters: int
+    displacement: float
+    travelled: float
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast and the test of its kind.
+
+    Attributes
+    ----------
+    description, settings, seen
+        The run, what was asked for, and what was looked at.
+    backtest
+        Forecasts from the run's past against what came.
+    layers
+        In model order; empty without a target.
+    actual
+        Where the run went on to the target: the distance of the forecast from what came, relative
+        to no change.
+    growth
+        What of the forecast grows.
+    plane
+        The trajectory, the forecast and past forecasts in two leading coordinates.
+    notes
+        What a reader of the numbers should know.
+    """
+
+    description: RunDescription
+    settings: ForecastSettings
+    seen: Outlook
+    backtest: Backtest
+    layers: tuple[LayerForecast, ...]
+    actual: float | None
+    growth: Growth
+    plane: Plane
+    notes: tuple[str, ...]
+
+    @property
+    def trusted_step(self) -> int | None:
+        """The last step that forecasts of this run can be trusted for; ``None`` if none can."""
+        reach = self.backtest.reach(self.seen.shortest)
+        if not reach:
+            return None
+        return int(self.seen.steps[self.seen.last] + reach * self.seen.spacing_steps)
+
+    @property
+    def target_index(self) -> int | None:
+        """Where the target's own horizon stands among the tested ones; ``None`` if it was not."""
+        found = np.flatnonzero(self.backtest.horizons == np.ceil(self.seen.horizon))
+        return int(found[0]) if self.seen.target is not None and len(found) else None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether forecasts as far as the target, and shorter ones, were good in the past."""
+        index = self.target_index
+        if index is None:
+            return False
+        shortest = min(self.seen.shortest, int(self.backtest.horizons[index]))
+        return self.backtest.reach(shortest) >= int(self.backtest.horizons[index])
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on how far ahead forecasts of this run can be trusted."""
+        test, index = self.backtest, self.target_index
+        if not any(test.tested(k) >= FEWEST_ORIGINS for k in range(len(test.horizons))):
+            return "Cannot tell how far forecasts can be trusted: the run is too short to test them"
+        step = self.trusted_step
+        if step is None:
+            first = int(np.searchsorted(test.horizons, self.seen.shortest))
+            return f"Forecasts of this run cannot be trusted: {self._past(first)}"
+        if self.seen.target is None or self.is_trusted:
+            return f"Forecasts can be trusted up to step {step:,}: {self._past(self._at(step))}"
+        if index is None or not test.passes(index):
+            why = "no past moment tests it" if index is None else self._past(index)
+            return f"Step {self.seen.target:,} is farther than can be trusted: {why}"
+        return f"Step {self.seen.target:,} lies beyond step {step:,}, the last one to be trusted"
+
+    def _at(self, step: int) -> int:
+        reach = (step - int(self.seen.steps[self.seen.last])) / self.seen.spacing_steps
+        return int(np.searchsorted(self.backtest.horizons, round(reach)))
+
+    def _past(self, index: int) -> str:
+        score = (
+            self.backtest.score(FORECAST, index) if index < len(self.backtest.horizons) else None
+        )
+        if score is None:
+            return "no past moment tests them"
+        tested = self.backtest.tested(index)
+        if tested < FEWEST_ORIGINS:
+            return f"only {tested} past moment{'' if tested == 1 else 's'} test it"
+        ahead = int(self.backtest.horizons[index]) * self.seen.every
+        return (
+            f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, {round(score.better * tested)} of "
+            f"{tested} past forecasts were nearer to the truth than no change"
+        )

@@ -1,0 +1,157 @@
+"""Where the weights are heading in two coordinates, and how far off such forecasts have been."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from koopscope.forecasting.backtest import FORECAST
+from koopscope.forecasting.results import Forecast
+from koopscope.report.figures.style import (
+    COLORS,
+    DASHES,
+    FAINT,
+    INK,
+    MARKERS,
+    new_figure,
+    nothing_to_show,
+)
+from koopscope.report.numbers import percent
+
+Float64 = npt.NDArray[np.float64]
+
+#: Errors above this are cut: a baseline that has left the picture has said enough.
+_HIGHEST = 2.0
+
+_BAND = (0.1, 0.9)
+
+
+def figure(found: Forecast) -> Figure:
+    """Draw the picture."""
+    picture = new_figure(4.0)
+    grid = picture.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
+    upper = picture.add_subplot(grid[0, 0])
+    rows = (upper, picture.add_subplot(grid[1, 0], sharex=upper))
+    upper.tick_params(labelbottom=False)
+    for coordinate, axes in enumerate(rows):
+        _fan(axes, found, coordinate)
+    rows[-1].set_xlabel("step")
+    rows[0].legend(loc="best", fontsize=6.5)
+    _errors(picture.add_subplot(grid[:, 1]), found)
+    name = PurePath(found.description.path).name
+    picture.suptitle(f"Forecast of {name} from step {_last_step(found):,.0f}", fontsize=10)
+    return picture
+
+
+def _last_step(found: Forecast) -> int:
+    return int(found.seen.steps[found.seen.last])
+
+
+def _fan(axes: Axes, found: Forecast, coordinate: int) -> None:
+    seen, plane = found.seen, found.plane
+    axes.set_ylabel(f"coordinate {coordinate + 1}")
+    if coordinate >= plane.trajectory.shape[1] or not plane.shares[coordinate]:
+        nothing_to_show(axes, "nothing moves along it")
+        return
+    axes.set_title(f"{percent(plane.shares[coordinate])} of the window's motion", fontsize=7.5)
+    start = max(0, seen.last + 1 - 2 * seen.fitted)
+    path = plane.trajectory[:, coordinate]
+    known = slice(start, seen.last + 1)
+    axes.plot(seen.steps[known], path[known], color=INK, label="recorded")
+    later = slice(seen.last, None)
+    if len(path) > seen.last + 1:
+        axes.plot(seen.steps[later], path[later], ":", color=INK, label="what came")
+    last = _last_step(found)
+    label: str | None = "past forecasts"
+    for origin, (reach, places) in plane.past.items():
+        if origin < start or not len(reach):
+            continue
+        steps = seen.steps[origin] + np.array([0.0, *reach]) * seen.spacing_steps
+        line = np.concatenate([[path[origin]], places[:, coordinate]])
+        axes.plot(steps, line, color=FAINT, linewidth=0.6, label=label)
+        label = None
+    reach, places = plane.ahead
+    steps = last + np.array([0.0, *reach]) * seen.spacing_steps
+    line = np.concatenate([[0.0], places[:, coordinate]])
+    horizons, low, high = _band(found, coordinate)
+    inside = np.array([0.0, *reach]) <= horizons[-1]
+    at = np.array([0.0, *reach])[inside]
+    axes.fill_between(
+        steps[inside],
+        line[inside] + np.interp(at, horizons, low),
+        line[inside] + np.interp(at, horizons, high),
+        color=COLORS[0],
+        alpha=0.2,
+        linewidth=0.0,
+        label="80% of past errors",
+    )
+    axes.plot(steps, line, "--", color=COLORS[0], label="forecast")
+    axes.axvline(last, color=FAINT, linewidth=0.6)
+    axes.set_xlim(right=float(max(steps[-1], seen.steps[seen.last])))
+    _fit_height(axes, [path[known], line, path[later][: _shown_later(found, steps[-1])]])
+
+
+def _shown_later(found: Forecast, end: float) -> int:
+    seen = found.seen
+    return int(np.count_nonzero(seen.steps[seen.last :] <= end))
+
+
+def _fit_height(axes: Axes, lines: list[Float64]) -> None:
+    """Show what is recorded and forecast; a stray past forecast may leave the picture."""
+    shown = np.concatenate(lines)
+    low, high = float(shown.min()), float(shown.max())
+    room = 0.2 * (high - low or 1.0)
+    axes.set_ylim(low - room, high + room)
+
+
+def _band(found: Forecast, coordinate: int) -> tuple[Float64, Float64, Float64]:
+    """Return horizons, and how far below and above the forecasts of the past the truth lay."""
+    path = found.plane.trajectory[:, coordinate]
+    off: dict[float, list[float]] = {}
+    for origin, (reach, places) in found.plane.past.items():
+        for horizon, place in zip(reach, places[:, coordinate], strict=True):
+            off.setdefault(horizon, []).append(float(path[origin + int(horizon)] - place))
+    horizons = sorted(off)
+    ends = [np.quantile(off[horizon], _BAND) for horizon in horizons]
+    low, high = np.array([[0.0, 0.0], *ends]).T
+    return np.array([0.0, *horizons]), np.minimum(low, 0.0), np.maximum(high, 0.0)
+
+
+def _errors(axes: Axes, found: Forecast) -> None:
+    axes.set_title("Error of past forecasts")
+    axes.set_xlabel("steps ahead")
+    axes.set_ylabel("relative to no change")
+    test = found.backtest
+    steps = test.horizons * found.seen.spacing_steps
+    tested = [k for k in range(len(test.horizons)) if test.score(FORECAST, k) is not None]
+    if not tested:
+        nothing_to_show(axes, "too short a run to test a forecast")
+        return
+    axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=":")
+    axes.annotate(
+        "no change", (0.0, 1.0), (2, 2), xycoords=("axes fraction", "data"),
+        textcoords="offset points", fontsize=6.5,
+    )  # fmt: skip
+    for k, name in enumerate(test.errors):
+        scores = [(steps[j], test.score(name, j)) for j in tested]
+        x = np.array([at for at, score in scores if score is not None])
+        rows = np.array([[s.median, s.low, s.high] for _, s in scores if s is not None])
+        style: dict[str, Any] = {
+            "color": COLORS[k % len(COLORS)],
+            "linestyle": DASHES[k % len(DASHES)],
+            "marker": MARKERS[k % len(MARKERS)],
+        }
+        axes.plot(x, rows[:, 0], label=name, **style)
+        if name == FORECAST:
+            axes.fill_between(x, rows[:, 1], rows[:, 2], color=COLORS[k], alpha=0.2, linewidth=0.0)
+    target = found.seen.horizon * found.seen.spacing_steps
+    if found.actual is not None:
+        axes.plot([target], [found.actual], "*", color=INK, markersize=8, label="what came")
+    axes.set_ylim(0.0, _HIGHEST)
+    axes.set_xlim(left=0.0)
+    axes.legend(loc="upper right", fontsize=6.5, ncols=2)

@@ -1,0 +1,259 @@
+"""A forecast as a page of text and as a JSON document; decides nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from koopscope import __version__
+from koopscope.forecasting.backtest import FORECAST, INTERVAL, Score
+from koopscope.forecasting.baselines import BASELINES
+from koopscope.forecasting.results import Forecast
+from koopscope.report.canvas import Canvas
+from koopscope.report.numbers import count, percent, step_range
+from koopscope.report.page import Cell, Page, shortened, table, wrapped
+from koopscope.report.plain import plain
+
+SCHEMA_VERSION = "1.0"
+
+JsonObject = dict[str, Any]
+
+#: Size of the picture in characters, and columns of a layer's name at most.
+_COLUMNS, _ROWS = 56, 10
+_NAME_COLUMNS = 24
+
+_OPERATORS = {
+    "network": "one law for the network",
+    "layer": "a law for each layer",
+    "tensor": "a law for each tensor",
+    "node": "a law for each node",
+}
+_ACCEPTED = {
+    "none": "every weight jumps",
+    "sign": "weights jump that go on as in their last increment",
+    "pdt": "weights jump that go on as in their last increment, by 1 to k times it",
+}
+
+
+def schema() -> JsonObject:
+    """Return the JSON Schema that every document follows; it ships with the package."""
+    name = f"forecast-{SCHEMA_VERSION}.schema.json"
+    text = (resources.files("koopscope.report") / "schema" / name).read_text("utf-8")
+    parsed: JsonObject = json.loads(text)
+    return parsed
+
+
+def render(found: Forecast, name: str, page: Page) -> str:
+    """Return the forecast as ``table`` or ``json``, ending in a newline."""
+    if name == "json":
+        return json.dumps(document(found), indent=2, allow_nan=False) + "\n"
+    return _text(found, page)
+
+
+def document(found: Forecast) -> JsonObject:
+    """Return the forecast as plain JSON values."""
+    run, seen, test = found.description, found.seen, found.backtest
+    window = seen.window(seen.last)
+    whole: JsonObject = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "koopscope_version": __version__,
+            "run": {
+                "path": run.path,
+                "format": run.format,
+                "snapshots": run.snapshots,
+                "parameters": run.parameters,
+                "window": [seen.steps[window.start], seen.steps[window.stop - 1]],
+                "spacing_steps": seen.spacing_steps,
+                "pooled": seen.every,
+            },
+            "settings": {**asdict(found.settings), "delay": seen.delay, "every": seen.every},
+            "target": {
+                "step": seen.target,
+                "horizon": seen.horizon,
+                "trusted": found.is_trusted,
+                "actual_error": found.actual,
+            }
+            if seen.target is not None
+            else None,
+            "trust": {"step": found.trusted_step, "verdict": found.verdict},
+            "backtest": [
+                {
+                    "horizon": horizon,
+                    "steps": horizon * seen.spacing_steps,
+                    "tested": test.tested(index),
+                    "errors": {name: _score(test.score(name, index)) for name in test.errors},
+                }
+                for index, horizon in enumerate(test.horizons)
+            ],
+            "growth": {"modes": found.growth.modes, "factor": found.growth.factor},
+            "layers": [asdict(layer) for layer in found.layers],
+            "notes": found.notes,
+        }
+    )
+    return whole
+
+
+def _score(score: Score | None) -> JsonObject | None:
+    return None if score is None else asdict(score)
+
+
+def _text(found: Forecast, page: Page) -> str:
+    sections = [_header(found, page), _test(found, page)]
+    if len(found.plane.trajectory) > 1 and found.plane.shares.any():
+        sections.append(_picture(found, page))
+    if found.layers:
+        sections.append(list(_layers(found, page)))
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _header(found: Forecast, page: Page) -> list[str]:
+    seen, settings = found.seen, found.settings
+    window = seen.window(seen.last)
+    lines = [page.style(found.description.path, "title")]
+    if seen.target is not None:
+        last = int(found.description.steps[_last_recorded(found)])
+        far = (seen.target - last) / (seen.spacing_steps / seen.every)
+        text = count(round(far), "snapshot") if far == round(far) else f"{far:.1f} snapshots"
+        lines += wrapped(f"forecast of step {seen.target:,}, {text} after step {last:,}", page)
+    steps = step_range(int(seen.steps[window.start]), int(seen.steps[window.stop - 1]))
+    what = "means" if seen.every > 1 else "snapshots"
+    lines += wrapped(
+        f"{_OPERATORS[settings.operator]}: {settings.observable}, fitted to {seen.fitted} {what}, "
+        f"{steps}",
+        page,
+    )
+    if settings.accept != "none":
+        lines += wrapped(_ACCEPTED[settings.accept], page)
+    for note in found.notes:
+        lines += wrapped(f"note: {note}", page)
+    return lines
+
+
+def _last_recorded(found: Forecast) -> int:
+    """Return the run's snapshot that the forecast starts from."""
+    steps = found.description.steps
+    middle = int(found.seen.steps[found.seen.last])
+    return int(np.searchsorted(steps, middle)) + found.seen.every // 2
+
+
+def _test(found: Forecast, page: Page) -> list[str]:
+    title = page.style("Test on the run's own past", "title")
+    if not len(found.backtest.horizons):
+        return [title, *wrapped(f"{found.verdict}.", page)]
+    rows = list(_test_rows(found, page))
+    dash = page.glyphs.dash
+    legend = (
+        "error relative to no change (below 1 is better), median over past moments; in brackets "
+        f"{INTERVAL[0]:.0%} to {INTERVAL[1]:.0%} of them"
+    )
+    lines = [title, *table(rows, page)]
+    lines += [page.style(line, "faint") for line in wrapped(legend.replace("–", dash), page)]
+    lines += wrapped(f"{found.verdict}.", page)
+    if found.actual is not None:
+        lines += wrapped(
+            f"The run went on: at step {found.seen.target:,} the forecast is off by "
+            f"{found.actual:.2f} of what no change is off by.",
+            page,
+        )
+    return lines
+
+
+def _test_rows(found: Forecast, page: Page) -> Iterator[list[Cell]]:
+    seen, test = found.seen, found.backtest
+    heads = ("snapshots", "steps", "tested", FORECAST, "", *_SHORT.values())
+    yield [Cell(head, "faint", right=head != "") for head in heads]
+    for index, horizon in enumerate(test.horizons):
+        score = test.score(FORECAST, index)
+        tested = test.tested(index)
+        if score is None:
+            continue
+        role = "pass" if test.passes(index) else "warn"
+        yield [
+            Cell(f"{int(horizon) * seen.every:,}", right=True),
+            Cell(f"{horizon * seen.spacing_steps:,.6g}", right=True),
+            Cell(str(tested), right=True),
+            Cell(_error(score.median), role, right=True),
+            Cell(f"({_error(score.low)} to {_error(score.high)})"),
+            *(
+                Cell(_error(other.median) if other else page.glyphs.dash, right=True)
+                for other in (test.score(name, index) for name in _SHORT)
+            ),
+        ]
+
+
+_SHORT = dict(zip(BASELINES, ("last step", "line", "average"), strict=True))
+
+
+def _error(value: float) -> str:
+    return f"{value:.2f}" if value < 100.0 else f"{value:.0e}"
+
+
+def _picture(found: Forecast, page: Page) -> list[str]:
+    """Draw the trajectory around the window and the way ahead in the two leading coordinates."""
+    seen, plane = found.seen, found.plane
+    start = max(0, seen.last + 1 - 2 * seen.fitted)
+    path = plane.trajectory[start:]
+    ahead = np.concatenate([np.zeros((1, path.shape[1])), plane.ahead[1]])
+    if path.shape[1] < 2:
+        path, ahead = (np.pad(points, ((0, 0), (0, 1))) for points in (path, ahead))
+    everything = np.concatenate([path, ahead])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    size = np.where(high > low, high - low, 1.0) * 1.1
+    canvas = Canvas(min(_COLUMNS, page.width or _COLUMNS), _ROWS)
+
+    def place(point: np.ndarray[Any, Any]) -> tuple[float, float]:
+        x, y = (point - (low + high) / 2.0) / size + 0.5
+        return float(x), float(y)
+
+    for before, after in pairwise(path):
+        canvas.line(place(before), place(after))
+    for point in ahead[1:]:
+        canvas.letter(*place(point), "+", "info")
+    canvas.letter(*place(np.zeros(2)), "o", "strong")
+    lines = canvas.lines(page)
+    reach = f"step {seen.target:,}" if seen.target is not None else "the longest tested horizon"
+    legend = (
+        f"the two leading coordinates ({', '.join(percent(s) for s in plane.shares)} of the "
+        f"window's motion): the run, o the last snapshot looked at, + the way to {reach}"
+    )
+    return [
+        *(line.rstrip() for line in lines),
+        *(page.style(line, "faint") for line in wrapped(legend, page)),
+    ]
+
+
+def _layers(found: Forecast, page: Page) -> Iterator[str]:
+    rows = [
+        [
+            Cell("Layers", "title"),
+            *(
+                Cell(head, "faint", right=True)
+                for head in ("weights", "forecast to move", "in the window", "jump")
+            ),
+        ]
+    ]
+    for layer in found.layers:
+        room = _NAME_COLUMNS if page.width is not None else None
+        name = layer.name if room is None else shortened(layer.name, room, page)
+        rows.append(
+            [
+                Cell(name),
+                Cell(f"{layer.parameters:,}", right=True),
+                Cell(f"{layer.displacement:.3g}", right=True),
+                Cell(f"{layer.travelled:.3g}", right=True),
+                Cell(percent(layer.accepted / layer.parameters), right=True),
+            ]
+        )
+    yield from table(rows, page)
+    legend = (
+        "forecast to move: distance from the last weights; in the window: from its first snapshot "
+        "to its last; jump: weights that move at all"
+    )
+    yield from (page.style(line, "faint") for line in wrapped(legend, page))
