@@ -41,7 +41,6 @@ def figure(found: Forecast) -> Figure:
     for coordinate, axes in enumerate(rows):
         _fan(axes, found, coordinate)
     rows[-1].set_xlabel("step")
-    rows[0].legend(loc="best", fontsize=6.5)
     _errors(picture.add_subplot(grid[:, 1]), found)
     name = PurePath(found.description.path).name
     picture.suptitle(f"Forecast of {name} from step {_last_step(found):,.0f}", fontsize=10)
@@ -93,6 +92,8 @@ def _fan(axes: Axes, found: Forecast, coordinate: int) -> None:
     axes.plot(steps, line, "--", color=COLORS[0], label="forecast")
     axes.axvline(last, color=FAINT, linewidth=0.6)
     axes.set_xlim(right=float(max(steps[-1], seen.steps[seen.last])))
+    if coordinate == 0:
+        axes.legend(loc="best", fontsize=6.5)
     _fit_height(axes, [path[known], line, path[later][: _shown_later(found, steps[-1])]])
 
 
