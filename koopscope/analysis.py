@@ -332,6 +332,12 @@ class Analysis:
         needed = self.settings.delay + 2 + lost_snapshots(self.settings.noise_filter)
         return bool(self.finite_tensors) and self.window.snapshots >= needed
 
+    @property
+    def breaks_off(self) -> bool:
+        """Whether weights were not finite any more in a snapshot asked for, after the window."""
+        later = slice(self.window.stop, self.window.asked_stop)
+        return any(not self._finite[tensor.name][later].all() for tensor in self.finite_tensors)
+
     def motion(self, scope: str = NETWORK, level: Level | None = None) -> Motion:
         """Return how a scope moved inside the window."""
         level = level or self.level_of(scope)

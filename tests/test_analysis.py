@@ -213,3 +213,19 @@ def test_a_run_that_moved_once_is_analysed():
     diagnosis = diagnose(Analysis.of(ArrayRun({"a.weight": weights}, np.arange(40))))
     assert {finding.id for finding in diagnosis.findings} >= {"convergence", "stability"}
     assert diagnosis.analysis.confidence().uncertainty.replicates > 0
+
+
+def test_no_finding_knows_what_comes_after_the_steps_asked_for():
+    weights = trajectory(size=1200, snapshots=40).reshape(40, 1200)
+    broken = weights.copy()
+    broken[30:] = np.nan
+    infos = (TensorInfo("a.weight", (30, 40), "float64"),)
+
+    def findings(values, **asked):
+        run = ArrayRun({"a.weight": values}, np.arange(len(values)))
+        run.description = replace(run.description, tensors=infos)
+        return diagnose(Analysis.of(run, Settings(**asked))).findings
+
+    assert {f.id for f in findings(broken) if f.status == "fail"} >= {"convergence", "finiteness"}
+    for asked in ({"until": 25}, {"window": (0, 25)}):
+        assert findings(broken, **asked) == findings(weights, **asked)

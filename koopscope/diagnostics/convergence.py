@@ -148,7 +148,7 @@ def ask(analysis: Analysis) -> Finding:
         "remaining": None,
         "cluster": None,
     }
-    if _became_nonfinite(analysis):
+    if analysis.breaks_off:
         evidence["state"] = "diverging"
         message = f"Diverging: weights are not finite after step {steps[-1]}."
         return _finding("fail", message, evidence, hint="restart with a lower learning rate")
@@ -188,14 +188,6 @@ def ask(analysis: Analysis) -> Finding:
         **_relative(rest, network.displacement()),
     )
     return _verdict(state, evidence, rule, stop, steps)
-
-
-def _became_nonfinite(analysis: Analysis) -> bool:
-    """Whether some snapshot after the window has weights that are no longer finite."""
-    after = slice(analysis.window.stop, None)
-    return any(
-        not analysis.grams[tensor.name].finite[after].all() for tensor in analysis.finite_tensors
-    )
 
 
 def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:

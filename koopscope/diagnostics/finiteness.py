@@ -12,10 +12,11 @@ from koopscope.diagnostics.finding import Diagnostic, Finding
 
 def ask(analysis: Analysis) -> Finding:
     """Name every tensor with a non-finite entry and the step at which the first one appears."""
-    steps = analysis.description.steps
+    asked = slice(analysis.window.asked_first, analysis.window.asked_stop)
+    steps = analysis.description.steps[asked]
     bad: list[dict[str, Any]] = []
     for tensor in analysis.tensors:
-        counts = analysis.grams[tensor.name].nonfinite
+        counts = analysis.grams[tensor.name].nonfinite[asked]
         if counts.any():
             first = int(np.flatnonzero(counts)[0])
             bad.append(

@@ -126,8 +126,8 @@ def _breaks_early(analysis: Analysis, count: int) -> bool:
     finite = np.ones(analysis.description.snapshots, bool)
     for tensor in analysis.finite_tensors:
         finite &= analysis.grams[tensor.name].finite
-    first = analysis.window.first
-    return not finite[first : first + count].all()
+    first, stop = analysis.window.first, analysis.window.asked_stop
+    return not finite[first : min(first + count, stop)].all()
 
 
 def _twins(analysis: Analysis) -> dict[str, float]:

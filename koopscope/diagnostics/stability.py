@@ -106,11 +106,7 @@ def ask(analysis: Analysis) -> Finding:
     evidence: dict[str, Any] = {"state": None, "snapshots": len(steps)}
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
-    nonfinite = any(
-        not analysis.grams[tensor.name].finite[analysis.window.stop :].all()
-        for tensor in analysis.finite_tensors
-    )
-    if nonfinite:
+    if analysis.breaks_off:
         evidence["state"] = "growing"
         message = f"The weights grew until they were not finite, after step {steps[-1]}."
         return _finding("fail", message, evidence)

@@ -20,9 +20,9 @@ class Window:
         Indices into the run's snapshots.
     spacing_steps
         Optimizer steps between two of them; 1 for a single snapshot.
-    asked
-        How many snapshots were asked for, before the longest stretch that is evenly spaced and
-        finite was taken.
+    asked_first, asked_stop
+        Of the snapshots that were asked for, before the longest stretch that is evenly spaced and
+        finite was taken. No number may rest on any other.
     evenly_spaced
         Whether what was asked for was evenly spaced throughout.
     """
@@ -30,13 +30,19 @@ class Window:
     first: int
     stop: int
     spacing_steps: float
-    asked: int
+    asked_first: int
+    asked_stop: int
     evenly_spaced: bool
 
     @property
     def snapshots(self) -> int:
         """Number of snapshots in the window."""
         return self.stop - self.first
+
+    @property
+    def asked(self) -> int:
+        """Number of snapshots that were asked for."""
+        return self.asked_stop - self.asked_first
 
 
 def usable_window(
@@ -83,7 +89,8 @@ def usable_window(
         begin,
         end,
         float(steps[begin + 1] - steps[begin]) if end - begin > 1 else 1.0,
-        stop - first,
+        first,
+        stop,
         bool((gaps == gaps[:1]).all()),
     )
 
