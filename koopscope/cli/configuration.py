@@ -101,10 +101,13 @@ def _from_file(path: Path) -> Source:
             "name a TOML file, or KEY=VALUE",
         ) from error
     parsed = _parsed(text, str(path))
-    if path.name == "pyproject.toml":
-        parsed = parsed.get("tool", {}).get("koopscope", {})
-    elif isinstance(parsed.get("tool"), Mapping):
-        parsed = parsed["tool"].get("koopscope", {})
+    tool = parsed.get("tool")
+    if path.name == "pyproject.toml" or isinstance(tool, Mapping):
+        parsed = tool.get("koopscope", {}) if isinstance(tool, Mapping) else {}
+    if not isinstance(parsed, Mapping):
+        raise KoopscopeError(
+            f"{path}: tool.koopscope is {parsed!r}, not a table of settings", "see docs/ci.md"
+        )
     return Source(parsed, str(path))
 
 

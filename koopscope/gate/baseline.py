@@ -79,11 +79,23 @@ def _single_run(report: Mapping[str, Any], where: str) -> Mapping[str, Any]:
             f"{where} does not hold exactly one run", "store the report of one run as a baseline"
         )
     run: Mapping[str, Any] = runs[0]
-    if not isinstance(run.get("findings"), list) or not isinstance(run.get("run"), Mapping):
+    if not _is_report(run):
         raise KoopscopeError(
             f"{where} is not a koopscope report", "make one with koopscope check RUN -f json=FILE"
         )
     return run
+
+
+def _is_report(run: Mapping[str, Any]) -> bool:
+    findings, described = run.get("findings"), run.get("run")
+    if not isinstance(findings, list) or not isinstance(described, Mapping):
+        return False
+    metrics = described.get("metrics") or {}
+    return (
+        all(isinstance(finding, Mapping) for finding in findings)
+        and isinstance(metrics, Mapping)
+        and all(isinstance(metric, Mapping) for metric in metrics.values())
+    )
 
 
 def changes(diagnosis: Diagnosis, baseline: Mapping[str, Any], policy: Policy) -> list[Change]:

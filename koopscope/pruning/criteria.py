@@ -253,7 +253,7 @@ def _uniform(seed: int, tensor: str, start: int, count: int) -> npt.NDArray[np.f
     Philox is counter-based, four draws to a count, so any weight's draw can be reached directly.
     """
     aligned = start - start % 4
-    bits = np.random.Philox(key=[seed, crc32(tensor.encode())])
+    bits = np.random.Philox(key=[seed % 2**64, crc32(tensor.encode())])
     bits.advance(aligned // 4)
     draws: Float64 = np.random.Generator(bits).random(start - aligned + count)
     return draws[start - aligned :]

@@ -177,6 +177,7 @@ def test_a_level_given_in_short_keeps_what_another_source_set(
         ("preset = ", "is not valid TOML"),
         ('[rules]\nprecison = "off"\n', "no rule 'precison'"),
         ("strict = 1\n", "strict is 1, not true or false"),
+        ("[tool]\nkoopscope = 3\n", "tool.koopscope is 3, not a table"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, problem: str) -> None:

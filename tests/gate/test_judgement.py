@@ -161,6 +161,12 @@ def test_a_finding_that_got_worse_is_a_change(healthy: Diagnosis) -> None:
         ('{"schema_version": "2.0"}', "schema version 2.0"),
         ('{"schema_version": "1.0"}', "not a koopscope report"),
         ('{"schema_version": "1.0", "runs": []}', "exactly one run"),
+        ('{"schema_version": "1.0", "findings": [1], "run": {}}', "not a koopscope report"),
+        ('{"schema_version": "1.0", "findings": [], "run": {"metrics": [1]}}', "not a koopscope"),
+        (
+            '{"schema_version": "1.0", "findings": [], "run": {"metrics": {"loss": 1}}}',
+            "not a koopscope report",
+        ),
     ],
 )
 def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path, text: str, problem: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import koopscope
 from koopscope import KoopscopeError
 from koopscope.pruning.criteria import CRITERIA, criterion
 from koopscope.pruning.judging import PruningSettings, judge
@@ -145,3 +146,11 @@ def test_an_unknown_criterion_is_answered_with_the_known_ones(run):
     with pytest.raises(KoopscopeError, match="'l1'") as error:
         criterion("l1", judge(opened, PruningSettings()).analysis)
     assert all(name in error.value.hint for name in CRITERIA)
+
+
+def test_any_seed_gives_random_scores(tmp_path):
+    run = recorded(tmp_path / "run.h5", settling({"a.weight": (4, 5)}))
+    masks = [koopscope.prune(run, 0.5, criterion="random", seed=seed) for seed in (1, 10**30)]
+    kept = [found.masks["a.weight"] for found in masks]
+    assert kept[0].sum() == kept[1].sum() == 10
+    assert (kept[0] != kept[1]).any()

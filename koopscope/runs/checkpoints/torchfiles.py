@@ -231,4 +231,6 @@ def _described(name: str, tensor: Any) -> TensorInfo | str:
         return f"a {type(tensor).__name__}, not a plain array"
     if tensor.numel() == 0:
         return f"no elements (shape {list(tensor.shape)})"
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        return f"declared as {list(tensor.shape)}, more values than the file stores"
     return TensorInfo(name, tuple(tensor.shape), dtype)

@@ -119,3 +119,11 @@ def test_an_archive_of_something_else_is_an_error(tmp_path):
         archive.writestr("readme.txt", "none")
     with pytest.raises(KoopscopeError, match=r"step_1\.pt"):
         open_run([tmp_path / "step_1.pt"])
+
+
+def test_a_tensor_that_declares_more_than_the_file_stores_is_left_out(tmp_path):
+    vast = torch.ones(1).expand(10**12)
+    path = saved(tmp_path / "step_1.pt", {"vast": vast, "w": torch.ones(3)})
+    with open_run([path]) as run:
+        assert [tensor.name for tensor in run.description.tensors] == ["w"]
+        assert "more values than the file stores" in run.description.skipped[0].reason
