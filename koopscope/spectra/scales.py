@@ -122,7 +122,9 @@ def _hankel_dmd(values: Float64) -> Float64:
     hankel = np.lib.stride_tricks.sliding_window_view(values, len(values) - delays + 1)
     before, after = hankel[:, :-1], hankel[:, 1:]
     U, S, Vt = np.linalg.svd(before, full_matrices=False)
-    rank = max(1, int(np.count_nonzero(_RANK_TOLERANCE * S[0] < S)))
+    rank = int(np.count_nonzero(_RANK_TOLERANCE * S[0] < S))
+    if not rank:  # nothing but zeros
+        return np.empty(0)
     U, S, Vt = U[:, :rank], S[:rank], Vt[:rank]
     operator = (U.T @ after @ Vt.T) / S
     eigenvalues, vectors = np.linalg.eig(operator)

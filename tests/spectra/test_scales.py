@@ -72,3 +72,8 @@ def test_hierarchical_regression_drops_its_error_with_the_predicted_layers(y):
         errors.append(float(np.abs(residual).max()) / span)
     assert errors[-1] < 0.05
     assert errors[0] > 5.0 * errors[-1]
+
+
+def test_zeros_have_no_frequency():
+    for method in ("fft", "dmd"):
+        assert scales_of(np.zeros(50), 1.0, method).layers == 0
