@@ -165,13 +165,14 @@ def _tasks(run: Run, tensors: Sequence[TensorInfo]) -> Iterator[Task]:
     snapshots = run.description.snapshots
     wanted = max(TASK_BYTES, run.volume(tensors) // MOST_TASKS)
     width = Plan.of(snapshots).width
+    chosen = set(tensors)
     for shard in run.shards if isinstance(run, ShardedRun) else (run,):
         (path,) = shard.files
         size, mtime_ns = _stamp(str(path))
         task = functools.partial(Task, str(path.absolute()), size, mtime_ns, snapshots)
         gathered: list[tuple[str, int, int]] = []
         filled = 0
-        for tensor in [t for t in shard.description.tensors if t in tensors]:
+        for tensor in [t for t in shard.description.tensors if t in chosen]:
             row = snapshots * run.read_dtype(tensor).itemsize
             for start, stop in _ranges(shard, tensor, width, wanted // row):
                 if filled and filled + (stop - start) * row > wanted:

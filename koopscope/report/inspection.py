@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope import __version__
-from koopscope.report.page import Cell, Page, columns_of, shortened, table, wrapped
+from koopscope.report.numbers import count
+from koopscope.report.page import Cell, Page, fitted_table, wrapped
 from koopscope.report.plain import plain
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 
 SCHEMA_VERSION = "1.0"
-
-_NARROWEST_NAME = 12
 
 
 def render_table(descriptions: Sequence[RunDescription], page: Page) -> str:
@@ -86,8 +85,8 @@ def _run(run: RunDescription, page: Page) -> Iterator[str]:
     yield page.style(run.path, "title")
     yield from wrapped(f"{run.format}: {_steps(run)}", page)
     yield from wrapped(
-        f"{_count(run.parameters, 'weight')} in {_count(len(run.tensors), 'tensor')} of "
-        f"{_count(len(run.layers), 'layer')}{', ' + run.dtype if run.tensors else ''}; "
+        f"{count(run.parameters, 'weight')} in {count(len(run.tensors), 'tensor')} of "
+        f"{count(len(run.layers), 'layer')}{', ' + run.dtype if run.tensors else ''}; "
         f"{_in_units(_snapshot_bytes(run))} a snapshot",
         page,
     )
@@ -95,13 +94,13 @@ def _run(run: RunDescription, page: Page) -> Iterator[str]:
         yield from wrapped(f"note: {note}", page)
     if run.tensors:
         yield ""
-        yield from _fitted([_tensor_head(run), *_tensor_rows(run)], page)
+        yield from fitted_table([_tensor_head(run), *_tensor_rows(run)], page)
     if len(run.layers) < len(run.tensors):
         yield ""
-        yield from _fitted(_layer_rows(run), page)
+        yield from fitted_table(_layer_rows(run), page)
     if run.metrics:
         yield ""
-        yield from _fitted(_metric_rows(run, page), page)
+        yield from fitted_table(_metric_rows(run, page), page)
     if run.metadata:
         yield ""
         yield page.style("Metadata", "title")
@@ -219,16 +218,6 @@ def _cells(texts: Iterable[str]) -> list[Cell]:
     return [Cell(text, right=True) for text in texts]
 
 
-def _fitted(rows: list[list[Cell]], page: Page) -> list[str]:
-    """Lay out a table whose names give way where the page is too narrow for everything."""
-    if page.width is not None:
-        columns = list(zip(*rows, strict=True))[1:]
-        others = sum(2 + max(columns_of(cell.text) for cell in column) for column in columns)
-        room = max(_NARROWEST_NAME, page.width - others)
-        rows = [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
-    return table(rows, page)
-
-
 def _listed(pairs: Iterable[tuple[str, str]], page: Page) -> Iterator[str]:
     for name, text in pairs:
         first, *rest = wrapped(_printable(f"{name}: {text}"), page, indent=4)
@@ -248,10 +237,6 @@ def _text(value: Any) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def _in_units(size: int) -> str:

@@ -70,6 +70,10 @@ _SEQUENCES = {
 _COLOURED = frozenset({"pass", "info", "warn", "fail", "inconclusive"})
 
 
+#: Names are not shortened below this many columns.
+NARROWEST_NAME = 12
+
+
 @dataclass(frozen=True)
 class Page:
     """Where a report is written to.
@@ -150,6 +154,21 @@ def table(rows: Sequence[Sequence[Cell]], page: Page, gap: str = "  ") -> list[s
     """Lay out rows of cells in columns as wide as they need; no line ends in spaces."""
     widths = [max(columns_of(cell.text) for cell in column) for column in zip(*rows, strict=True)]
     return [gap.join(_padded(row, widths, page)).rstrip() for row in rows]
+
+
+def with_short_names(rows: Sequence[Sequence[Cell]], page: Page) -> list[list[Cell]]:
+    """Return rows whose first cells leave the others the room they need on the page."""
+    if page.width is None:
+        return [list(row) for row in rows]
+    columns = list(zip(*rows, strict=True))[1:]
+    others = sum(2 + max(columns_of(cell.text) for cell in column) for column in columns)
+    room = max(NARROWEST_NAME, page.width - others)
+    return [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+
+
+def fitted_table(rows: Sequence[Sequence[Cell]], page: Page) -> list[str]:
+    """Lay out a table whose names give way where the page is too narrow for everything."""
+    return table(with_short_names(rows, page), page)
 
 
 def _padded(row: Sequence[Cell], widths: Sequence[int], page: Page) -> list[str]:

@@ -12,6 +12,7 @@ from statistics import median
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.folding import folded, residual_level
+from koopscope.report.numbers import count
 from koopscope.report.page import Page, sparkline, wrapped
 from koopscope.report.terminal import ROLES, beside, eigenvalue_table, findings_lines
 from koopscope.report.unitcircle import draw
@@ -85,8 +86,8 @@ def recording(watched: Watched) -> str:
     if watched.diagnosis is None:
         return f"waiting: {watched.trouble or 'no snapshot yet'}"
     run = watched.diagnosis.analysis.description
-    count = f"{run.snapshots:,} snapshot{'' if run.snapshots == 1 else 's'}"
-    said = f"{count}, step {run.steps[-1]:,}; {run.parameters:,} weights"
+    recorded = count(run.snapshots, "snapshot")
+    said = f"{recorded}, step {run.steps[-1]:,}; {run.parameters:,} weights"
     if watched.usual_seconds is not None:
         said += f"; one every {_seconds(watched.usual_seconds)}"
     if watched.trouble is not None:

@@ -6,7 +6,7 @@ Shows prunings and nothing else; it must never score a weight or write a mask.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,14 +15,14 @@ import numpy as np
 from koopscope import __version__
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning
-from koopscope.report.page import Cell, Page, columns_of, shortened, table, wrapped
+from koopscope.report.numbers import count
+from koopscope.report.page import Cell, Page, fitted_table, wrapped
 from koopscope.report.plain import plain
 
 SCHEMA_VERSION = "1.0"
 
 #: Columns of a density bar, and of a name at least.
 BAR_COLUMNS = 12
-_NARROWEST_NAME = 12
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _header(report: PruningReport, page: Page) -> list[str]:
     kept = f"; {others:,} {are} kept whole" if others else ""
     lines += wrapped(
         f"{what}, {share[first.request.scope]}: {first.total:,} weights in "
-        f"{len(first.tensors)} tensor{'' if len(first.tensors) == 1 else 's'}{kept}",
+        f"{count(len(first.tensors), 'tensor')}{kept}",
         page,
     )
     for note in first.notes:
@@ -222,7 +222,7 @@ def _pruning(pruning: Pruning, page: Page) -> list[str]:
     if pruning.criterion.name != "magnitude" and pruning.overlap is not None:
         stay += f", {pruning.overlap:.1%} of them by magnitude as well"
     title = page.style(f"Sparsity {100 * pruning.request.sparsity:g}%", "title")
-    return [f"{title}: {stay}", *_fitted(list(_rows(pruning, page)), page)]
+    return [f"{title}: {stay}", *fitted_table(list(_rows(pruning, page)), page)]
 
 
 def _rows(pruning: Pruning, page: Page) -> Iterator[list[Cell]]:
@@ -242,13 +242,3 @@ def _rows(pruning: Pruning, page: Page) -> Iterator[list[Cell]]:
             *(Cell(number, right=True) for number in numbers),
             Cell(page.glyphs.levels[-1] * bar),
         ]
-
-
-def _fitted(rows: Sequence[Sequence[Cell]], page: Page) -> list[str]:
-    """Lay out a table whose names give way where the page is too narrow for everything."""
-    if page.width is not None:
-        columns = list(zip(*rows, strict=True))[1:]
-        others = sum(2 + max(columns_of(cell.text) for cell in column) for column in columns)
-        room = max(_NARROWEST_NAME, page.width - others)
-        rows = [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
-    return table(rows, page)

@@ -14,7 +14,7 @@ from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.folding import RESIDUAL_SCALE, Folded, folded, residual_level
 from koopscope.report.numbers import count, duration, interval, percent, share, small, step_range
-from koopscope.report.page import Cell, Page, columns_of, shortened, sparkline, table, wrapped
+from koopscope.report.page import Cell, Page, sparkline, table, with_short_names, wrapped
 from koopscope.report.report import Report
 from koopscope.report.unitcircle import LABELS, draw
 from koopscope.spectra.dmd import Spectrum
@@ -213,19 +213,9 @@ def _layers(analysis: Analysis, page: Page) -> list[str]:
         "moved, path: displacement and path length relative to the norm at the first snapshot; "
         "direct: moved / path; speed: over time, each row relative to its own maximum"
     )
-    if page.width is not None:
-        whole, rows = rows, _with_short_names(rows, page.width, page)
-        legend += "; some names are shortened" if rows != whole else ""
-    return [*table(rows, page), *(page.style(line, "faint") for line in wrapped(legend, page))]
-
-
-def _with_short_names(rows: list[list[Cell]], width: int, page: Page) -> list[list[Cell]]:
-    others = sum(
-        2 + max(columns_of(cell.text) for cell in column)
-        for column in list(zip(*rows, strict=True))[1:]
-    )
-    room = max(12, width - others)
-    return [[Cell(shortened(row[0].text, room, page), row[0].role), *row[1:]] for row in rows]
+    fitting = with_short_names(rows, page)
+    legend += "; some names are shortened" if fitting != rows else ""
+    return [*table(fitting, page), *(page.style(line, "faint") for line in wrapped(legend, page))]
 
 
 def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[Cell]:

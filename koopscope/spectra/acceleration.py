@@ -85,10 +85,7 @@ def relaxation(eigenvalues: Complex128) -> Relaxation:
     def factor(weight: float) -> float:
         return float(np.abs(weight + (1.0 - weight) * spectrum).max())
 
-    # Imported late: every analysis loads this module, few come here, and scipy is slow to load.
-
     def best(lowest: float) -> tuple[float, float]:
-
         found = minimize_scalar(
             factor, bounds=(lowest, HIGHEST_WEIGHT), method="bounded", options={"xatol": 1e-6}
         )
