@@ -151,16 +151,16 @@ def ask(analysis: Analysis) -> Finding:
     if analysis.breaks_off:
         evidence["state"] = "diverging"
         message = f"Diverging: weights are not finite after step {steps[-1]}."
-        return _finding("fail", message, evidence, hint="restart with a lower learning rate")
+        return DIAGNOSTIC.finding("fail", message, evidence, hint=_HINTS["diverging"])
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few for a verdict: it takes {LEAST_SNAPSHOTS}."
-        return _finding("inconclusive", message, evidence, hint="record more often")
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
         what = "moved" if analysis.finite_tensors else "is finite"
         message = f"No weight {what}, so nothing can converge."
-        return _finding("inconclusive", message, evidence)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence)
     course = course_of(analysis)
     rule = stop_rule(course)
     state, drawn_from = state_of(course)
@@ -268,29 +268,13 @@ def _verdict(
             f"{(steps[stop] - steps[0]) / span:.0%} of the run"
         )
     message += f" ({len(steps)} snapshots)."
-    return _finding(
-        _STATUS[state], message, evidence, float(rule.ahead[-1]), limit, _HINTS.get(state)
-    )
-
-
-def _finding(
-    status: Status,
-    message: str,
-    evidence: dict[str, Any],
-    value: float | None = None,
-    threshold: float | None = None,
-    hint: str | None = None,
-) -> Finding:
-    return Finding(
-        DIAGNOSTIC.id,
-        DIAGNOSTIC.code,
-        status,
+    return DIAGNOSTIC.finding(
+        _STATUS[state],
         message,
-        value=value,
-        threshold=threshold,
-        unit=None if value is None else "share of the improvement",
-        hint=hint,
-        evidence=evidence,
+        evidence,
+        value=float(rule.ahead[-1]),
+        threshold=limit,
+        hint=_HINTS.get(state),
     )
 
 
@@ -308,4 +292,5 @@ DIAGNOSTIC = Diagnostic(
         "families and measured on seven others: docs/diagnostics.md."
     ),
     ask=ask,
+    unit="share of the improvement",
 )

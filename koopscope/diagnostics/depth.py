@@ -58,7 +58,8 @@ def ask(analysis: Analysis) -> Finding:
             if stack is None
             else f"{usable(analysis.window.snapshots)} fewer than {LEAST_SNAPSHOTS}"
         )
-        return _finding("inconclusive", f"{why}, so depth cannot be judged.", None, evidence)
+        message = f"{why}, so depth cannot be judged."
+        return DIAGNOSTIC.finding("inconclusive", message, evidence)
     suggested, motions, similar = suggested_depth(stack)
     evidence.update(
         recorded_depth=stack.depth,
@@ -66,18 +67,19 @@ def ask(analysis: Analysis) -> Finding:
         distinct_motions=motions,
         layers=_layers(stack, similar),
     )
+    built = float(stack.depth)
     if suggested >= stack.depth:
         message = (
             f"No layer can be spared: {motions:.1f} different motions in {stack.depth} stacked "
             f"layer{'' if stack.depth == 1 else 's'}."
         )
-        return _finding("pass", message, motions, evidence)
+        return DIAGNOSTIC.finding("pass", message, evidence, value=motions, threshold=built)
     redundant = sum(layer["redundant"] for layer in evidence["layers"])
     message = (
         f"Depth {suggested} may be enough: the {stack.depth} stacked layers make {motions:.1f} "
         f"different motions, and {redundant} of {len(stack.names)} layers move as one before them"
     )
-    return _finding("info", message + ".", motions, evidence)
+    return DIAGNOSTIC.finding("info", message + ".", evidence, value=motions, threshold=built)
 
 
 def _layers(stack: Stack, similar: Float64) -> list[dict[str, Any]]:
@@ -175,19 +177,6 @@ def _rest(analysis: Analysis) -> float:
     return float(weights["layers_speed"][-1])
 
 
-def _finding(status: Any, message: str, value: float | None, evidence: dict[str, Any]) -> Finding:
-    return Finding(
-        DIAGNOSTIC.id,
-        DIAGNOSTIC.code,
-        status,
-        message,
-        value=value,
-        threshold=None if value is None else float(evidence["recorded_depth"]),
-        unit=None if value is None else "different motions",
-        evidence=evidence,
-    )
-
-
 DIAGNOSTIC = Diagnostic(
     id="depth",
     code="KS401",
@@ -201,4 +190,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     worse="lower",
+    unit="different motions",
 )

@@ -65,6 +65,8 @@ class Diagnostic:
         Answers it. Too little data is an answer (``inconclusive``), never an exception.
     worse
         On which side of a threshold a value is worse.
+    unit
+        Of its values.
     """
 
     id: str
@@ -73,3 +75,28 @@ class Diagnostic:
     explanation: str
     ask: Callable[[Analysis], Finding]
     worse: Literal["higher", "lower"] = "higher"
+    unit: str | None = None
+
+    def finding(
+        self,
+        status: Status,
+        message: str,
+        evidence: Mapping[str, Any],
+        *,
+        value: float | None = None,
+        threshold: float | None = None,
+        hint: str | None = None,
+    ) -> Finding:
+        """Return an answer; threshold and unit are those of a value, and there is none without."""
+        known = value is not None
+        return Finding(
+            self.id,
+            self.code,
+            status,
+            message,
+            value=value,
+            threshold=threshold if known else None,
+            unit=self.unit if known else None,
+            hint=hint,
+            evidence=evidence,
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from koopscope.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 
 def ask(analysis: Analysis) -> Finding:
@@ -27,31 +27,20 @@ def ask(analysis: Analysis) -> Finding:
                     "entries": int(counts.max()),
                 }
             )
-    if not bad:
-        return Finding(
-            DIAGNOSTIC.id,
-            DIAGNOSTIC.code,
-            "pass",
-            _all_finite(analysis.read_share),
-            value=0.0,
-            threshold=0.0,
-            unit="tensors",
-            evidence={"tensors": []},
+    status: Status = "pass"
+    message, hint = _all_finite(analysis.read_share), None
+    if bad:
+        worst = min(bad, key=lambda entry: entry["first_step"])  # model order within a step
+        others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        rest = "; the finite snapshots are analysed" if analysis.finite_tensors else ""
+        status = "fail"
+        message = (
+            f"NaN or infinite weights in {worst['tensor']} from step {worst['first_step']} on"
+            f"{others}{rest}."
         )
-    worst = min(bad, key=lambda entry: entry["first_step"])  # model order within a step
-    others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-    rest = "; the finite snapshots are analysed" if analysis.finite_tensors else ""
-    return Finding(
-        DIAGNOSTIC.id,
-        DIAGNOSTIC.code,
-        "fail",
-        f"NaN or infinite weights in {worst['tensor']} from step {worst['first_step']} on"
-        f"{others}{rest}.",
-        value=float(len(bad)),
-        threshold=0.0,
-        unit="tensors",
-        hint="lower the learning rate or clip gradients; look at the steps just before",
-        evidence={"tensors": bad},
+        hint = "lower the learning rate or clip gradients; look at the steps just before"
+    return DIAGNOSTIC.finding(
+        status, message, {"tensors": bad}, value=float(len(bad)), threshold=0.0, hint=hint
     )
 
 
@@ -72,4 +61,5 @@ DIAGNOSTIC = Diagnostic(
         "alone."
     ),
     ask=ask,
+    unit="tensors",
 )

@@ -66,14 +66,7 @@ def _asked(
         found = contraction_of(analysis)
     except KoopscopeError as error:
         message = error.message[0].upper() + error.message[1:] + "."
-        return Finding(
-            diagnostic.id,
-            diagnostic.code,
-            "inconclusive",
-            message,
-            hint=error.hint,
-            evidence=evidence,
-        )
+        return diagnostic.finding("inconclusive", message, evidence, hint=error.hint)
     return answer(found)
 
 
@@ -112,22 +105,15 @@ def contraction_finding(found: Contraction) -> Finding:
         ),
     }
     status, message, hint = words[found.state]
-    return Finding(
-        CONTRACTION.id,
-        CONTRACTION.code,
-        status,
-        message,
-        value=fixed.factor,
-        threshold=1.0,
-        unit="per iteration",
-        hint=hint,
-        evidence={
-            "state": found.state,
-            "factor": fixed.factor,
-            "interval": list(fixed.interval),
-            "largest_ratio": fixed.largest_ratio,
-            "iterates": fixed.usable,
-        },
+    evidence = {
+        "state": found.state,
+        "factor": fixed.factor,
+        "interval": list(fixed.interval),
+        "largest_ratio": fixed.largest_ratio,
+        "iterates": fixed.usable,
+    }
+    return CONTRACTION.finding(
+        status, message, evidence, value=fixed.factor, threshold=1.0, hint=hint
     )
 
 
@@ -148,27 +134,19 @@ def iterations_finding(found: Contraction) -> Finding:
     }
     reachable = [n for n in found.iterations if math.isfinite(n.predicted)]
     if not reachable:
-        return Finding(
-            ITERATIONS.id,
-            ITERATIONS.code,
-            "inconclusive",
-            "No number of iterations can be suggested: the iterates do not converge.",
-            evidence=evidence,
-        )
+        message = "No number of iterations can be suggested: the iterates do not converge."
+        return ITERATIONS.finding("inconclusive", message, evidence)
     needed = ", ".join(f"{n.predicted:.0f} for {n.tolerance:g}" for n in reachable)
     uncertain = any(not _is_certain(n) for n in reachable)
-    return Finding(
-        ITERATIONS.id,
-        ITERATIONS.code,
+    return ITERATIONS.finding(
         "inconclusive" if uncertain else "pass" if usable >= reachable[0].predicted else "info",
         f"Iterations to come within a part of the starting distance: {needed} "
         f"({usable} recorded above rounding).",
+        evidence,
         value=reachable[0].predicted,
-        unit="iterations",
         hint="record more iterations: the count is uncertain by more than a fifth"
         if uncertain
         else None,
-        evidence=evidence,
     )
 
 
@@ -201,18 +179,12 @@ def acceleration_finding(found: Contraction) -> Finding:
             + (f", worth {worth:.0f}" if worth is not None and worth > 0 else "")
         )
     message = "; ".join(said) + "."
-    return Finding(
-        ACCELERATION.id,
-        ACCELERATION.code,
-        "info",
-        message[0].upper() + message[1:],
-        value=relaxed.weight,
-        unit="relaxation weight a",
-        evidence={
-            "relaxation": {"weight": relaxed.weight, "factor": relaxed.factor},
-            "damped": {"weight": relaxed.damped_weight, "factor": relaxed.damped_factor},
-        },
-    )
+    evidence = {
+        "relaxation": {"weight": relaxed.weight, "factor": relaxed.factor},
+        "damped": {"weight": relaxed.damped_weight, "factor": relaxed.damped_factor},
+    }
+    sentence = message[0].upper() + message[1:]
+    return ACCELERATION.finding("info", sentence, evidence, value=relaxed.weight)
 
 
 def _relaxation_words(found: Contraction) -> str:
@@ -252,6 +224,7 @@ CONTRACTION = Diagnostic(
         "hardly touches, and convergence slower than geometric, do not show."
     ),
     ask=ask_contraction,
+    unit="per iteration",
 )
 
 ITERATIONS = Diagnostic(
@@ -266,6 +239,7 @@ ITERATIONS = Diagnostic(
         "network may have learned to answer before it arrives."
     ),
     ask=ask_iterations,
+    unit="iterations",
 )
 
 ACCELERATION = Diagnostic(
@@ -280,4 +254,5 @@ ACCELERATION = Diagnostic(
         "first order: a strongly nonlinear operator gains less."
     ),
     ask=ask_acceleration,
+    unit="relaxation weight a",
 )

@@ -99,16 +99,23 @@ def ask(analysis: Analysis) -> Finding:
     if snapshots < count and _breaks_early(analysis, count):
         evidence.update(state="bad", score=1.0, window=[int(steps[0]), int(steps[-1])])
         message = f"Restart: weights are no longer finite after step {steps[-1]}, in the beginning."
-        return _finding("fail", message, 1.0, evidence, "restart with a lower learning rate")
+        return DIAGNOSTIC.finding(
+            "fail",
+            message,
+            evidence,
+            value=1.0,
+            threshold=SUSPECT,
+            hint="restart with a lower learning rate",
+        )
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
         message = f"{usable(snapshots)} too few: the beginning is {count} of them."
-        return _finding("inconclusive", message, None, evidence, "record more often")
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
     if analysis.window.first > 0:
         evidence["window"] = [int(steps[0]), int(steps[count - 1])]
     beginning = beginning_of(analysis, count)
     if beginning is None:
         message = "No weight matrix was trained, so there is no initialization to judge."
-        return _finding("inconclusive", message, None, evidence)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence)
     score, source = score_of(beginning)
     found = reasons(beginning.tensors, _twins(analysis))
     state: State = "bad" if score >= BAD else "suspect" if score >= SUSPECT else "healthy"
@@ -156,26 +163,8 @@ def _verdict(state: State, score: float, evidence: dict[str, Any], found: list[R
         named = [f"{each.tensor} ({each.why})" for each in found[:3]]
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         message += f"; stands out: {', '.join(named)}{more}"
-    return _finding(_STATUS[state], message + ".", score, evidence)
-
-
-def _finding(
-    status: Status,
-    message: str,
-    score: float | None,
-    evidence: dict[str, Any],
-    hint: str | None = None,
-) -> Finding:
-    return Finding(
-        DIAGNOSTIC.id,
-        DIAGNOSTIC.code,
-        status,
-        message,
-        value=score,
-        threshold=None if score is None else SUSPECT,
-        unit=None if score is None else "score",
-        hint=hint,
-        evidence=evidence,
+    return DIAGNOSTIC.finding(
+        _STATUS[state], message + ".", evidence, value=score, threshold=SUSPECT
     )
 
 
@@ -191,4 +180,5 @@ DIAGNOSTIC = Diagnostic(
         "from a start that never will, and judges what this run can learn in its own budget."
     ),
     ask=ask,
+    unit="score",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from koopscope.analysis import Analysis, Motion
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
@@ -23,33 +25,25 @@ COARSE_SHARE = 0.5
 
 def ask(analysis: Analysis) -> Finding:
     """Compare every tensor's increments with what its stored dtype can resolve."""
-    code, name = DIAGNOSTIC.code, DIAGNOSTIC.id
     if analysis.window.snapshots < 2:
-        return Finding(
-            name,
-            code,
-            "inconclusive",
-            "One snapshot shows no motion, so its precision cannot be judged.",
-        )
+        message = "One snapshot shows no motion, so its precision cannot be judged."
+        return DIAGNOSTIC.finding("inconclusive", message, {})
     motions = [analysis.motion(tensor.name, "tensor") for tensor in analysis.finite_tensors]
     moving = [motion for motion in motions if motion.path_length > 0.0]
-    frozen = [motion.name for motion in motions if motion.path_length == 0.0]
-    evidence = {
-        "frozen_tensors": frozen,
+    evidence: dict[str, Any] = {
+        "frozen_tensors": [motion.name for motion in motions if motion.path_length == 0.0],
         "tensors": {
             motion.name: {"unchanged": motion.unchanged, "rounding": motion.rounding}
             for motion in moving
         },
     }
     if not moving:
-        return Finding(
-            name,
-            code,
+        return DIAGNOSTIC.finding(
             "inconclusive",
             "No tensor moved between any two snapshots."
             if motions
             else "No tensor is finite, so the precision of its motion cannot be judged.",
-            evidence=evidence,
+            evidence,
             hint="check that the recorded weights are those being trained",
         )
     coarse = [motion.name for motion in moving if _is_coarse(motion)]
@@ -59,29 +53,19 @@ def ask(analysis: Analysis) -> Finding:
     unchanged = sum(motion.unchanged * motion.parameters for motion in moving) / weights
     rounding = max(motion.rounding for motion in moving)
     stored = f"Stored {analysis.description.dtype}"
+    status: Status = "pass"
+    message = f"{stored} resolves the motion: rounding is at most {rounding:.1g} of an increment."
+    hint = None
     if share > COARSE_SHARE:
-        status: Status = "warn"
+        status = "warn"
         message = (
             f"{stored} is too coarse for the motion of {len(coarse)} of {len(moving)} tensors: "
             f"rounding is up to {rounding:.2g} of an increment, and {unchanged:.0%} of the entries "
             "that move stand still from one snapshot to the next."
         )
         hint = "record float32 master weights, or snapshots further apart"
-    else:
-        status, hint = "pass", None
-        message = (
-            f"{stored} resolves the motion: rounding is at most {rounding:.1g} of an increment."
-        )
-    return Finding(
-        name,
-        code,
-        status,
-        message,
-        value=share,
-        threshold=COARSE_SHARE,
-        unit="share of the moving weights that are stored too coarsely",
-        hint=hint,
-        evidence=evidence,
+    return DIAGNOSTIC.finding(
+        status, message, evidence, value=share, threshold=COARSE_SHARE, hint=hint
     )
 
 
@@ -102,4 +86,5 @@ DIAGNOSTIC = Diagnostic(
         "most weights are affected."
     ),
     ask=ask,
+    unit="share of the moving weights that are stored too coarsely",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from koopscope.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 #: Two increments make one pair, the least a spectrum can be fitted to.
 LEAST_SNAPSHOTS = 3
@@ -27,17 +27,14 @@ def ask(analysis: Analysis) -> Finding:
     found = f"{window.snapshots} snapshot" + ("s" if window.snapshots != 1 else "")
     left_out = window.asked - window.snapshots
 
-    def finding(status: str, message: str, hint: str | None = None) -> Finding:
-        return Finding(
-            DIAGNOSTIC.id,
-            DIAGNOSTIC.code,
-            status,  # type: ignore[arg-type]
+    def finding(status: Status, message: str, hint: str | None = None) -> Finding:
+        return DIAGNOSTIC.finding(
+            status,
             message,
+            evidence,
             value=float(window.snapshots),
             threshold=float(max(FEW_SNAPSHOTS, window.asked) if left_out else FEW_SNAPSHOTS),
-            unit="snapshots",
             hint=hint,
-            evidence=evidence,
         )
 
     if window.snapshots < LEAST_SNAPSHOTS:
@@ -80,4 +77,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     worse="lower",
+    unit="snapshots",
 )

@@ -109,14 +109,14 @@ def ask(analysis: Analysis) -> Finding:
     if analysis.breaks_off:
         evidence["state"] = "growing"
         message = f"The weights grew until they were not finite, after step {steps[-1]}."
-        return _finding("fail", message, evidence)
+        return DIAGNOSTIC.finding("fail", message, evidence, hint=_HINT)
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few: it takes {LEAST_SNAPSHOTS}."
-        return _finding("inconclusive", message, evidence)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence)
     if network is None or network.path_length() <= 0.0:
         what = "moved" if analysis.finite_tensors else "is finite"
         message = f"No weight {what}, so nothing can be unstable."
-        return _finding("inconclusive", message, evidence)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence)
     recent = network.window(max(0, len(steps) - WINDOW), len(steps))
     spectrum = dmd(recent, "increments", rank=RANK, spacing_steps=analysis.window.spacing_steps)
     motion = motion_of(network, spectrum)
@@ -135,6 +135,7 @@ def ask(analysis: Analysis) -> Finding:
     return _verdict(state, motion, evidence)
 
 
+_HINT = "lower the learning rate"
 _STATUS: dict[State, Status] = {
     "stable": "pass",
     "edge of stability": "info",
@@ -169,25 +170,14 @@ def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
         message = (
             f"{title}: increments alternate ({around}, every other {motion.cosine_of_second:.2f})"
         )
-    return _finding(_STATUS[state], message + ".", evidence, motion.cosine)
-
-
-def _finding(
-    status: Status,
-    message: str,
-    evidence: dict[str, Any],
-    value: float | None = None,
-) -> Finding:
-    return Finding(
-        DIAGNOSTIC.id,
-        DIAGNOSTIC.code,
+    status = _STATUS[state]
+    return DIAGNOSTIC.finding(
         status,
-        message,
-        value=value,
-        threshold=None if value is None else ALTERNATING,
-        unit=None if value is None else "mean cosine of successive increments",
-        hint="lower the learning rate" if status in ("warn", "fail") else None,
-        evidence=evidence,
+        message + ".",
+        evidence,
+        value=motion.cosine,
+        threshold=ALTERNATING,
+        hint=_HINT if status in ("warn", "fail") else None,
     )
 
 
@@ -204,4 +194,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     worse="lower",
+    unit="mean cosine of successive increments",
 )
