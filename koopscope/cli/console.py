@@ -6,12 +6,12 @@ The only module that looks at terminals and at the environment; it must stay as 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -35,7 +35,12 @@ NARROWEST = 40
 
 
 def set_up() -> None:
-    """Make both streams write any name: what the encoding lacks is spelled out, never an error."""
+    """Make both streams write any name: what the encoding lacks is spelled out, never an error.
+
+    What goes to a stream that the caller has closed goes nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -71,9 +76,9 @@ def result(text: str) -> None:
 
 def complain(message: str, hint: str | None = None, kind: str = "error") -> None:
     """Write an error or a warning, and what to do about it, to stderr."""
-    click.echo(f"{kind}: {message}", err=True)
+    _to_stderr(f"{kind}: {message}")
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        _to_stderr(f"hint: {hint}")
 
 
 def complain_of(error: KoopscopeError) -> None:
@@ -84,7 +89,12 @@ def complain_of(error: KoopscopeError) -> None:
 def say(sentence: str) -> None:
     """Write a remark to stderr, unless the user asked for silence."""
     if not _asked_for("quiet"):
-        click.echo(sentence, err=True)
+        _to_stderr(sentence)
+
+
+def _to_stderr(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody can be told
+        click.echo(line, err=True)
 
 
 def say_more(sentence: str) -> None:
@@ -99,7 +109,7 @@ def _asked_for(flag: str) -> bool:
     return bool(settings and settings.get(flag))
 
 
-@contextmanager
+@contextlib.contextmanager
 def progress(title: str, total_bytes: int) -> Iterator[ProgressListener | None]:
     """Give a listener that counts bytes and shows a bar on stderr once it takes long.
 

@@ -102,6 +102,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             code = _run(words)
         except KeyboardInterrupt:
             code = _complain("interrupted", None, 130)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename is not None else ""
+            code = _complain(
+                f"{where}{error.strerror or error}", "check the disk's free space and permissions"
+            )
         except Exception as error:  # the last line of defence: no traceback reaches a user
             code = _complain(
                 f"{type(error).__name__}: {error}",
@@ -153,8 +158,8 @@ def _complain(message: str, hint: str | None, code: int = COULD_NOT) -> int:
 
 
 def _close_streams() -> None:
-    """Flush what is left; a reader that has gone must not turn into a message at exit."""
+    """Flush what is left; a reader that has gone or a full disk must not turn into a traceback."""
     try:
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
+    except (OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

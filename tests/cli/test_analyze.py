@@ -370,3 +370,20 @@ def test_no_verb_is_one_error(call):
     code, out, err = call()
     assert (code, out) == (2, "")
     assert err == "error: missing command\nhint: see `koopscope --help`\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("verb", ["analyze", "inspect"])
+def test_a_full_disk_behind_stdout_is_one_error(small, verb):
+    done = process(f"koopscope -q {verb} {small} > /dev/full")
+    assert done.returncode == 2
+    error, hint = done.stderr.decode().splitlines()
+    assert error == "error: No space left on device"
+    assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize("where", ["> /dev/null 2>/dev/full", "2>&-", ">&-", ">&- 2>&-"])
+def test_a_stream_that_cannot_be_written_to_costs_only_what_it_would_have_shown(small, where):
+    done = process(f"koopscope analyze {small} {where}")
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stdout + done.stderr
