@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any, Literal
 
 from koopscope.engine.compressed import Measuring
 from koopscope.errors import KoopscopeError
@@ -61,6 +63,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
+        for name in ("include", "exclude"):
+            if isinstance(getattr(self, name), str):  # its letters would each be a glob
+                object.__setattr__(self, name, (getattr(self, name),))
+        bounds = self.window if isinstance(self.window, (tuple, list)) else ()
+        if len(bounds) != 2 or not all(b is None or isinstance(b, Integral) for b in bounds):
+            raise KoopscopeError(
+                f"a window of {self.window!r} is not possible",
+                "give its first and last step; None leaves a side open",
+            )
         for what, value, known in (
             ("observable", self.observable, OBSERVABLES),
             ("level", self.level, LEVELS),
@@ -81,3 +92,20 @@ class Settings:
     def measuring(self) -> Measuring:
         """How to measure where the method is compressed."""
         return Measuring(self.measurement, self.measurements, self.seed, self.tolerance)
+
+    @classmethod
+    def chosen(cls, values: Mapping[str, Any]) -> Settings:
+        """Return settings with these fields, the others as they are by default.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such field, or a value is not possible.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise KoopscopeError(
+                    f"there is no setting {name!r}", f"there are: {', '.join(known)}"
+                )
+        return cls(**values)

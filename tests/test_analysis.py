@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import koopscope
 from koopscope.analysis import Analysis, Settings
 from koopscope.diagnostics.diagnosis import diagnose
 from koopscope.errors import KoopscopeError
@@ -229,3 +230,24 @@ def test_no_finding_knows_what_comes_after_the_steps_asked_for():
     assert {f.id for f in findings(broken) if f.status == "fail"} >= {"convergence", "finiteness"}
     for asked in ({"until": 25}, {"window": (0, 25)}):
         assert findings(broken, **asked) == findings(weights, **asked)
+
+
+def test_one_glob_may_stand_alone():
+    analysis = Analysis.of(network(), Settings(include="*.weight", exclude="head.*"))
+    assert [tensor.name for tensor in analysis.tensors] == ["body.weight"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"windw": (0, 5)}, "no setting 'windw'"),
+        ({"window": "0:5"}, "a window of '0:5'"),
+        ({"window": (0, 5.5)}, r"a window of \(0, 5.5\)"),
+        ({"window": 5}, "a window of 5"),
+        ({"rank": "three"}, "rank 'three'"),
+        ({"observable": "gradients"}, "unknown observable 'gradients'"),
+    ],
+)
+def test_a_setting_that_is_not_possible_is_named(settings, problem):
+    with pytest.raises(KoopscopeError, match=problem):
+        koopscope.analyze("no matter which run", **settings)

@@ -72,7 +72,8 @@ def analyze(path: str | PathLike[str], **settings: Any) -> Diagnosis:
     Raises
     ------
     KoopscopeError
-        If the run cannot be read, or the settings leave nothing of it.
+        If a setting is unknown, the run cannot be read, or the settings leave nothing of it.
     """
+    chosen = Settings.chosen(settings)
     with open_run(path) as run:
-        return diagnose(Analysis.of(run, Settings(**settings)))
+        return diagnose(Analysis.of(run, chosen))
