@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from koopscope import __version__
 from koopscope.report.numbers import count
-from koopscope.report.page import Cell, Page, fitted_table, wrapped
+from koopscope.report.page import Cell, Page, columns_of, fitted_table, wrapped
 from koopscope.report.plain import plain
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
@@ -100,7 +100,7 @@ def _run(run: RunDescription, page: Page) -> Iterator[str]:
         yield from fitted_table(_layer_rows(run), page)
     if run.metrics:
         yield ""
-        yield from fitted_table(_metric_rows(run, page), page)
+        yield from _metric_table(run, page)
     if run.metadata:
         yield ""
         yield page.style("Metadata", "title")
@@ -130,14 +130,25 @@ def _layer_rows(run: RunDescription) -> list[list[Cell]]:
     return rows
 
 
-def _metric_rows(run: RunDescription, page: Page) -> list[list[Cell]]:
+def _metric_table(run: RunDescription, page: Page) -> list[str]:
+    """Return the metrics with as many digits as the page has room for."""
+    for digits in (5, 4, 3):
+        lines = fitted_table(_metric_rows(run, page, digits), Page(page.width, page.unicode))
+        if page.width is None or max(map(columns_of, lines)) <= page.width:
+            break
+    return fitted_table(_metric_rows(run, page, digits), page)
+
+
+def _metric_rows(run: RunDescription, page: Page, digits: int) -> list[list[Cell]]:
     heads = _heads("values", "first", "last", "lowest", "at step", "highest", "at step")
     rows = [[Cell("Metrics", "title"), *heads]]
     for name, values in run.metrics.items():
         found = _summary(values, run.steps)
         numbers = [found[key] for key in ("first", "last", "lowest", "lowest_step")]
         numbers += [found["highest"], found["highest_step"]]
-        texts = [page.glyphs.dash if number is None else _number(number) for number in numbers]
+        texts = [
+            page.glyphs.dash if number is None else _number(number, digits) for number in numbers
+        ]
         rows.append([Cell(name), *_cells((str(found["values"]), *texts))])
     return rows
 
@@ -235,8 +246,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+def _number(value: float, digits: int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
 
 
 def _in_units(size: int) -> str:

@@ -101,3 +101,17 @@ def test_metadata_cannot_steer_the_terminal(tmp_path, capsys):
     _, out, _ = inspect(capsys, path)
     assert "\x1b" not in out
     assert "gone" in out
+
+
+def test_metrics_fit_80_columns_by_losing_digits(tmp_path):
+    values = {"val_accuracy": 0.09682812345, "lr": 3.33333e-05, "val_loss": 2.380212345}
+    recorder = Recorder(tmp_path / "run.h5")
+    for step in (0, 100_000, 200_000):
+        recorder.snapshot(
+            step, {"w": np.zeros(3)}, **{k: v * (step + 1) for k, v in values.items()}
+        )
+    with open_run(tmp_path / "run.h5") as run:
+        narrow = render_table([run.description], Page(width=80))
+        wide = render_table([run.description], Page())
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "0.096828" in wide
