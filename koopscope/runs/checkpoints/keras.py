@@ -30,6 +30,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     refused,
     tensor_dtype,
 )
+from koopscope.runs.checkpoints.npz import DAMAGE
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.run import Skipped, TensorInfo
 
@@ -280,7 +281,7 @@ def _config(archive: zipfile.ZipFile) -> Any:
         if archive.getinfo("config.json").file_size > _CONFIG_LIMIT:
             return None
         return json.loads(archive.read("config.json"))
-    except (KeyError, ValueError, RecursionError, OSError, zipfile.BadZipFile, RuntimeError):
+    except (KeyError, RecursionError, *DAMAGE):
         return None
 
 
@@ -298,7 +299,7 @@ def _open_archived(path: Path) -> h5py.File:
         raise KoopscopeError(
             f"{path} holds no {_WEIGHTS}", "name an archive that Keras 3 saved"
         ) from None
-    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise KoopscopeError(
             f"{_WEIGHTS} of {path} cannot be read: {error}", "save or copy the model again"
         ) from None

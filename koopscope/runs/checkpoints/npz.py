@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,9 @@ _STEP_MEMBERS: dict[str, Unit] = {
     "epoch": "epoch",
 }
 _COPY_AGAIN = "save or copy the file again"
+
+#: What reading a damaged archive raises.
+DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class _NpzReader:
             stream = self._current[1]
             stream.seek(member.offset + start * member.dtype.itemsize)
             raw = stream.read((stop - start) * member.dtype.itemsize)
-        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise _unreadable(self._path, tensor.name, error) from None
         if len(raw) < (stop - start) * member.dtype.itemsize:
             raise _unreadable(self._path, tensor.name, EOFError("it ends too early"))
@@ -152,7 +156,7 @@ def members_of(path: Path) -> list[Member]:
                 if archive.getinfo(entry).file_size < member.end:
                     raise ValueError("it declares more values than it stores")
                 members.append(member)
-            except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+            except DAMAGE as error:
                 raise _unreadable(path, name, error) from None
     return members
 
@@ -174,7 +178,7 @@ def read_member(path: Path, member: Member) -> np.ndarray[Any, Any]:
     try:
         with _opened(path) as archive, archive.open(f"{member.name}.npy") as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise _unreadable(path, member.name, error) from None
     return np.ascontiguousarray(array)
 

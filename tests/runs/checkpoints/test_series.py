@@ -186,3 +186,17 @@ def test_a_folder_of_run_files_is_no_series(tmp_path):
         Recorder(tmp_path / name).snapshot(1, {"w": np.ones(3)})
     with pytest.raises(KoopscopeError, match=r"a\.h5 is a run by itself"):
         open_run(tmp_path)
+
+
+@pytest.mark.parametrize("at", [200, 5_000, 60_000])
+def test_a_compressed_array_with_damaged_bytes_is_named(tmp_path, at):
+    path = tmp_path / "step_1.npz"
+    np.savez_compressed(path, w=np.random.default_rng(0).normal(size=20_000))
+    content = bytearray(path.read_bytes())
+    content[at : at + 50] = b"\xff" * 50
+    path.write_bytes(content)
+    with (
+        pytest.raises(KoopscopeError, match=r"w of .*step_1\.npz cannot be read"),
+        open_run([path]) as run,
+    ):
+        list(run.blocks())
