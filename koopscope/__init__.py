@@ -9,6 +9,7 @@ from koopscope.errors import KoopscopeError
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.forecasting.api import forecast
+    from koopscope.integrations.accelerator import KoopmanAccelerator
     from koopscope.pruning.api import prune
     from koopscope.runs.opening import open_run
     from koopscope.runs.recorder import Recorder
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DMD",
     "Diagnosis",
+    "KoopmanAccelerator",
     "KoopscopeError",
     "Recorder",
     "analyze",
@@ -31,6 +33,7 @@ __all__ = [
 _HOMES = {
     "DMD": "koopscope.spectra.estimator",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
+    "KoopmanAccelerator": "koopscope.integrations.accelerator",
     "Recorder": "koopscope.runs.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",
     "forecast": "koopscope.forecasting.api",
