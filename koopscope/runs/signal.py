@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def _from_text(file: Path) -> Float64:
 def _from_numpy(file: Path) -> Float64:
     try:
         values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, MemoryError) as error:
+    except (OSError, ValueError, MemoryError, SyntaxError, tokenize.TokenError) as error:
         raise KoopscopeError(
             f"{file} is no NumPy array: {error}", "write it with numpy.save"
         ) from None

@@ -270,7 +270,7 @@ def _texts(group: h5py.Group, name: str) -> Iterator[str]:
 def _archive(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise KoopscopeError(
             f"{path} is not a readable .keras archive: {error}", "save or copy the model again"
         ) from None

@@ -7,6 +7,7 @@ Objects are never unpickled.
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -30,8 +31,17 @@ _STEP_MEMBERS: dict[str, Unit] = {
 }
 _COPY_AGAIN = "save or copy the file again"
 
-#: What reading a damaged archive raises.
-DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+#: What reading a damaged archive, or the header of an array in it, raises.
+DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,7 @@ class _NpzReader:
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise KoopscopeError(f"{path} is not a readable .npz file: {error}", _COPY_AGAIN) from None
 
 

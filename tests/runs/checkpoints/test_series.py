@@ -200,3 +200,11 @@ def test_a_compressed_array_with_damaged_bytes_is_named(tmp_path, at):
         open_run([path]) as run,
     ):
         list(run.blocks())
+
+
+def test_an_array_header_that_is_no_python_literal_is_named(tmp_path):
+    path = tmp_path / "step_1.npz"
+    np.savez(path, w=np.zeros(3, np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(3,), }", b"(3(, } "))
+    with pytest.raises(KoopscopeError, match=r"w of .*step_1\.npz cannot be read"):
+        open_run([path])
