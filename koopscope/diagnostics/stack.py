@@ -12,7 +12,8 @@ from koopscope.diagnostics.course import layer_grams
 from koopscope.spectra.geometry import Geometry
 from koopscope.spectra.gram import Float64, SnapshotGram
 
-_NUMBER = re.compile(r"\d+")
+#: A place in a stack; the 2 of ``conv2d`` is none.
+_NUMBER = re.compile(r"\d+(?!\d*d(?![a-z]))")
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,16 @@ def _depth(names: list[str]) -> int:
     """Count the members of the longest numbered series of names, the output layer not counted.
 
     ``blocks.0.up`` and ``blocks.1.up`` are members 0 and 1 of ``blocks.``; ``0``, ``2``, ``4`` of a
-    sequence are three. Where nothing is numbered, every layer but the last is a hidden layer.
+    sequence are three, and so are Keras' ``dense``, ``dense_1``, ``dense_2``. Where nothing is
+    numbered, every layer but the last is a hidden layer.
     """
     series: dict[str, dict[str, None]] = {}
     for name in names:
         number = _NUMBER.search(name)
         if number:
             series.setdefault(name[: number.start()], {})[number.group()] = None
+        elif f"{name}_1" in names:
+            series.setdefault(f"{name}_", {})["0"] = None
     if not series:
         return len(names) - 1
     prefix, members = max(series.items(), key=lambda item: len(item[1]))

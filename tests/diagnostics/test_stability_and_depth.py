@@ -9,6 +9,7 @@ import pytest
 
 from koopscope.analysis import Analysis, Settings
 from koopscope.diagnostics import depth, stability
+from koopscope.diagnostics.stack import stack_of
 from koopscope.runs.opening import open_run
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import gram_of
@@ -125,3 +126,24 @@ def test_runs_of_the_same_depth_are_no_sweep():
     runs = sweep_of([0.9, 0.5, 0.1])
     assert depth.sweep([runs[0], runs[1], runs[1]]) is None
     assert depth.sweep(runs[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("layers", "built"),
+    [
+        (["hidden.0", "hidden.1", "head"], 2),
+        (["dense", "dense_1", "dense_2"], 2),
+        (["conv2d", "conv2d_1", "conv2d_2", "dense"], 3),
+        (["0", "2", "4"], 2),
+        (["blocks.0.up", "blocks.0.down", "blocks.1.up", "blocks.1.down", "head"], 2),
+        (["input", "middle", "output"], 2),
+    ],
+)
+def test_the_depth_built_is_read_from_the_names_of_several_frameworks(layers, built):
+    rng = np.random.default_rng(0)
+    grams = {f"{layer}.weight": gram_of(rng.normal(size=(14, 12))) for layer in layers}
+    tensors = tuple(TensorInfo(name, (3, 4), "float64") for name in grams)
+    description = RunDescription("names", "test", np.arange(14), tensors)
+    stack = stack_of(Analysis(description, grams, Settings()))
+    assert stack is not None
+    assert stack.depth == built
