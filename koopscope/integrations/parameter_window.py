@@ -123,8 +123,9 @@ class ParameterWindow:
 
         If other parameters are trainable than before, the earlier starts are forgotten.
         """
-        if self._changed():
-            self._lay_out(_trainable(self._model))
+        named = _trainable(self._model)
+        if _identity(named) != self._laid_out:
+            self._lay_out(named)
         row = self._spare.pop() if self._spare else self._starts.pop(0)
         self._copy_to(row)
         self._starts.append(row)
@@ -141,7 +142,7 @@ class ParameterWindow:
         -------
         The share of weights that ``adopt`` would move; 0 if the prediction is not finite.
         """
-        if self._changed():
+        if not all(parameter.requires_grad for members in self._members for parameter in members):
             return 0.0
         self._copy_to(self._end)
         laws = {scope: self._coefficients(scope, horizon) for scope in self._scopes}
@@ -182,15 +183,11 @@ class ParameterWindow:
         self._spare += self._starts
         self._starts = []
 
-    def _changed(self) -> bool:
-        named = _trainable(self._model)
-        return [(id(p), p.device, p.dtype) for p in named.values()] != self._identity
-
     def _lay_out(self, named: dict[str, Any]) -> None:
         groups: dict[Any, list[tuple[str, Any]]] = {}
         for name, parameter in named.items():
             groups.setdefault((parameter.device, parameter.dtype), []).append((name, parameter))
-        self._identity = [(id(p), p.device, p.dtype) for p in named.values()]
+        self._laid_out = _identity(named)
         self._members = [[p for _, p in members] for members in groups.values()]
         self._pieces = list(_pieces(groups.values(), self._prediction.operator))
         self._scopes = list(dict.fromkeys(piece.scope for piece in self._pieces))
@@ -252,6 +249,10 @@ def _trainable(model: Any) -> dict[str, Any]:
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and parameter.is_floating_point() and parameter.numel()
     }
+
+
+def _identity(named: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(id(p), p.device, p.dtype) for p in named.values()]
 
 
 def _pieces(groups: Iterable[list[tuple[str, Any]]], operator: Operator) -> Iterator[_Piece]:
