@@ -64,7 +64,8 @@ PICTURE = "forecast"
     "--every",
     type=click.IntRange(1),
     metavar="N",
-    help="Pool so many neighbouring snapshots into their mean; by default chosen by the horizon.",
+    help="Pool N neighbouring snapshots, an odd number, into their mean; by default chosen by the "
+    "horizon.",
 )
 @click.option(
     "--rank",

@@ -12,8 +12,8 @@ Float64 = npt.NDArray[np.float64]
 #: Increments whose mean a straight line goes on with, and the part by which each older snapshot
 #: counts less in an exponential average: the best of those tried on the tuning families of
 #: docs/forecasting.md.
-LINE = 5
-DECAY = 0.5
+LINE = 3
+DECAY = 0.9
 
 
 def last_step(increments: int, horizons: Sequence[float]) -> Float64:

@@ -59,9 +59,9 @@ class Forecaster:
         self.description = run.description
         seen = outlook(run.description, settings)
         self._listener = on_progress
-        self.run = PooledRun(run, seen.every, seen.first, seen.stop) if seen.every > 1 else run
-        self._whole = run
-        if seen.every > 1:
+        self.run = run
+        if seen.every > 1 or 2 * len(seen.steps) < run.description.snapshots:
+            self.run = PooledRun(run, seen.every, seen.first, seen.stop)
             seen = replace(seen, first=0, stop=len(seen.steps))
         analysis = Analysis.of(
             self.run,
@@ -116,7 +116,7 @@ class Forecaster:
         if seen.target is not None and not found.is_trusted and not settings.beyond_trust:
             raise KoopscopeError(
                 found.verdict[:1].lower() + found.verdict[1:],
-                "forecast a nearer step, see the whole test by giving none, or pass --beyond-trust",
+                "leave the step out to see the whole test, or pass --beyond-trust",
             )
         return found
 

@@ -33,6 +33,10 @@ FEWEST = 4
 #: Past moments from which the forecast is tested, at most.
 ORIGINS = 12
 
+#: Windows before the last row that are looked at, at most: what lies farther back says little of
+#: what comes, and inner products of thousands of snapshots would cost more than all the rest.
+LOOKED_BACK = 12
+
 #: Horizons that are tested, in windows.
 _HORIZONS = (0.25, 0.5, 1.0, 2.0)
 
@@ -220,6 +224,9 @@ def outlook(description: RunDescription, settings: ForecastSettings) -> Outlook:
             f"{end + 1 - first} snapshots make {before} means of {every}, too few to fit a law to",
             f"pool fewer with --every; it takes {FEWEST} means",
         )
+    reach = int(np.ceil(ahead / every)) + 1
+    before = min(before, LOOKED_BACK * max(fitted, reach))
+    after = min(after, max(fitted, reach))
     begin = end + 1 - before * every
     middles = steps[begin + every // 2 : end + 1 + after * every : every]
     delay = settings.delay or (DELAY if fitted >= _LONG_ENOUGH else 1)

@@ -1,4 +1,4 @@
-"""A run seen more coarsely: each snapshot the mean of several neighbours.
+"""A part of a run seen more coarsely: each snapshot the mean of several neighbours.
 
 Where snapshots lie closer together than the question reaches, neighbours differ by minibatch noise
 more than by motion, and their mean tells more than any one of them. Reads through to the run.
@@ -25,7 +25,7 @@ class PooledRun(Run):
     run
         The run; closing this one leaves it open.
     every
-        Snapshots in a group, odd.
+        Snapshots in a group, odd; 1 for some of the snapshots as they are.
     first, stop
         The snapshots looked at; groups end with the last one, what is left at the beginning counts
         nowhere.
@@ -65,11 +65,15 @@ class PooledRun(Run):
             rows = np.empty((snapshots, end - begin), dtype)
             self._run.read(tensor, begin, end, rows)
             groups = rows[self._first : self._stop].reshape(self._groups, self._every, -1)
-            groups.mean(axis=1, dtype=np.float64, out=out[:, begin - start : end - start])
+            part = out[:, begin - start : end - start]
+            if self._every == 1:
+                part[:] = groups[:, 0]
+            else:
+                groups.mean(axis=1, dtype=np.float64, out=part)
 
     def read_dtype(self, tensor: TensorInfo) -> np.dtype[np.floating]:
         """Means are kept in float64: their differences are what matters."""
-        return np.dtype(np.float64)
+        return self._run.read_dtype(tensor) if self._every == 1 else np.dtype(np.float64)
 
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that the run underneath reads well."""

@@ -85,13 +85,17 @@ def machine() -> str:
     )
 
 
-def make_run(path: Path, weights: int, snapshots: int = 100, tensors: int = 10) -> Path:
+def make_run(
+    path: Path, weights: int, snapshots: int = 100, tensors: int = 10, columns: int = 1
+) -> Path:
     """Record a float32 run that relaxes along five directions; keep one that is there.
+
+    Tensors are vectors, or matrices with so many columns.
 
     In a process of its own: what this one has held would count as memory of those it starts.
     """
     if not path.exists():
-        maker = Process(target=_record, args=(path, weights, snapshots, tensors))
+        maker = Process(target=_record, args=(path, weights, snapshots, tensors, columns))
         maker.start()
         maker.join()
         if maker.exitcode:
@@ -99,9 +103,10 @@ def make_run(path: Path, weights: int, snapshots: int = 100, tensors: int = 10) 
     return path
 
 
-def _record(path: Path, weights: int, snapshots: int, tensors: int) -> None:
+def _record(path: Path, weights: int, snapshots: int, tensors: int, columns: int) -> None:
     rng = np.random.default_rng(0)
     size = weights // tensors
+    shape = (size // columns, columns) if columns > 1 else (size,)
     starts = [rng.standard_normal(size, np.float32) for _ in range(tensors)]
     directions = [0.1 * rng.standard_normal((len(DECAYS), size), np.float32) for _ in starts]
     with Recorder(path, metadata={"made": "five decays"}) as recorder:
@@ -110,7 +115,7 @@ def _record(path: Path, weights: int, snapshots: int, tensors: int) -> None:
             recorder.snapshot(
                 10 * t,
                 {
-                    f"layers.{k}.weight": start + now @ direction
+                    f"layers.{k}.weight": (start + now @ direction).reshape(shape)
                     for k, (start, direction) in enumerate(zip(starts, directions, strict=True))
                 },
             )

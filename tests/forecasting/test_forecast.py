@@ -9,6 +9,7 @@ import koopscope
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.backtest import FORECAST
+from koopscope.forecasting.baselines import LINE
 from koopscope.forecasting.outlook import OPERATORS
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import gram_of
@@ -107,7 +108,7 @@ def test_the_backtest_is_what_forecasting_from_the_past_gives(tmp_path):
             true = rows[origin + horizon] - rows[origin]
             error = np.linalg.norm(moved - true) / np.linalg.norm(true)
             assert found.backtest.errors[FORECAST][o, k] == pytest.approx(error, rel=1e-6)
-            mean = (window[-1] - window[-6]) / 5 * horizon
+            mean = (window[-1] - window[-1 - LINE]) / LINE * horizon
             line = np.linalg.norm(mean - true) / np.linalg.norm(true)
             assert found.backtest.errors["straight line"][o, k] == pytest.approx(line, rel=1e-6)
 

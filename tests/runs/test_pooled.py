@@ -35,3 +35,12 @@ def test_what_cannot_be_pooled_is_refused(tmp_path, weights, every):
         pytest.raises(KoopscopeError, match=f"23 snapshots cannot be pooled by {every}"),
     ):
         PooledRun(run, every, 0, 23)
+
+
+def test_pools_of_one_are_some_of_the_snapshots_as_they_are(tmp_path, weights):
+    with open_run(recorded(tmp_path / "run.h5", {"w": weights})) as run:
+        part = PooledRun(run, 1, 3, 9)
+        assert part.description.steps.tolist() == [3, 4, 5, 6, 7, 8]
+        (block,) = part.blocks()
+    assert block.values.dtype == np.float32
+    np.testing.assert_array_equal(block.values, weights[3:9].reshape(6, 35))
