@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
-#: Increments whose mean a straight line goes on with, and the part by which each older snapshot
-#: counts less in an exponential average: the best of those tried on the tuning families of
-#: docs/forecasting.md.
+#: Increments whose mean a straight line goes on with: the best number on the tuning families of
+#: docs/forecasting.md. What an older snapshot counts for in an exponential average, relative to the
+#: next: an average lags behind the motion, so the shorter its memory the better, down to none.
 LINE = 3
-DECAY = 0.9
+DECAY = 0.5
 
 
 def last_step(increments: int, horizons: Sequence[float]) -> Float64:

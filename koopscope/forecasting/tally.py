@@ -70,9 +70,9 @@ class Tally:
                 self._keep_accepted(moved, increments[origin - 1], reach)
             self._places[origin] += moved @ directions.T
             if origin < seen.last:
-                rows = [origin + int(k) for k in reach]
-                off = moved - (values[rows] - values[origin])
-                self._squares[origin] += np.einsum("kn,kn->k", off, off)
+                for column, (displacement, k) in enumerate(zip(moved, reach, strict=True)):
+                    off = displacement - (values[origin + int(k)] - values[origin])
+                    self._squares[origin][column] += off @ off
         target = moved[-1]  # the last row's reach comes last, and the target last in it
         self._count(tensor, target, values)
         predicted: Float64 = values[seen.last] + target
