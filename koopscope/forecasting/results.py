@@ -121,7 +121,11 @@ class Forecast:
             return "no past moment tests them"
         tested = self.backtest.tested(index)
         if tested < FEWEST_ORIGINS:
-            return f"only {tested} past moment{'' if tested == 1 else 's'} test it"
+            return (
+                "only 1 past moment tests it"
+                if tested == 1
+                else f"only {tested} past moments test it"
+            )
         ahead = int(self.backtest.horizons[index]) * self.seen.every
         return (
             f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, {round(score.better * tested)} of "

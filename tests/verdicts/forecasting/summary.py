@@ -107,10 +107,25 @@ def floor(rows: Rows) -> str:
     return f"{quartiles[1]:.2f} in the median (quartiles {quartiles[0]:.2f} and {quartiles[2]:.2f})"
 
 
+def headlines(rows: Rows) -> Iterator[str]:
+    """Yield what half a window ahead comes to: over all healthy runs, and run by run."""
+    for split in ("held out", "tuning"):
+        for groups, what in ((SETS[:2], "healthy"), (SETS[2:], "yardstick")):
+            found = [row for group in groups for row in chosen(rows, group, split, 10)]
+            ours, line = errors(found, "forecast"), errors(found, "straight line")
+            average, best = errors(found, "exponential average"), errors(found, "hindsight")
+            yield (
+                f"{len(found)} {what} runs, {split}: median {np.median(ours):.2f}, hindsight "
+                f"{np.median(best):.2f}; nearer than the straight line in {np.sum(ours < line)}, "
+                f"than the average in {np.sum(ours < average)}, than no change in "
+                f"{np.sum(ours < 1.0)}"
+            )
+
+
 def tables() -> str:
     """Return everything that the page holds of the study."""
     tests, trust = read("backtests"), read("trust")
-    parts = [backtest_table(tests), operator_table(tests), trust_table(trust)]
+    parts = [backtest_table(tests), headlines(tests), operator_table(tests), trust_table(trust)]
     return "\n\n".join("\n".join(part) for part in parts) + f"\n\n{floor(read('twins'))}\n"
 
 
@@ -157,7 +172,7 @@ def figure() -> bytes:
 
 
 def main() -> None:
-    print(tables())
+    print(tables(), end="")
     PICTURE.write_bytes(figure())
 
 
