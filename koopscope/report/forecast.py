@@ -192,7 +192,7 @@ _SHORT = dict(zip(BASELINES, ("last step", "line", "average"), strict=True))
 
 
 def _error(value: float) -> str:
-    return f"{value:.2f}" if value < 100.0 else f"{value:.0e}"
+    return f"{value:.2f}" if 0.005 <= value < 100.0 or not value else f"{value:.0e}"
 
 
 def _picture(found: Forecast, page: Page) -> list[str]:
