@@ -34,7 +34,7 @@ RESULTS = Path(__file__).with_name("acceleration.csv")
 EPOCHS, LONGEST = 60, 70
 SEEDS, RATE_SEEDS = (1, 2, 3, 4, 5), (101, 102, 103)
 RATES = {
-    "sgd": (0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+    "sgd": (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
     "adam": (0.002, 0.005, 0.01, 0.02, 0.05),
 }
 

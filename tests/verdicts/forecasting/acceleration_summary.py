@@ -9,9 +9,11 @@ import csv
 import math
 from collections import defaultdict
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 RESULTS = Path(__file__).with_name("acceleration.csv")
+#: Epochs after which a training is given up.
+LONGEST = 70
 WAYS = {
     "ema": "average (EMA)",
     "straight": "straight jumps",
@@ -67,7 +69,21 @@ def table(rows: list[Row], measure: str, factor: str = "1.0") -> str:
 
 
 def _percent(part: float) -> str:
-    return f"{100.0 * part:.0f}%".replace("-", "−")
+    return f"{round(100.0 * part)}%".replace("-", "−")
+
+
+def defaults() -> str:
+    """Return a Markdown table of what other options than the defaults saved."""
+    parts: dict[str, list[float]] = defaultdict(list)
+    with open(RESULTS.with_name("accelerator_defaults.csv"), newline="") as file:
+        for row in csv.DictReader(file):
+            epochs = float(row["epochs"] or LONGEST)
+            parts[row["options"]].append(1.0 - epochs / float(row["usual"]))
+    lines = ["| | epochs saved |", "|---|---|"]
+    for name, values in parts.items():
+        shown = name if name == "defaults" else f"`{name}`"
+        lines.append(f"| {shown} | {_percent(fmean(values))} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -79,6 +95,7 @@ def main() -> None:
         ("epochs at a tenth of the rate", "epochs", "0.1"),
     ):
         print(f"{title}\n\n{table(rows, measure, factor)}\n")
+    print(defaults())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""Accelerated training in docs/forecasting.md: its Python runs, its tables are the study's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.verdicts.forecasting import acceleration_summary as summary
+
+PAGE = (Path(__file__).parents[2] / "docs" / "forecasting.md").read_text(encoding="utf-8")
+
+
+def test_the_loop_jumps():
+    pytest.importorskip("torch")
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (loop,) = (text for text in blocks if "KoopmanAccelerator(" in text)
+    space: dict[str, object] = {}
+    exec(loop, space)
+    assert space["report"].kept > 0
+
+
+@pytest.mark.parametrize(
+    ("measure", "factor"),
+    [("seconds", "1.0"), ("epochs", "1.0"), ("seconds", "0.1")],
+)
+def test_the_tables_are_the_studys(measure: str, factor: str):
+    rows = summary.read()
+    assert {len([r for r in rows if r["way"] == way]) for way in summary.WAYS} == {len(rows) // 5}
+    for line in summary.table(rows, measure, factor).splitlines():
+        assert line in PAGE
+
+
+def test_every_option_is_in_the_table():
+    torch = pytest.importorskip("torch")
+    assert torch
+    import inspect
+
+    import koopscope
+
+    for name in inspect.signature(koopscope.KoopmanAccelerator).parameters:
+        if name not in ("model", "optimizer"):
+            assert f"| `{name}`" in PAGE
