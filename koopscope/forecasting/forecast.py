@@ -100,18 +100,19 @@ class Forecaster:
         tally = Tally(seen, settings, plane)
         laws = Laws(self.run, seen, settings, tally.reaches, self._grams)
         carriers = fit_laws(laws, self._tensors)
+        self._refuse_growth(laws.growth)
         chosen = {tensor.name for tensor in self._tensors}
         for tensor in self.run.description.tensors:
             carrier = None
             if tensor.name in chosen:
                 _, carrier = next(carriers)
-                self._refuse_growth(laws.growth)
             for block in self.run.blocks([tensor]):
                 predicted = self._block(block, carrier, tally)
                 if sink is not None:
                     sink(tensor, predicted)
                 if self._listener is not None:
                     self._listener(block.values.nbytes)
+        self._refuse_growth(laws.growth)  # of nodes, whose laws are made on the way
         found = self._result(laws, tally, whole)
         if seen.target is not None and not found.is_trusted and not settings.beyond_trust:
             raise KoopscopeError(

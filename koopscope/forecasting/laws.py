@@ -200,20 +200,19 @@ def by_node(
 def fit_laws(
     laws: Laws, tensors: Sequence[TensorInfo]
 ) -> Iterator[tuple[TensorInfo, BlockForecast]]:
-    """Yield every tensor with what carries it on, in model order.
+    """Return every tensor with what carries it on, in model order.
 
-    The laws of nodes are fitted one layer at a time, those of larger groups all at once.
+    The laws of nodes are fitted one layer at a time, as they are asked for; those of larger groups
+    at once.
     """
     operator = laws.settings.operator
     if operator == "node":
-        yield from _node_by_node(laws, tensors)
-        return
+        return _node_by_node(laws, tensors)
     groups: dict[str, list[TensorInfo]] = {}
     for tensor in tensors:
         groups.setdefault(_group(tensor, operator), []).append(tensor)
     shared = {key: laws.of_group(members) for key, members in groups.items()}
-    for tensor in tensors:
-        yield tensor, shared[_group(tensor, operator)]
+    return ((tensor, shared[_group(tensor, operator)]) for tensor in tensors)
 
 
 def _group(tensor: TensorInfo, operator: str) -> str:

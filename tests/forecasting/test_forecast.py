@@ -193,6 +193,21 @@ def test_growth_is_refused_held_or_extrapolated(tmp_path):
     assert any("held at constant speed" in note for note in near.forecast.notes)
 
 
+@pytest.mark.parametrize("operator", ["layer", "node"])
+def test_growth_is_judged_over_the_whole_network(tmp_path, operator):
+    t = np.arange(45)
+    weights = {
+        "small.weight": 1e-6 * np.multiply.outer(1.15**t, np.ones((2, 3))),
+        "large.weight": np.multiply.outer(0.9**t, np.ones((4, 5))),
+    }
+    path = recorded(tmp_path / "run.h5", weights)
+    assert koopscope.forecast(path, ahead=10, operator=operator).weights
+    weights["small.weight"] *= 1e6
+    path = recorded(tmp_path / "large.h5", weights)
+    with pytest.raises(KoopscopeError, match="the motion grows"):
+        koopscope.forecast(path, ahead=10, operator=operator)
+
+
 def test_noise_is_not_trusted_and_said_to_be_none(tmp_path):
     noise = {"w": np.random.default_rng(0).standard_normal((60, 400)).cumsum(axis=0)}
     path = recorded(tmp_path / "run.h5", noise)

@@ -30,7 +30,15 @@ from tests.verdicts.forecasting import runs
 OUT = Path(__file__).with_name("backtests.csv")
 TRUST = Path(__file__).with_name("trust.csv")
 
-OPERATORS = ("network", "layer", "tensor", "node")
+#: Operators, and the network's with PDT's acceptance test or its first half.
+VARIANTS = {
+    "network": ForecastSettings(),
+    "layer": ForecastSettings(operator="layer"),
+    "tensor": ForecastSettings(operator="tensor"),
+    "node": ForecastSettings(operator="node"),
+    "network, sign": ForecastSettings(accept="sign"),
+    "network, pdt": ForecastSettings(accept="pdt"),
+}
 #: Parts of a run after which a forecast is made and trusted, or not.
 CUTS = (0.6, 0.7, 0.8)
 AHEAD = 10
@@ -53,17 +61,17 @@ def hindsight(forecaster: Forecaster, origin: int, horizon: int) -> float:
     return float(np.sqrt(max(0.0, 1.0 - overlap @ inverse @ overlap / length)))
 
 
-def backtests(path: Path, operator: str) -> Iterator[Row]:
+def backtests(path: Path, variant: str) -> Iterator[Row]:
     """Yield the median errors of one run at every tested horizon."""
     with open_run(path) as run:
-        forecaster = Forecaster(run, ForecastSettings(operator=operator))  # type: ignore[arg-type]
+        forecaster = Forecaster(run, VARIANTS[variant])
         test = forecaster.forecast().backtest
     for k, horizon in enumerate(test.horizons):
         known = test.origins[test.moved[:, k] > 0.0].tolist()
         if not known:
             continue
         scores = {name: test.score(name, k) for name in test.errors}
-        row: Row = {"operator": operator, "horizon": int(horizon), "tested": test.tested(k)}
+        row: Row = {"operator": variant, "horizon": int(horizon), "tested": test.tested(k)}
         row |= {name: f"{score.median:.4f}" for name, score in scores.items() if score}
         best = np.median([hindsight(forecaster, int(o), int(horizon)) for o in known])
         row[HINDSIGHT] = f"{best:.4f}"
@@ -92,11 +100,10 @@ def one(job: tuple[str, str, str, Path]) -> tuple[list[Row], list[Row]]:
     """Return everything about one run."""
     group, split, name, path = job
     label = {"set": group, "split": split, "run": name}
-    operators = ("network",) if group == "yardstick" else OPERATORS
     tests: list[Row] = []
-    for operator in operators:
+    for variant in ("network",) if group == "yardstick" else VARIANTS:
         try:
-            tests += [label | row for row in backtests(path, operator)]
+            tests += [label | row for row in backtests(path, variant)]
         except KoopscopeError as error:
             print(f"{name}: {error.message}", flush=True)
     return tests, [label | row for row in trusted(path)]

@@ -21,7 +21,7 @@ SETS = ("healthy, every epoch", "healthy, every 40 steps", "yardstick")
 #: Tested horizons in snapshots, by what part of the window of 20 they are.
 HORIZONS = {5: "a quarter", 10: "a half", 19: "a whole"}
 METHODS = ("forecast", "last step", "straight line", "exponential average", "hindsight")
-OPERATORS = ("network", "layer", "tensor", "node")
+VARIANTS = ("network", "layer", "tensor", "node", "network, sign", "network, pdt")
 
 Rows = list[dict[str, str]]
 
@@ -67,12 +67,12 @@ def backtest_table(rows: Rows, split: str = "held out") -> Iterator[str]:
 
 
 def operator_table(rows: Rows, split: str = "held out") -> Iterator[str]:
-    """Yield the table of operators: median errors at half a window and a whole one."""
-    yield "| runs | " + " | ".join(OPERATORS) + " |"
-    yield "|---|" + "---|" * len(OPERATORS)
+    """Yield the table of variants: median errors at half a window and a whole one."""
+    yield "| runs | " + " | ".join(VARIANTS) + " |"
+    yield "|---|" + "---|" * len(VARIANTS)
     for group in SETS[:2]:
         cells = []
-        for operator in OPERATORS:
+        for operator in VARIANTS:
             half, whole = (
                 np.median(errors(chosen(rows, group, split, k, operator), "forecast"))
                 for k in (10, 19)
