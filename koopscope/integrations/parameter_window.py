@@ -225,7 +225,9 @@ class ParameterWindow:
         if not np.isfinite(products).all():
             return np.full(intervals, np.nan)
         law = law_of_motion(
-            _relative_to_the_first(products, size), self._prediction.observable, damping=DAMPING
+            SnapshotGram.of_increments(products, size),
+            self._prediction.observable,
+            damping=DAMPING,
         )
         return law.coefficients([horizon])[:, 0]
 
@@ -269,12 +271,3 @@ def _pieces(groups: Iterable[list[tuple[str, Any]]], operator: Operator) -> Iter
 
 def _scope(name: str, operator: Operator) -> str:
     return name if operator == "tensor" else name.rpartition(".")[0]
-
-
-def _relative_to_the_first(products: Float64, size: int) -> SnapshotGram:
-    """Return the Gram matrix of w_t - w_0, whose anchor is zero."""
-    intervals = len(products)
-    none = np.zeros(intervals, np.int64)
-    return SnapshotGram(
-        products, np.zeros(intervals), 0.0, size, none, 0, size, np.zeros(intervals + 1, np.int64)
-    )

@@ -27,16 +27,8 @@ from koopscope.runs.appending import (
     open_for_appending,
 )
 from koopscope.runs.arrays import StoredArray, as_stored, named_tensors
+from koopscope.runs.run import BUFFER_NAMES
 from koopscope.runs.runfile import RunFile
-
-#: Names that frameworks give to state that is not trained.
-BUFFER_NAMES = (
-    "*running_mean",
-    "*running_var",
-    "*moving_mean",
-    "*moving_variance",
-    "batch_stats/*",
-)
 
 #: Seconds to wait for a lock that another program holds before a snapshot is given up.
 LOCK_PATIENCE = 2.0

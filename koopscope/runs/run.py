@@ -26,6 +26,21 @@ FloatArray = npt.NDArray[np.floating[Any]]
 BLOCK_BYTES = 8 * 2**20
 
 
+#: Names that frameworks give to state that is not trained.
+BUFFER_NAMES = (
+    "*running_mean",
+    "*running_var",
+    "*moving_mean",
+    "*moving_variance",
+    "batch_stats/*",
+)
+
+
+def usual_kind(name: str) -> str:
+    """Return what a tensor of this name is where its file does not say: see ``TensorInfo.kind``."""
+    return "buffer" if any(fnmatchcase(name, glob) for glob in BUFFER_NAMES) else "parameter"
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """One recorded tensor.

@@ -28,7 +28,9 @@ def model(policy="float32", depth=1):
         ],
         name="net",
     )
-    network.compile(keras.optimizers.Adam(0.01), "mse")
+    # Adam's second moments do not survive bfloat16: it would leave every weight where it is.
+    sgd = policy == "bfloat16"
+    network.compile(keras.optimizers.SGD(0.3) if sgd else keras.optimizers.Adam(0.01), "mse")
     return network
 
 

@@ -7,6 +7,7 @@ import pytest
 from koopscope.runs import stacked
 from koopscope.runs.opening import open_run
 from koopscope.runs.recorder import Recorder
+from koopscope.runs.run import usual_kind
 
 
 def recorded(path, trajectories, steps, **metrics):
@@ -96,3 +97,17 @@ def test_a_reader_keeps_to_the_snapshots_it_opened_with(tmp_path):
             assert late.description.snapshots == 2
             np.testing.assert_array_equal(read_back(late)["w"], [[0, 0, 0], [1, 1, 1]])
         np.testing.assert_array_equal(read_back(early)["w"], [[0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("blocks.0.norm.running_var", "buffer"),
+        ("net/norm/moving_mean", "buffer"),
+        ("batch_stats/norm/mean", "buffer"),
+        ("blocks.0.norm.weight", "parameter"),
+        ("running_mean_head.weight", "parameter"),
+    ],
+)
+def test_a_name_says_what_a_file_leaves_out(name, kind):
+    assert usual_kind(name) == kind

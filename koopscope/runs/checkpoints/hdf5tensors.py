@@ -18,7 +18,7 @@ from koopscope.runs import safety
 from koopscope.runs.arrays import STORED_AS, widen_bfloat16
 from koopscope.runs.checkpoints.numbering import natural_key
 from koopscope.runs.hyperslabs import slabs
-from koopscope.runs.run import FloatArray, TensorInfo
+from koopscope.runs.run import FloatArray, TensorInfo, usual_kind
 
 
 def datasets(
@@ -56,14 +56,14 @@ def tensor_dtype(dataset: h5py.h5d.DatasetID) -> str:
 
 
 def described(
-    name: str, shape: tuple[int, ...], dtype: str, kind: str = "parameter"
+    name: str, shape: tuple[int, ...], dtype: str, kind: str | None = None
 ) -> TensorInfo | str:
     """Return a tensor, or the reason why these values are not part of a trajectory."""
     if dtype not in STORED_AS:
         return f"{dtype} values, not float16, bfloat16, float32 or float64"
     if math.prod(shape) == 0:
         return f"no elements (shape {list(shape)})"
-    return TensorInfo(name, shape, dtype, kind)
+    return TensorInfo(name, shape, dtype, kind or usual_kind(name))
 
 
 def must_be_written(path: Path, name: str, dataset: h5py.h5d.DatasetID) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
 
 _STEP_MEMBERS: dict[str, Unit] = {
     "step": "step",
@@ -84,7 +84,7 @@ def npz_snapshot(path: Path) -> Snapshot:
         elif math.prod(member.shape) == 0:
             skipped.append(Skipped(name, f"no elements (shape {list(member.shape)})"))
         else:
-            tensors.append(TensorInfo(name, member.shape, dtype))
+            tensors.append(TensorInfo(name, member.shape, dtype, usual_kind(name)))
             places[name] = member
     return Snapshot(
         path=str(path),

@@ -21,7 +21,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS, widen_bfloat16
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
 
 #: The format's own limit on its header.
 HEADER_LIMIT = 100_000_000
@@ -155,7 +155,8 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
         elif math.prod(shape) == 0:
             skipped.append(Skipped(shown[name], f"no elements (shape {list(shape)})"))
         else:
-            tensors.append(TensorInfo(shown[name], shape, dtype))
+            kind = usual_kind(shown[name])
+            tensors.append(TensorInfo(shown[name], shape, dtype, kind))
             homes[shown[name]] = places[name]
     step, unit = _step(said)
     # safetensors.torch.save_model stores a tied tensor once and notes its other names.

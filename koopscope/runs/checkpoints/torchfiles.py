@@ -18,7 +18,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS
 from koopscope.runs.checkpoints.safetensorfiles import read_index
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
 
 #: Where training programs keep the weights in a checkpoint, first found first taken.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
@@ -233,4 +233,4 @@ def _described(name: str, tensor: Any) -> TensorInfo | str:
         return f"no elements (shape {list(tensor.shape)})"
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         return f"declared as {list(tensor.shape)}, more values than the file stores"
-    return TensorInfo(name, tuple(tensor.shape), dtype)
+    return TensorInfo(name, tuple(tensor.shape), dtype, usual_kind(name))

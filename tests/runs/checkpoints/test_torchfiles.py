@@ -24,7 +24,7 @@ def trained(folder, wrap=lambda state, step: state, **save):
     )
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
     inputs = torch.randn(32, 5)
-    recorder = Recorder(folder.parent / "run.h5", buffers=())
+    recorder = Recorder(folder.parent / "run.h5")
     for step in range(1, 11):
         optimizer.zero_grad()
         ((network(inputs) - inputs[:, :1]) ** 2).mean().backward()
