@@ -2,7 +2,7 @@
 
 Next to ``koopscope analyze --no-cache`` of the same file, which reads it once. Run by hand:
 
-    python tests/benchmarks/forecasting.py FOLDER [SNAPSHOTS]
+    python -m tests.benchmarks.forecasting FOLDER [SNAPSHOTS]
 """
 
 from __future__ import annotations
