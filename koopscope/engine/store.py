@@ -7,7 +7,7 @@ one at a time. Must never lose one, and never hold more than ``memory_bytes`` of
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
@@ -108,3 +108,37 @@ class GramStore(Mapping[str, SnapshotGram]):
     def spilled_bytes(self) -> int:
         """Bytes in the temporary file."""
         return self._records * 8 * record_words(self.snapshots)
+
+
+class SomeGrams(Mapping[str, SnapshotGram]):
+    """Some of the Gram matrices of a store, on some of the snapshots; holds none of them itself.
+
+    Parameters
+    ----------
+    grams
+        The store.
+    names
+        The tensors, in the order wanted.
+    rows
+        Snapshots ``first`` .. ``stop - 1``; all of them by default.
+    """
+
+    def __init__(
+        self,
+        grams: Mapping[str, SnapshotGram],
+        names: Sequence[str],
+        rows: tuple[int, int] | None = None,
+    ) -> None:
+        self._grams, self._names, self._rows = grams, tuple(names), rows
+
+    def __getitem__(self, name: str) -> SnapshotGram:
+        if name not in self._names:
+            raise KeyError(name)
+        gram = self._grams[name]
+        return gram if self._rows is None else gram.window(*self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

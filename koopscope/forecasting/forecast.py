@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from koopscope.analysis import Analysis
 from koopscope.engine.local import ProgressListener
+from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.laws import BlockForecast, Growth, Laws, fit_laws
 from koopscope.forecasting.outlook import ForecastSettings, Outlook, outlook
@@ -21,7 +22,7 @@ from koopscope.forecasting.plane import leading_plane
 from koopscope.forecasting.results import Forecast
 from koopscope.forecasting.tally import Tally
 from koopscope.runs.pooled import PooledRun
-from koopscope.runs.run import Block, Run, RunDescription, TensorInfo
+from koopscope.runs.run import Block, Run, TensorInfo
 from koopscope.settings import Settings
 from koopscope.spectra.blas import product_threads
 from koopscope.spectra.gram import SPAN, SnapshotGram, total
@@ -74,15 +75,10 @@ class Forecaster:
                 f"no parameter of {run.description.path} can be forecast",
                 "buffers are kept as recorded; choose parameters with --include",
             )
-        grams = {tensor.name: analysis.grams[tensor.name] for tensor in self._tensors}
-        self.seen = _finite_part(seen, grams, run.description)
-        rows = (self.seen.first, self.seen.stop)
-        self._grams = {name: gram.window(*rows) for name, gram in grams.items()}
-
-    @property
-    def passes_bytes(self) -> int:
-        """Bytes of the second pass."""
-        return self.run.volume(self.run.description.tensors)
+        names = [tensor.name for tensor in self._tensors]
+        finite = np.logical_and.reduce([analysis.grams[name].finite for name in names])
+        self.seen = _finite_part(seen, finite)
+        self._grams = SomeGrams(analysis.grams, names, (self.seen.first, self.seen.stop))
 
     @product_threads(1)
     def forecast(self, sink: Sink | None = None) -> Forecast:
@@ -181,11 +177,8 @@ class Forecaster:
             yield f"{growth.modes} {held} held at constant speed (--allow-growth lets them grow)"
 
 
-def _finite_part(
-    seen: Outlook, grams: dict[str, SnapshotGram], description: RunDescription
-) -> Outlook:
+def _finite_part(seen: Outlook, finite: npt.NDArray[np.bool_]) -> Outlook:
     """Leave out what comes before the last snapshot that is not finite, and after the next."""
-    finite = np.logical_and.reduce([gram.finite for gram in grams.values()])
     finite = finite[seen.first : seen.stop]
     if not finite[seen.last]:
         raise KoopscopeError(

@@ -5,7 +5,7 @@ Decides which snapshots and which weights are looked at; scores and chooses noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from koopscope.analysis import Analysis, Settings
 from koopscope.engine.local import ProgressListener
+from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.criteria import DEFAULT
 from koopscope.pruning.tensors import Prunable, prunable_tensors, tied_tensors
 from koopscope.runs.run import Run
-from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.rank import RankRule
 
 #: Snapshots that a criterion rests on. Far from the judged step a run follows another law: on three
@@ -103,29 +103,11 @@ def judge(
     prunable = prunable_tensors(whole, settings.include, settings.exclude)
     analysis = Analysis(
         whole.description,
-        _Only(whole.grams, tuple(p.tensor.name for p in prunable)),
+        SomeGrams(whole.grams, tuple(p.tensor.name for p in prunable)),
         replace(whole.settings, window=_stretch(whole.description.steps, settings)),
     )
     judgement = Judgement(analysis, prunable, tied_tensors(whole), ())
     return replace(judgement, notes=tuple(_notes(judgement, settings)))
-
-
-class _Only(Mapping[str, SnapshotGram]):
-    """Some of the Gram matrices of a store that may keep them on disk."""
-
-    def __init__(self, grams: Mapping[str, SnapshotGram], names: tuple[str, ...]) -> None:
-        self._grams, self._names = grams, names
-
-    def __getitem__(self, name: str) -> SnapshotGram:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._grams[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _stretch(steps: npt.NDArray[np.int64], settings: PruningSettings) -> tuple[int, int]:
