@@ -99,6 +99,9 @@ class Forecast:
         if not any(test.tested(k) >= FEWEST_ORIGINS for k in range(len(test.horizons))):
             return "Cannot tell how far forecasts can be trusted: the run is too short to test them"
         step = self.trusted_step
+        if step is None and index is not None and self.is_trusted:
+            past = self._past(index)
+            return f"Step {self.seen.target:,} can be trusted, no far later one: {past}"
         if step is None:
             first = int(np.searchsorted(test.horizons, self.seen.shortest))
             return f"Forecasts of this run cannot be trusted: {self._past(first)}"

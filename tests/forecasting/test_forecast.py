@@ -217,6 +217,18 @@ def test_noise_is_not_trusted_and_said_to_be_none(tmp_path):
     assert not koopscope.forecast(path, ahead=10, rank=-1, beyond_trust=True).forecast.is_trusted
 
 
+def test_a_verdict_on_a_near_step_does_not_contradict_the_far_ones(tmp_path):
+    """Motion that turns back every few snapshots can be told for one or two of them."""
+    t = np.arange(60)
+    turning = np.where(t % 16 < 8, t % 16, 16 - t % 16)[:, None] * np.ones(30)
+    turning += 0.05 * np.random.default_rng(0).standard_normal(turning.shape)
+    path = recorded(tmp_path / "run.h5", {"w": turning})
+    found = koopscope.forecast(path, ahead=1, rank=1, delay=1, beyond_trust=True).forecast
+    assert found.is_trusted
+    assert found.trusted_step is None
+    assert found.verdict.startswith("Step 60 can be trusted, no far later one: 1 snapshot ahead, ")
+
+
 def test_a_horizon_that_no_past_moment_tests_is_refused(run):
     with pytest.raises(KoopscopeError, match="no past moment tests it"):
         koopscope.forecast(run, 1000)
