@@ -11,7 +11,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
-from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.cli.outputs import Outputs, refuse_inputs, report_options, write_file
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
                 f"nothing says which step's weights go to {output}", "give a step with --to"
             )
         check_output(output, outputs.force)
-        if output.exists() and Path(run).exists() and output.samefile(run):
-            raise KoopscopeError(f"{output} is the run itself", "write to another file")
+        refuse_inputs((output,), (run,))
     outputs.check((run,), (PICTURE,))
     began = time.perf_counter()
     with open_run(run) as opened:
@@ -152,7 +151,6 @@ def _draw(found: Forecast, outputs: Outputs) -> None:
     from koopscope.report.figures.style import styled, to_bytes
 
     assert outputs.plots is not None
-    outputs.plots.mkdir(parents=True, exist_ok=True)
     path = outputs.plots / f"{PICTURE}.{outputs.plot_format}"
     with styled():
         write_file(path, to_bytes(figure(found), outputs.plot_format))

@@ -148,13 +148,12 @@ def _test(found: Forecast, page: Page) -> list[str]:
     if not len(found.backtest.horizons):
         return [title, *wrapped(f"{found.verdict}.", page)]
     rows = list(_test_rows(found, page))
-    dash = page.glyphs.dash
     legend = (
         "error relative to no change (below 1 is better), median over past moments; in brackets "
         f"{INTERVAL[0]:.0%} to {INTERVAL[1]:.0%} of them"
     )
     lines = [title, *table(rows, page)]
-    lines += [page.style(line, "faint") for line in wrapped(legend.replace("–", dash), page)]
+    lines += [page.style(line, "faint") for line in wrapped(legend, page)]
     lines += wrapped(f"{found.verdict}.", page)
     if found.actual is not None:
         lines += wrapped(
