@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Complex128, Spectrum
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._threads import product_threads
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.blas import product_threads
 from koopscope.spectra.gram import Float64, GramAccumulator, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.matching import Complex128

@@ -21,7 +21,7 @@ from koopscope.report.figures.style import (
     new_figure,
     nothing_to_show,
 )
-from koopscope.report.numbers import percent
+from koopscope.report.text.numbers import percent
 
 Float64 = npt.NDArray[np.float64]
 
