@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from koopscope.runs.native.recorder import Recorder
     from koopscope.spectra.estimator import DMD
 
-__version__ = "0.1.0"
 __all__ = [
     "DMD",
     "Diagnosis",

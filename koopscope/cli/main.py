@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.cli import console
 from koopscope.errors import KoopscopeError
 

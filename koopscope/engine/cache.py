@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.engine.cache_file import CacheFile, read_cache, write_cache
 from koopscope.engine.local import (
     GramSource,

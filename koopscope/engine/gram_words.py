@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.spectra.gram import Float64, SnapshotGram
+from koopscope._types import Float64
+from koopscope.spectra.gram import SnapshotGram
 
 _COUNTS = 4  # size, still, compared, twins
 

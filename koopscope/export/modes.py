@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.analysis.analysis import NETWORK, Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays.writing import ArraySpec, array_writer

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
+from koopscope._types import Float64
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.forecast import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
@@ -20,7 +21,6 @@ from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo
 
-Float64 = npt.NDArray[np.float64]
 Words = npt.NDArray[Any]
 
 

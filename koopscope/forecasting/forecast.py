@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._threads import product_threads
+from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.engine.local import ProgressListener
@@ -26,8 +27,6 @@ from koopscope.forecasting.second_pass import Tally
 from koopscope.runs.run import Block, Run, TensorInfo
 from koopscope.runs.views.averaged import PooledRun
 from koopscope.spectra.gram import SPAN, SnapshotGram, total
-
-Float64 = npt.NDArray[np.float64]
 
 #: Takes predicted weights in order: the tensor, and the next of its flattened values in float64.
 Sink = Callable[[TensorInfo, Float64], None]

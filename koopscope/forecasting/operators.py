@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.forecasting.plan import ForecastSettings, Outlook
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
@@ -22,8 +23,6 @@ from koopscope.spectra.forecast import Law, law_of_motion
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.heldout import held_out_damping
 from koopscope.spectra.rank import AUTO
-
-Float64 = npt.NDArray[np.float64]
 
 #: Row intervals asked of each origin: where a forecast starts, and how far it goes.
 Horizons = Mapping[int, Sequence[float]]

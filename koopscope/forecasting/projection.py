@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.forecasting.plan import Outlook
 from koopscope.spectra.gram import SnapshotGram
-
-Float64 = npt.NDArray[np.float64]
 
 COORDINATES = 2
 

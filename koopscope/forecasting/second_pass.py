@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.backtest import FORECAST, Backtest
 from koopscope.forecasting.baselines import BASELINES
@@ -17,8 +17,6 @@ from koopscope.forecasting.projection import Plane
 from koopscope.forecasting.results import LayerForecast
 from koopscope.runs.run import TensorInfo
 from koopscope.spectra.gram import SnapshotGram
-
-Float64 = npt.NDArray[np.float64]
 
 #: Points at which the way ahead is drawn.
 _POINTS = 12

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.engine.local import ProgressListener
 from koopscope.pruning.criteria import Criterion, criterion
 from koopscope.pruning.judging import Judgement, PruningSettings

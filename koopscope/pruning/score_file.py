@@ -12,15 +12,13 @@ from contextlib import ExitStack, suppress
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.engine.local import ProgressListener
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.criteria import Criterion
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.run import Run, TensorInfo
-
-Float64 = npt.NDArray[np.float64]
 
 #: Scores read at once.
 _CHUNK = 1 << 18

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
+from koopscope._types import Float64
+from koopscope._version import __version__
 from koopscope.analysis.analysis import NETWORK, Analysis, Level
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
 from koopscope.report.json_values import plain
 from koopscope.report.text.terminal_style import Page
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Float64, Observable
+from koopscope.spectra.gram import Observable
 from koopscope.spectra.noise import NoiseFilter
 
 SCHEMA_VERSION = "1.0"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Finding
 from koopscope.errors import KoopscopeError

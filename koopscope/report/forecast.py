@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.forecasting.backtest import FORECAST, INTERVAL, Score
 from koopscope.forecasting.baselines import BASELINES
 from koopscope.forecasting.results import Forecast

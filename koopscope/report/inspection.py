@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.report.json_values import plain
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, columns_of, fitted_table, wrapped

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning
 from koopscope.report.json_values import plain

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.report.analysis_json import SCHEMA_VERSION, JsonObject
 from koopscope.report.json_values import plain

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum, dmd
-from koopscope.spectra.gram import Float64, SnapshotGram, gram_of, total
+from koopscope.spectra.gram import SnapshotGram, gram_of, total
 from koopscope.spectra.matching import matched
 
 Measurement = Literal["sample", "sparse", "gaussian"]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.spectra.geometry import Geometry
-from koopscope.spectra.gram import Float64, SnapshotGram
+from koopscope.spectra.gram import SnapshotGram
 
 #: Lengths below this part of a tensor's scale count as no motion.
 _STILL = 1e-9

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.geometry import Geometry
-from koopscope.spectra.gram import Float64, SnapshotGram
+from koopscope.spectra.gram import SnapshotGram
 
 #: A place in a stack; the 2 of ``conv2d`` is none.
 _NUMBER = re.compile(r"\d+(?!\d*d(?![a-z]))")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from koopscope._types import Float64
 
 #: Changes below this part of what was gained so far are taken as nothing.
 _RESOLUTION = 0.003

@@ -16,9 +16,8 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from koopscope._types import Float64
 
 
 @dataclass(frozen=True)

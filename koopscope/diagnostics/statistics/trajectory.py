@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.statistics import losses
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
-from koopscope.spectra.gram import Float64, SnapshotGram, total
+from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.remainder import remaining_displacement
 
 #: Rank of the spectrum that predicts the rest of the way: two decaying pairs.

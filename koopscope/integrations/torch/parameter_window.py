@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.acceptance import Acceptance, accepted
 from koopscope.integrations.tensors import spread_over_ranks
 from koopscope.spectra.forecast import law_of_motion
-from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.gram import Observable, SnapshotGram
 
 try:
     import torch

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.gate.judgement import VERDICTS, Judgement
 from koopscope.report.analysis_json import SCHEMA_VERSION, run_document
 from koopscope.report.gate.gate import Gate

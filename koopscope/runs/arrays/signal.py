@@ -15,10 +15,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.runs.hdf5.safety import Member, hdf5_failures, member, open_hdf5, storage_problem
-
-Float64 = npt.NDArray[np.float64]
 
 #: Gaps between x may differ by this part of their mean and still count as equal.
 EQUAL_GAPS = 1e-3

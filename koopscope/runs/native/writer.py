@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.runs.atomic import drafted
 from koopscope.runs.dtypes import STORED_AS, StoredArray

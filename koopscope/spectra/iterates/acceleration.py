@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope._types import Complex128
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Complex128
 from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.iterates.fixed_point import FixedPoint, fixed_point
 

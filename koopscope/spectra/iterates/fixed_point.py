@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Complex128, Spectrum, dmd
-from koopscope.spectra.gram import Float64, SnapshotGram
+from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.gram import SnapshotGram
 
 #: Increments shorter than this many rounding errors say more of rounding than of the operator.
 ROUNDING_MARGIN = 300.0
