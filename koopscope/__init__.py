@@ -22,6 +22,7 @@ __all__ = [
     "KoopmanAccelerator",
     "KoopscopeError",
     "Recorder",
+    "__version__",
     "analyze",
     "forecast",
     "open_run",

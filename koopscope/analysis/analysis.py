@@ -27,7 +27,7 @@ from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Observable, SnapshotGram, total
 from koopscope.spectra.measured import MeasuredGram, joined, whole
-from koopscope.spectra.modes import ModeBlock
+from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
 from koopscope.spectra.window import Window, usable_window
@@ -378,7 +378,8 @@ class Analysis:
         """Stream the modes of a scope's unfiltered spectrum: the second pass over the same run."""
         level = self.level_of(scope)
         spectrum = self.spectrum(scope, observable, level=level, noise_filter="none")
-        return spectrum.modes(
+        return modes(
+            spectrum,
             run.blocks(self.members(scope, level)),
             slice(self.window.first, self.window.stop),
             which=which,

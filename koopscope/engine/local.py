@@ -12,17 +12,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope._threads import cores, product_threads
-from koopscope._types import Floating
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.views.excerpt import Excerpt
 from koopscope.spectra.gram import SPAN, GramAccumulator, Precision, SnapshotGram
 from koopscope.spectra.gram_joins import held
 
@@ -136,33 +136,11 @@ def window_grams(
     store.note(Plan.of(inside).note)
     store.note(f"only the {inside} snapshots of the window were multiplied, of {snapshots}")
     portions = [Portion(tensor, 0, tensor.size) for tensor in tensors]
-    for portion, gram in portion_grams(_Excerpt(run, window), portions, on_progress):
+    for portion, gram in portion_grams(
+        Excerpt(run, window, Plan.of(snapshots).width), portions, on_progress
+    ):
         store.put(portion.tensor.name, held(gram, window.start, snapshots))
     return store
-
-
-class _Excerpt(Run):
-    """Some consecutive snapshots of a run; leaves it open when it is closed."""
-
-    def __init__(self, run: Run, window: slice) -> None:
-        self._run, self._window = run, window
-        self.description = replace(run.description, steps=run.description.steps[window])
-        self._rows = np.empty(0, np.float64)
-
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: Floating) -> None:
-        shape = (self._run.description.snapshots, stop - start)
-        needed = shape[0] * shape[1] * out.dtype.itemsize
-        if self._rows.nbytes < needed:
-            self._rows = np.empty(-(-needed // 8), np.float64)
-        rows = self._rows.view(out.dtype)[: shape[0] * shape[1]].reshape(shape)
-        self._run.read(tensor, start, stop, rows)
-        out[...] = rows[self._window]
-
-    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
-        return self._run.cuts(tensor, min(width, Plan.of(self._run.description.snapshots).width))
-
-    def close(self) -> None:
-        """Nothing here is open."""
 
 
 def portion_grams(

@@ -1,0 +1,57 @@
+"""Some consecutive snapshots of a run, as a run.
+
+Reads whole columns of the run beneath, which is how its file is laid out, and keeps the rows of the
+window; must never close the run beneath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from koopscope._types import Floating
+from koopscope.runs.run import Run, TensorInfo
+
+
+class Excerpt(Run):
+    """The snapshots of ``run`` inside ``window``; leaves the run open when it is closed.
+
+    Parameters
+    ----------
+    run
+        The run beneath.
+    window
+        Which of its snapshots; a slice without a step.
+    width
+        The widest block of weights that is read from the run beneath at once: all of its snapshots
+        are held for the moment of the read.
+    """
+
+    def __init__(self, run: Run, window: slice, width: int) -> None:
+        self._run, self._window, self._width = run, window, width
+        description = run.description
+        self.description = replace(
+            description,
+            steps=description.steps[window],
+            metrics={name: values[window] for name, values in description.metrics.items()},
+        )
+        self._rows = np.empty(0, np.float64)
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: Floating) -> None:
+        """Fill ``out`` (snapshots of the window, stop - start) with the weights of a tensor."""
+        shape = (self._run.description.snapshots, stop - start)
+        needed = shape[0] * shape[1] * out.dtype.itemsize
+        if self._rows.nbytes < needed:
+            self._rows = np.empty(-(-needed // 8), np.float64)
+        rows = self._rows.view(out.dtype)[: shape[0] * shape[1]].reshape(shape)
+        self._run.read(tensor, start, stop, rows)
+        out[...] = rows[self._window]
+
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield the blocks of the run beneath, none wider than it can hold whole."""
+        return self._run.cuts(tensor, min(width, self._width))
+
+    def close(self) -> None:
+        """Do nothing: the run beneath belongs to somebody else."""
