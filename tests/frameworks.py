@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 
 #: Names of modules that must be there, separated by spaces: their absence fails instead of skips.

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
 from koopscope._threads import product_threads
 from koopscope.analysis.plan import chosen_method, exact_grams, what_was_measured
-from koopscope.analysis.settings import LEVELS as LEVELS
-from koopscope.analysis.settings import Level as Level
-from koopscope.analysis.settings import Settings as Settings
+from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
+from koopscope.analysis.settings import Settings
 from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
 from koopscope.engine.sampled import MeasuredGrams, measured_grams
 from koopscope.engine.store import GramStore
@@ -32,12 +31,11 @@ from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobol
 from koopscope.spectra.rank import RankRule
 from koopscope.spectra.window import Window, usable_window
 
-NETWORK: Final = "network"
-
 #: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
 SUMS_BYTES = 16 * 2**20
 
-#: Spectra that are kept; beyond, the one computed longest ago makes room.
+#: Spectra of layers and tensors that are kept, beside all of the network's; beyond, the one
+#: computed longest ago makes room. Who needs every scope's asks for them once, in order.
 SPECTRA_KEPT = 128
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
@@ -114,7 +112,8 @@ class Analysis:
             high if until is None else until if high is None else min(high, until),
         )
         self._spectra: dict[tuple[object, ...], Spectrum] = {}
-        self._windowed: dict[tuple[Level, str], SnapshotGram] = {}
+        self._network_spectra: dict[tuple[object, ...], Spectrum] = {}
+        self._windowed: dict[Scope, SnapshotGram] = {}
         self._confidences: dict[tuple[object, ...], Confidence] = {}
 
     @classmethod
@@ -170,8 +169,8 @@ class Analysis:
         return tuple(tensor for tensor in self.tensors if self._finite[tensor.name].any())
 
     @cached_property
-    def _scopes(self) -> dict[Level, dict[str, tuple[TensorInfo, ...]]]:
-        """Each level's scopes and the tensors that make them up, in model order.
+    def _members(self) -> dict[Scope, tuple[TensorInfo, ...]]:
+        """Each scope's tensors, coarse scopes first, in model order.
 
         Buffers belong to their layer but not to the network, unless there is nothing else.
         """
@@ -182,64 +181,64 @@ class Analysis:
         unbuffered = tuple(t for t in self.finite_tensors if t.kind != "buffer")
         network = unbuffered or self.finite_tensors
         return {
-            "network": {NETWORK: network} if network else {},
-            "layer": {layer: tuple(members) for layer, members in layers.items()},
-            "tensor": {tensor.name: (tensor,) for tensor in self.finite_tensors},
+            **({NETWORK: network} if network else {}),
+            **{Scope("layer", layer): tuple(members) for layer, members in layers.items()},
+            **{Scope("tensor", tensor.name): (tensor,) for tensor in self.finite_tensors},
         }
 
-    def scopes(self, level: Level) -> tuple[str, ...]:
-        """Return the names of the scopes of one level, in model order."""
-        return tuple(self._scopes[level])
+    def scopes(self, level: Level) -> tuple[Scope, ...]:
+        """Return the scopes of one level, in model order."""
+        return tuple(scope for scope in self._members if scope.level == level)
 
-    def level_of(self, scope: str) -> Level:
-        """Return the coarsest level that has a scope of this name.
+    def scope(self, named: Scope | str) -> Scope:
+        """Return the scope of this name: of two with one name, the coarser.
 
         Raises
         ------
         KoopscopeError
             If there is none.
         """
+        if isinstance(named, Scope):
+            return named
         for level in LEVELS:
-            if scope in self._scopes[level]:
-                return level
+            if Scope(level, named) in self._members:
+                return Scope(level, named)
         raise KoopscopeError(
-            f"{self.description.path} has no layer or tensor named {scope!r}",
+            f"{self.description.path} has no layer or tensor named {named!r}",
             "list the names with `koopscope inspect`",
         )
 
-    def members(self, scope: str = NETWORK, level: Level | None = None) -> tuple[TensorInfo, ...]:
+    def members(self, scope: Scope | str = NETWORK) -> tuple[TensorInfo, ...]:
         """Return the tensors that make up a scope."""
-        return self._scopes[level or self.level_of(scope)].get(scope, ())
+        return self._members.get(self.scope(scope), ())
 
-    def gram(self, scope: str = NETWORK, level: Level | None = None) -> SnapshotGram:
+    def gram(self, scope: Scope | str = NETWORK) -> SnapshotGram:
         """Return the Gram matrix of the network, a layer or a tensor inside the window."""
-        level = level or self.level_of(scope)
-        key = (level, scope)
-        if key in self._windowed:
-            return self._windowed[key]
-        whole = total(self.grams[tensor.name] for tensor in self.members(scope, level))
-        found = whole.window(self.window.first, self.window.stop)
-        if level == "network" or 8 * found.snapshots**2 * len(self._windowed) < SUMS_BYTES:
-            self._windowed[key] = found
-        return found
+        scope = self.scope(scope)
+        if scope in self._windowed:
+            return self._windowed[scope]
+        recorded = total(self.grams[tensor.name] for tensor in self.members(scope))
+        gram = recorded.window(self.window.first, self.window.stop)
+        if scope == NETWORK or 8 * gram.snapshots**2 * len(self._windowed) < SUMS_BYTES:
+            self._windowed[scope] = gram
+        return gram
 
     @product_threads(1)
     def spectrum(
         self,
-        scope: str = NETWORK,
+        scope: Scope | str = NETWORK,
         observable: Observable | None = None,
         *,
-        level: Level | None = None,
         rank: RankRule | None = None,
         part: tuple[int, int] | None = None,
         noise_filter: NoiseFilter | None = None,
     ) -> Spectrum:
-        """Return the spectrum of a scope; computed once.
+        """Return the spectrum of a scope.
 
         Parameters
         ----------
-        scope, level
-            ``network``, or a layer's or tensor's name.
+        scope
+            The network, or a layer or tensor, as a ``Scope`` or by its name.
         observable, rank, noise_filter
             In place of the settings' own.
         part
@@ -251,48 +250,52 @@ class Analysis:
         KoopscopeError
             If there is no such scope, or too few snapshots.
         """
+        scope = self.scope(scope)
         observable = observable or self.settings.observable
         rule = self.settings.rank if rank is None else rank
         noise_filter = noise_filter or self.settings.noise_filter
-        key = (scope, level, observable, rule, part, noise_filter)
-        if key not in self._spectra:
+        kept = self._network_spectra if scope == NETWORK else self._spectra
+        key = (scope, observable, rule, part, noise_filter)
+        if key not in kept:
             if len(self._spectra) >= SPECTRA_KEPT:
                 self._spectra.pop(next(iter(self._spectra)))
-            gram = self.gram(scope, level)
+            gram = self.gram(scope)
             if part is not None:
                 gram = gram.window(*part)
             elif noise_filter == "sobolev":
                 gram = filtered(gram, sobolev_kernel())
-            self._spectra[key] = dmd(
+            kept[key] = dmd(
                 gram,
                 observable,
                 rank=rule,
                 delay=self.settings.delay,
                 spacing_steps=self.window.spacing_steps,
             )
-        return self._spectra[key]
+        return kept[key]
 
     @product_threads(1)
     def confidence(
         self,
-        scope: str = NETWORK,
+        scope: Scope | str = NETWORK,
         observable: Observable | None = None,
         *,
-        level: Level | None = None,
         noise_filter: NoiseFilter | None = None,
     ) -> Confidence:
         """Return how good a scope's spectrum is: intervals, compression errors, held-out test."""
-        level = level or self.level_of(scope)
+        scope = self.scope(scope)
         observable = observable or self.settings.observable
         noise_filter = noise_filter or self.settings.noise_filter
-        key = (scope, level, observable, noise_filter)
-        if key not in self._confidences:
-            spectrum = self.spectrum(scope, observable, level=level, noise_filter=noise_filter)
-            measured = self._measured(scope, level)
-            if noise_filter == "sobolev":
-                measured = measured.each(lambda gram: filtered(gram, sobolev_kernel()))
-            self._confidences[key] = confidence(spectrum, measured)
-        return self._confidences[key]
+        key = (scope, observable, noise_filter)
+        if key in self._confidences:
+            return self._confidences[key]
+        spectrum = self.spectrum(scope, observable, noise_filter=noise_filter)
+        measured = self._measured(scope)
+        if noise_filter == "sobolev":
+            measured = measured.each(lambda gram: filtered(gram, sobolev_kernel()))
+        judged = confidence(spectrum, measured)
+        if scope == NETWORK:
+            self._confidences[key] = judged
+        return judged
 
     @property
     def read_share(self) -> float:
@@ -300,10 +303,10 @@ class Analysis:
         grams = self.grams
         return grams.weights_read / grams.weights if isinstance(grams, MeasuredGrams) else 1.0
 
-    def _measured(self, scope: str, level: Level) -> MeasuredGram:
+    def _measured(self, scope: Scope) -> MeasuredGram:
         if not isinstance(self.grams, MeasuredGrams):
-            return whole(self.gram(scope, level))
-        parts = (self.grams.measured(tensor.name) for tensor in self.members(scope, level))
+            return whole(self.gram(scope))
+        parts = (self.grams.measured(tensor.name) for tensor in self.members(scope))
         return joined(parts).each(lambda gram: gram.window(self.window.first, self.window.stop))
 
     def _largest_error(self) -> float:
@@ -313,24 +316,15 @@ class Analysis:
         matter = self.spectrum().shares >= LEAST_SHARE
         return float(np.max(self.confidence().compression_errors[matter], initial=0.0))
 
-    def spectra(
-        self, observable: Observable | None = None
-    ) -> Iterator[tuple[Level, str, Spectrum]]:
-        """Yield (level, name, spectrum) for every scope down to the settings' level.
-
-        Yields nothing where the window is too short for a spectrum.
-        """
-        if not self.has_spectrum:
-            return
-        for level in LEVELS[: LEVELS.index(self.settings.level) + 1]:
-            for scope in self.scopes(level):
-                yield level, scope, self.spectrum(scope, observable, level=level)
-
     @property
     def has_spectrum(self) -> bool:
         """Whether the window holds enough snapshots for a spectrum of either observable."""
-        needed = self.settings.delay + 2 + lost_snapshots(self.settings.noise_filter)
-        return bool(self.finite_tensors) and self.window.snapshots >= needed
+        return bool(self.finite_tensors) and self.window.snapshots >= self.snapshots_needed
+
+    @property
+    def snapshots_needed(self) -> int:
+        """How many snapshots a spectrum of either observable takes."""
+        return self.settings.delay + 2 + lost_snapshots(self.settings.noise_filter)
 
     @property
     def breaks_off(self) -> bool:
@@ -338,49 +332,48 @@ class Analysis:
         later = slice(self.window.stop, self.window.asked_stop)
         return any(not self._finite[tensor.name][later].all() for tensor in self.finite_tensors)
 
-    def motion(self, scope: str = NETWORK, level: Level | None = None) -> Motion:
+    def motion(self, scope: Scope | str = NETWORK) -> Motion:
         """Return how a scope moved inside the window."""
-        level = level or self.level_of(scope)
-        gram = self.gram(scope, level)
+        scope = self.scope(scope)
+        gram = self.gram(scope)
         path = gram.path_length()
         speeds = gram.speeds()
         # np.median would import numpy.ma, a twentieth of a short command's time.
         speed = float(np.sort(speeds)[len(speeds) // 2]) if len(speeds) else 0.0
         moving = max(1, gram.compared - gram.still)
         return Motion(
-            name=scope,
+            name=scope.name,
             parameters=gram.size,
             norm=float(np.sqrt(max(gram.anchor_square, 0.0))),
             displacement=gram.displacement(),
             path_length=path,
             directness=gram.displacement() / path if path > 0.0 else None,
             unchanged=float(np.mean(gram.unchanged - gram.still)) / moving if len(speeds) else 0.0,
-            rounding=self._rounding_length(scope, level) / speed if speed > 0.0 else 0.0,
+            rounding=self._rounding_length(scope) / speed if speed > 0.0 else 0.0,
         )
 
-    def _rounding_length(self, scope: str, level: Level) -> float:
+    def _rounding_length(self, scope: Scope) -> float:
         """Length of the rounding error of one increment, taken as uniform in the last place."""
         square = 0.0
-        for tensor in self.members(scope, level):
-            gram = self.gram(tensor.name, "tensor")
+        for tensor in self.members(scope):
+            gram = self.gram(Scope("tensor", tensor.name))
             square += 2.0 / 3.0 * (UNIT_ROUNDOFF[tensor.dtype] ** 2) * max(gram.anchor_square, 0.0)
         return float(np.sqrt(square))
 
     def modes(
         self,
         run: Run,
-        scope: str = NETWORK,
+        scope: Scope | str = NETWORK,
         *,
         which: Sequence[int] | None = None,
         observable: Observable | None = None,
         kind: Literal["exact", "projected"] = "exact",
     ) -> Iterator[ModeBlock[TensorInfo]]:
         """Stream the modes of a scope's unfiltered spectrum: the second pass over the same run."""
-        level = self.level_of(scope)
-        spectrum = self.spectrum(scope, observable, level=level, noise_filter="none")
+        spectrum = self.spectrum(scope, observable, noise_filter="none")
         return modes(
             spectrum,
-            run.blocks(self.members(scope, level)),
+            run.blocks(self.members(scope)),
             slice(self.window.first, self.window.stop),
             which=which,
             kind=kind,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.engine.extend import grown_grams
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import select_tensors

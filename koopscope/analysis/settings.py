@@ -7,15 +7,13 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any, Literal
 
+from koopscope.analysis.scope import LEVELS, Level
 from koopscope.engine.sampled import Measuring
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import OBSERVABLES, Observable
 from koopscope.spectra.measured import Measurement
 from koopscope.spectra.noise import NOISE_FILTERS, NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
-
-Level = Literal["network", "layer", "tensor"]
-LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
 
 Method = Literal["auto", "exact", "compressed"]
 METHODS: tuple[Method, ...] = ("auto", "exact", "compressed")

@@ -15,7 +15,7 @@ from koopscope.cli.outputs import Outputs, output_options
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
-    from koopscope.analysis.analysis import Settings
+    from koopscope.analysis.settings import Settings
     from koopscope.engine.local import GramSource
     from koopscope.report.analysis_report import Report
 

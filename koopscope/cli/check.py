@@ -18,7 +18,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.report.gate.gate import FORMATS
 
 if TYPE_CHECKING:
-    from koopscope.analysis.analysis import Settings
+    from koopscope.analysis.settings import Settings
     from koopscope.engine.local import GramSource
     from koopscope.gate.judgement import Verdict
     from koopscope.gate.policy import Policy

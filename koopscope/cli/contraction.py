@@ -13,7 +13,8 @@ from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, refuse_inputs, report_options
 
 if TYPE_CHECKING:
-    from koopscope.analysis.analysis import Analysis, Settings
+    from koopscope.analysis.analysis import Analysis
+    from koopscope.analysis.settings import Settings
     from koopscope.report.contraction import ContractionReport
 
 

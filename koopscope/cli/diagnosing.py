@@ -11,7 +11,7 @@ from koopscope.cli import console
 from koopscope.cli.engines import what_happened
 
 if TYPE_CHECKING:
-    from koopscope.analysis.analysis import Settings
+    from koopscope.analysis.settings import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
     from koopscope.runs.run import Run

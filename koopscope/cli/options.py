@@ -144,7 +144,7 @@ def some_analysis_options(*names: str) -> Callable[[Callable[..., Any]], Callabl
     def add(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def with_settings(*arguments: Any, **options: Any) -> Any:
-            from koopscope.analysis.analysis import Settings
+            from koopscope.analysis.settings import Settings
 
             chosen = {name: options.pop(name) for name in names}
             return verb(*arguments, settings=Settings(**chosen), **options)

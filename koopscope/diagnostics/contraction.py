@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from koopscope.analysis.analysis import UNIT_ROUNDOFF, Analysis
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import total
@@ -48,7 +49,7 @@ def contraction_of(analysis: Analysis, tolerances: Sequence[float] = TOLERANCES)
             f"{path} holds weights, not iterates of an operator",
             'record hidden states with Recorder(path, states=["*"]), one snapshot per iteration',
         )
-    grams = [analysis.gram(tensor.name, "tensor") for tensor in states]
+    grams = [analysis.gram(Scope("tensor", tensor.name)) for tensor in states]
     square = sum(
         2.0 / 3.0 * UNIT_ROUNDOFF[tensor.dtype] ** 2 * float(np.diagonal(gram.raw()).max())
         for tensor, gram in zip(states, grams, strict=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
 from koopscope._threads import product_threads
-from koopscope.analysis.analysis import NETWORK, Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.scope import NETWORK, Scope
+from koopscope.analysis.settings import Settings
+from koopscope.analysis.summary import Summary, summarize
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
@@ -45,7 +49,19 @@ class Diagnosis:
         known = ", ".join(finding.id for finding in self.findings)
         raise KoopscopeError(f"there is no finding {name!r}", f"there are: {known}")
 
-    def spectrum(self, scope: str = NETWORK, observable: Observable | None = None) -> Spectrum:
+    @cached_property
+    def summary(self) -> Summary:
+        """What tables show; computed on first use."""
+        return summarize(self.analysis)
+
+    @cached_property
+    def confident_summary(self) -> Summary:
+        """The same with intervals of every layer and tensor, too; computed on first use."""
+        return summarize(self.analysis, confident=True)
+
+    def spectrum(
+        self, scope: Scope | str = NETWORK, observable: Observable | None = None
+    ) -> Spectrum:
         """Return the spectrum of the network, a layer or a tensor; see ``Analysis.spectrum``."""
         return self.analysis.spectrum(scope, observable)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from koopscope.analysis.analysis import Analysis, Motion
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 #: Share of moving entries that stand still between two snapshots from which on "near 1" may be
@@ -28,7 +29,7 @@ def ask(analysis: Analysis) -> Finding:
     if analysis.window.snapshots < 2:
         message = "One snapshot shows no motion, so its precision cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, {})
-    motions = [analysis.motion(tensor.name, "tensor") for tensor in analysis.finite_tensors]
+    motions = [analysis.motion(Scope("tensor", tensor.name)) for tensor in analysis.finite_tensors]
     moving = [motion for motion in motions if motion.path_length > 0.0]
     evidence: dict[str, Any] = {
         "frozen_tensors": [motion.name for motion in motions if motion.path_length == 0.0],

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from koopscope._version import __version__
-from koopscope.analysis.analysis import NETWORK, Analysis
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.scope import NETWORK, Scope
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays.writing import ArraySpec, array_writer
 from koopscope.runs.run import Run
@@ -34,7 +35,7 @@ class ModeChoice:
         ``exact`` or ``projected``, see ``koopscope.spectra.modes``.
     """
 
-    scope: str = NETWORK
+    scope: Scope | str = NETWORK
     observable: Observable | None = None
     which: Sequence[int] | None = None
     kind: Literal["exact", "projected"] = "exact"
@@ -89,7 +90,7 @@ def write_modes(
     metadata = {
         "koopscope": __version__,
         "run": os.path.basename(analysis.description.path),
-        "scope": choice.scope,
+        "scope": analysis.scope(choice.scope).name,
         "observable": spectrum.observable,
         "kind": choice.kind,
         "eigenvalues": json.dumps([[value.real, value.imag] for value in values]),

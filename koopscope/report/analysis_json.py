@@ -16,14 +16,13 @@ import numpy as np
 
 from koopscope._types import Float64
 from koopscope._version import __version__
-from koopscope.analysis.analysis import NETWORK, Analysis, Level
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
 from koopscope.report.json_values import plain
 from koopscope.report.text.terminal_style import Page
-from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Observable
-from koopscope.spectra.noise import NoiseFilter
+from koopscope.spectra.confidence import Confidence
 
 SCHEMA_VERSION = "1.0"
 
@@ -66,9 +65,7 @@ def document(report: Report) -> JsonObject:
 def run_document(diagnosis: Diagnosis) -> JsonObject:
     """Return one run's analysis as plain JSON values."""
     analysis = diagnosis.analysis
-    levels: tuple[Level, ...] = ("layer", "tensor")
-    wanted = {"layer": analysis.settings.level != NETWORK, "tensor": _has_tensors(analysis)}
-    moved = {level: _motions(analysis, level) if wanted[level] else [] for level in levels}
+    summary = diagnosis.confident_summary
     whole: JsonObject = plain(
         {
             "schema_version": SCHEMA_VERSION,
@@ -78,17 +75,13 @@ def run_document(diagnosis: Diagnosis) -> JsonObject:
                 **asdict(analysis.settings),
                 "method_reason": analysis.method_reason,
             },
-            "spectra": _spectra(analysis),
-            "layers": moved["layer"],
-            "tensors": moved["tensor"],
+            "spectra": _spectra(analysis, summary),
+            "layers": _motions(summary.layers),
+            "tensors": _motions(summary.tensors),
             "findings": [asdict(finding) for finding in diagnosis.findings],
         }
     )
     return whole
-
-
-def _has_tensors(analysis: Analysis) -> bool:
-    return analysis.settings.level == "tensor"
 
 
 def _run(analysis: Analysis) -> JsonObject:
@@ -118,39 +111,24 @@ def _metric(values: Float64) -> JsonObject:
     return {"last": finite[-1], "lowest": finite.min(), "highest": finite.max()}
 
 
-def _spectra(analysis: Analysis) -> list[JsonObject]:
+def _spectra(analysis: Analysis, summary: Summary) -> list[JsonObject]:
     """Every scope as asked for; the network also in the other observable, and unfiltered."""
-    found = [_spectrum(analysis, *entry) for entry in analysis.spectra()]
-    if found:
-        shown = analysis.settings.observable
-        other: Observable = "weights" if shown == "increments" else "increments"
-        found.insert(1, _spectrum(analysis, NETWORK, NETWORK, analysis.spectrum(observable=other)))
-        if analysis.settings.noise_filter != "none":
-            before = analysis.spectrum(noise_filter="none")
-            found.insert(1, _spectrum(analysis, NETWORK, NETWORK, before, "none"))
-    return found
-
-
-def _spectrum(
-    analysis: Analysis,
-    level: Level,
-    name: str,
-    spectrum: Spectrum,
-    noise_filter: NoiseFilter | None = None,
-) -> JsonObject:
     steps, window = analysis.description.steps, analysis.window
-    used = noise_filter or analysis.settings.noise_filter
-    known = analysis.confidence(name, spectrum.observable, level=level, noise_filter=used)
-    low, high = known.uncertainty.magnitude_low, known.uncertainty.magnitude_high
+    used = [steps[window.first], steps[window.stop - 1]] if summary.asked is not None else []
+    return [{**_spectrum(spectrum), "window": used} for spectrum in summary.spectra()]
+
+
+def _spectrum(spectrum: SpectrumSummary) -> JsonObject:
+    known = spectrum.confidence
     return {
-        "scope": level,
-        "name": name,
+        "scope": spectrum.scope.level,
+        "name": spectrum.scope.name,
         "observable": spectrum.observable,
-        "window": [steps[window.first], steps[window.stop - 1]],
-        "noise_filter": used,
+        "window": [],
+        "noise_filter": spectrum.noise_filter,
         "rank": spectrum.rank,
         "singular_values": spectrum.singular_values,
-        "held_out_error": known.held_out.error,
+        "held_out_error": known.held_out.error if known else None,
         "eigenvalues": [
             {
                 "re": value.real,
@@ -160,14 +138,20 @@ def _spectrum(
                 "amplitude": spectrum.amplitudes[j],
                 "share": spectrum.shares[j],
                 "half_life_steps": spectrum.half_lives_steps[j],
-                "interval": {"abs": [low[j], high[j]]} if math.isfinite(high[j]) else None,
-                "held_out_residual": known.held_out.residuals[j],
-                "compression_error": known.compression_errors[j],
+                "interval": _interval(known, j),
+                "held_out_residual": known.held_out.residuals[j] if known else None,
+                "compression_error": known.compression_errors[j] if known else None,
             }
             for j, value in enumerate(spectrum.eigenvalues)
         ],
     }
 
 
-def _motions(analysis: Analysis, level: Level) -> list[JsonObject]:
-    return [asdict(analysis.motion(scope, level)) for scope in analysis.scopes(level)]
+def _interval(known: Confidence | None, j: int) -> JsonObject | None:
+    if known is None or not math.isfinite(known.uncertainty.magnitude_high[j]):
+        return None
+    return {"abs": [known.uncertainty.magnitude_low[j], known.uncertainty.magnitude_high[j]]}
+
+
+def _motions(parts: tuple[ScopeSummary, ...]) -> list[JsonObject]:
+    return [asdict(part.motion) for part in parts]

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from koopscope.analysis.analysis import NETWORK, Analysis, Level, Motion
+from koopscope.analysis.analysis import Analysis, Motion
+from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_report import Report
@@ -32,9 +33,6 @@ from koopscope.report.text.terminal_style import (
     wrapped,
 )
 from koopscope.report.text.unit_circle import LABELS, draw
-from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Observable
-from koopscope.spectra.noise import lost_snapshots
 
 #: Rows of the plot and of the table next to it.
 PLOT_ROWS = 15
@@ -60,9 +58,10 @@ def render(report: Report, page: Page) -> str:
 
 def _run(diagnosis: Diagnosis, page: Page) -> str:
     analysis = diagnosis.analysis
-    sections = [_header(analysis, page), _spectrum(analysis, page)]
-    if analysis.settings.level != NETWORK and analysis.finite_tensors:
-        sections.append(_layers(analysis, page))
+    summary = diagnosis.summary
+    sections = [_header(analysis, page), _spectrum(analysis, summary, page)]
+    if summary.layers:
+        sections.append(_layers(analysis, summary, page))
     sections.append(findings_lines(diagnosis.findings, page))
     return "\n\n".join("\n".join(section) for section in sections)
 
@@ -106,50 +105,45 @@ def _header(analysis: Analysis, page: Page) -> list[str]:
     return lines
 
 
-def _spectrum(analysis: Analysis, page: Page) -> list[str]:
+def _spectrum(analysis: Analysis, summary: Summary, page: Page) -> list[str]:
     title = page.style("Spectrum of the network", "title")
-    if not analysis.has_spectrum:
-        needed = analysis.settings.delay + 2 + lost_snapshots(analysis.settings.noise_filter)
+    spectrum = summary.asked
+    if spectrum is None or spectrum.confidence is None:
+        usable = count(analysis.window.snapshots, "usable snapshot")
         why = (
-            f"none: {count(analysis.window.snapshots, 'usable snapshot')}, and it takes {needed}"
+            f"none: {usable}, and it takes {analysis.snapshots_needed}"
             if analysis.finite_tensors
             else "none: no tensor is finite"
         )
         return [title, *wrapped(why, page)]
-    spectrum = analysis.spectrum()
     delayed = f", {spectrum.delay} delays" if spectrum.delay > 1 else ""
-    is_filtered = analysis.settings.noise_filter != "none"
-    after = f" after the {analysis.settings.noise_filter} filter" if is_filtered else ""
+    is_filtered = spectrum.noise_filter != "none"
+    after = f" after the {spectrum.noise_filter} filter" if is_filtered else ""
     lines = [
         title
         + f": {spectrum.observable}{after}{delayed}, rank {spectrum.rank} of {spectrum.pairs}, "
         f"{page.glyphs.eigenvalue} per {interval(spectrum.spacing_steps)}"
     ]
-    rows = folded(spectrum, analysis.confidence())
+    rows = folded(spectrum)
     if not rows:
         return [*lines, "nothing moved between the snapshots"]
     # An eigenvalue far outside shrinks the circle; what is left free above and below is dropped.
     picture = beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
     used = [k for k, line in enumerate(picture) if line]
     lines += picture[used[0] : used[-1] + 1]
-    if is_filtered:
-        before = analysis.spectrum(noise_filter="none")
+    if summary.unfiltered is not None:
+        before = summary.unfiltered
         lines += _line_of_magnitudes(before, page, f"{before.observable} before the filter")
-    error = analysis.confidence().held_out.error
+    error = spectrum.confidence.held_out.error
     if math.isfinite(error):
         lines += wrapped(
             f"fitted to its first two thirds, it predicts the last third of the motion with "
             f"{error:.0%} of the error of no change",
             page,
         )
-    for other in _other_observables(spectrum.observable):
-        lines += _line_of_magnitudes(analysis.spectrum(observable=other), page, other + after)
+    if summary.other is not None:
+        lines += _line_of_magnitudes(summary.other, page, summary.other.observable + after)
     return lines
-
-
-def _other_observables(shown: Observable) -> tuple[Observable, ...]:
-    both: tuple[Observable, ...] = ("increments", "weights")
-    return tuple(name for name in both if name != shown)[:1]
 
 
 def _plot(rows: tuple[Folded, ...], page: Page) -> list[str]:
@@ -191,7 +185,7 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
     return [*lines, *(page.style(key, "faint") for key in keys)]
 
 
-def _line_of_magnitudes(spectrum: Spectrum, page: Page, name: str) -> list[str]:
+def _line_of_magnitudes(spectrum: SpectrumSummary, page: Page, name: str) -> list[str]:
     rows = folded(spectrum)
     if not rows:
         return []
@@ -212,18 +206,17 @@ def beside(left: list[str], right: list[str], left_columns: int) -> list[str]:
     return lines
 
 
-def _layers(analysis: Analysis, page: Page) -> list[str]:
+def _layers(analysis: Analysis, summary: Summary, page: Page) -> list[str]:
     glyphs = page.glyphs
-    has_tensors = analysis.settings.level == "tensor"
+    tensors = {part.scope.name: part for part in summary.tensors}
     heads = ("weights", "moved", "path", "direct", glyphs.magnitude, "speed")
-    title = "Layers and tensors" if has_tensors else "Layers"
+    title = "Layers and tensors" if tensors else "Layers"
     rows = [[Cell(title, "title"), *(Cell(head, "faint", head != "speed") for head in heads)]]
-    for layer in analysis.scopes("layer"):
-        rows.append([Cell(layer), *_movement(analysis, layer, "layer", page)])
-        if has_tensors:
-            for tensor in analysis.members(layer, "layer"):
-                name = Cell(f"  {tensor.name}", "faint")
-                rows.append([name, *_movement(analysis, tensor.name, "tensor", page)])
+    for layer in summary.layers:
+        rows.append([Cell(layer.scope.name), *_movement(layer, page)])
+        for tensor in analysis.members(layer.scope) if tensors else ():
+            name = Cell(f"  {tensor.name}", "faint")
+            rows.append([name, *_movement(tensors[tensor.name], page)])
     legend = (
         "moved, path: displacement and path length relative to the norm at the first snapshot; "
         "direct: moved / path; speed: over time, each row relative to its own maximum"
@@ -233,17 +226,16 @@ def _layers(analysis: Analysis, page: Page) -> list[str]:
     return [*table(fitting, page), *(page.style(line, "faint") for line in wrapped(legend, page))]
 
 
-def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[Cell]:
+def _movement(part: ScopeSummary, page: Page) -> list[Cell]:
     glyphs = page.glyphs
-    motion = analysis.motion(scope, level)
-    speeds = analysis.gram(scope, level).speeds()
-    leading = folded(analysis.spectrum(scope, level=level))[:1] if analysis.has_spectrum else ()
+    motion = part.motion
+    leading = folded(part.spectrum)[:1] if part.spectrum is not None else ()
     magnitude = (
         f"{leading[0].magnitude:.4f} {glyphs.residual_marks[residual_level(leading[0].residual)]}"
         if leading
         else glyphs.dash
     )
-    moved = len(speeds) > 0
+    moved = len(part.speeds) > 0
     values = (
         f"{motion.parameters:,}",
         _relative(motion.displacement, motion, page) if moved else glyphs.dash,
@@ -252,7 +244,7 @@ def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[
         magnitude,
     )
     cells = [Cell(value, right=True) for value in values]
-    return [*cells, Cell(sparkline(speeds.tolist(), SPARK_COLUMNS, page), "faint")]
+    return [*cells, Cell(sparkline(part.speeds.tolist(), SPARK_COLUMNS, page), "faint")]
 
 
 def _relative(length: float, motion: Motion, page: Page) -> str:

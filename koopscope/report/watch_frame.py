@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from statistics import median
 
+from koopscope.analysis.summary import summarized
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_text import ROLES, beside, eigenvalue_table, findings_lines
@@ -103,7 +104,7 @@ def recording(watched: Watched) -> str:
 def _spectrum(diagnosis: Diagnosis, page: Page) -> list[str]:
     if not diagnosis.analysis.has_spectrum:
         return ["the spectrum needs more snapshots", ""]
-    rows = folded(diagnosis.spectrum())
+    rows = folded(summarized(diagnosis.spectrum()))
     if not rows:
         return ["nothing has moved yet", ""]
     roles = [ROLES[residual_level(row.residual)] for row in rows]

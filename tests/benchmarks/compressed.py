@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis.analysis import LEAST_SHARE, Analysis, Settings
+from koopscope.analysis.analysis import LEAST_SHARE, Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.native.recorder import Recorder
 from koopscope.spectra.matching import matching

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from koopscope._types import Float64
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.heldout import forecast_errors, held_out_rank

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import depth, stability
 from koopscope.diagnostics.statistics.layer_stack import stack_of
 from koopscope.runs.detect.opening import open_run

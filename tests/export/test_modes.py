@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from koopscope import KoopscopeError
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.export.modes import ModeChoice, write_modes
 from koopscope.runs.detect.opening import open_run
 
-SAMPLE = Path(__file__).parents[1] / "sample_runs" / "mlp_sgd.h5"
+SAMPLE = Path(__file__).parents[2] / "sample_runs" / "mlp_sgd.h5"
 
 
 def snapshots() -> tuple[list[str], np.ndarray]:

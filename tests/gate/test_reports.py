@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from koopscope import KoopscopeError
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.gate.judgement import Judgement, Outcome
 from koopscope.report.analysis_json import schema

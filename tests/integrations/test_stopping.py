@@ -2,7 +2,8 @@
 
 import pytest
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.integrations import Tracker

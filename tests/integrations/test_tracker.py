@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.errors import KoopscopeError

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis, diagnose
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_report import Report

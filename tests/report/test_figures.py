@@ -91,7 +91,7 @@ def test_motion_ends_at_the_displacement_of_each_layer():
     upper, lower = charts(figure("motion", "known"))
     for line, layer in zip(upper.lines, analysis.scopes("layer"), strict=True):
         motion = analysis.motion(layer)
-        assert line.get_label() == layer
+        assert line.get_label() == layer.name
         assert line.get_ydata()[-1] == pytest.approx(100 * motion.displacement / motion.norm)
     for line, layer in zip(lower.lines, analysis.scopes("layer"), strict=True):
         motion = analysis.motion(layer)

@@ -6,7 +6,8 @@ import numpy as np
 import pydmd
 import pytest
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 
 FOLDER = Path(__file__).parents[2] / "sample_runs"

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 from tests.verdicts.labels import Truth, best_train, truth
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import SnapshotGram
 from tests.verdicts import corpus

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence
 from koopscope.spectra.gram import SnapshotGram
 from tests.verdicts import frozen, measures, plan, score

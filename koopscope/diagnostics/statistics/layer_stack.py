@@ -9,6 +9,7 @@ import numpy as np
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.geometry import Geometry
 from koopscope.spectra.gram import SnapshotGram
@@ -45,7 +46,7 @@ def stack_of(analysis: Analysis) -> Stack | None:
         if gram.path_length() > 0.0
         and any(
             len(tensor.shape) >= 2 and tensor.kind == "parameter"
-            for tensor in analysis.members(layer, "layer")
+            for tensor in analysis.members(Scope("layer", layer))
         )
     ]
     if len(names) < 2:

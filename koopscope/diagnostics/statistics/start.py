@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.geometry import Geometry, course, median_course
@@ -52,7 +53,7 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
     tensors = {}
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
-            gram = analysis.gram(tensor.name, "tensor").window(0, snapshots)
+            gram = analysis.gram(Scope("tensor", tensor.name)).window(0, snapshots)
             tensors[tensor.name] = tensor_start(gram, math.prod(tensor.shape[1:]))
     if not tensors:
         return None

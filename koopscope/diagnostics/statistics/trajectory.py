@@ -13,6 +13,7 @@ import numpy as np
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
@@ -63,13 +64,13 @@ class LayerGrams(Mapping[str, SnapshotGram]):
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._members = {
-            layer: [t for t in analysis.members(layer, "layer") if t.kind == "parameter"]
-            for layer in analysis.scopes("layer")
+            scope.name: [t for t in analysis.members(scope) if t.kind == "parameter"]
+            for scope in analysis.scopes("layer")
         }
         self._names = [layer for layer, members in self._members.items() if members]
 
     def __getitem__(self, layer: str) -> SnapshotGram:
-        return total(self._analysis.gram(t.name, "tensor") for t in self._members[layer])
+        return total(self._analysis.gram(Scope("tensor", t.name)) for t in self._members[layer])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

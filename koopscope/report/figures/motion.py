@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.figures.style import (
     COLORMAP,
@@ -69,12 +70,12 @@ def figure(diagnosis: Diagnosis) -> Figure:
     return picture
 
 
-def _curves(analysis: Analysis, layers: tuple[str, ...]) -> tuple[Curves, Curves, list[str]]:
+def _curves(analysis: Analysis, layers: tuple[Scope, ...]) -> tuple[Curves, Curves, list[str]]:
     displacements: Curves = {}
     speeds: Curves = {}
     unscaled = []
-    for layer in layers:
-        gram = analysis.gram(layer, "layer")
+    for scope in layers:
+        layer, gram = scope.name, analysis.gram(scope)
         norm = np.sqrt(max(gram.anchor_square, 0.0))
         if norm <= 0.0:
             unscaled.append(layer)

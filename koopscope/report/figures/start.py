@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.statistics.start import snapshots_of_beginning
 from koopscope.report.figures.style import (
@@ -41,7 +42,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
         return picture
     rows = []
     for tensor in tensors:
-        gram = analysis.gram(tensor.name, "tensor").window(0, count)
+        gram = analysis.gram(Scope("tensor", tensor.name)).window(0, count)
         norm = max(float(np.sqrt(max(gram.anchor_square, 0.0))), FAINTEST)
         rows.append(np.log10(np.maximum(gram.speeds() / norm, FAINTEST)))
     responsible = _responsible(diagnosis)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.spectra.confidence import Confidence
-from koopscope.spectra.dmd import Spectrum
+from koopscope.analysis.summary import SpectrumSummary
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,14 @@ class Folded:
         return abs(self.value)
 
 
-def folded(spectrum: Spectrum, confidence: Confidence | None = None) -> tuple[Folded, ...]:
+def folded(spectrum: SpectrumSummary) -> tuple[Folded, ...]:
     """Return a spectrum's eigenvalues with conjugate pairs folded, largest share first."""
     rows = []
     nothing = np.full(spectrum.rank, math.nan)
-    reaches = confidence.uncertainty.magnitude_high - spectrum.magnitudes if confidence else nothing
-    compressed = confidence.compression_errors if confidence else np.zeros(spectrum.rank)
+    known = spectrum.confidence
+    highs = known.uncertainty.magnitude_high if known is not None else nothing
+    reaches = highs - np.abs(spectrum.eigenvalues)
+    compressed = known.compression_errors if known is not None else np.zeros(spectrum.rank)
     periods, lives, shares = spectrum.periods_steps, spectrum.half_lives_steps, spectrum.shares
     for j, value in enumerate(spectrum.eigenvalues):
         if value.imag < 0.0:
