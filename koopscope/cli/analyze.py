@@ -45,7 +45,8 @@ def command(
     0 whenever every run could be analysed, whatever was found.
     """
     from koopscope.diagnostics.depth import sweep
-    from koopscope.report.analysis_report import Failure, Report
+    from koopscope.report.analysis_report import Report
+    from koopscope.report.envelope import Failure
 
     jobs = openers(runs, shards)
     outputs.check(list(jobs))

@@ -15,7 +15,7 @@ from koopscope.cli.engines import engine_options
 from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
-from koopscope.report.gate.gate import FORMATS
+from koopscope.report.registry import formats, render
 
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
@@ -55,7 +55,7 @@ FOUND, COULD_NOT = 1, 2
 )
 @analysis_options
 @engine_options
-@report_options(*FORMATS)
+@report_options(*formats("gate"))
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -99,7 +99,7 @@ def _judged(
 ) -> Gate:
     """Judge every run; one that cannot be read does not keep the others from being judged."""
     from koopscope.gate.judgement import judge
-    from koopscope.report.analysis_report import Failure
+    from koopscope.report.envelope import Failure
     from koopscope.report.gate.gate import Gate
 
     judgements, failures = [], []
@@ -114,14 +114,13 @@ def _judged(
 
 def _write(gate: Gate, outputs: Outputs) -> None:
     from koopscope.cli.configuration import step_summary_path
-    from koopscope.report.gate.gate import render
     from koopscope.report.text.terminal_style import Page
 
-    outputs.write_reports(lambda name, page: render(gate, name, page))
+    outputs.write_reports("gate", gate)
     summary = step_summary_path()
     if summary is not None:
         before = summary.read_bytes() if summary.is_file() else b""
-        write_file(summary, before + render(gate, "markdown", Page()).encode())
+        write_file(summary, before + render("gate", gate, "markdown", Page()).encode())
 
 
 def _exit_code(gate: Gate, policy: Policy) -> int:

@@ -55,7 +55,6 @@ def command(
     """
     from koopscope.analysis.analysis import Analysis
     from koopscope.export.fixed_point import write_fixed_point
-    from koopscope.report.contraction import render
     from koopscope.runs.arrays.writing import check_output
     from koopscope.runs.detect.opening import open_run
 
@@ -68,7 +67,7 @@ def command(
         if output is not None:
             write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)
             console.say(f"wrote the predicted fixed point to {output}")
-    outputs.write_reports(lambda name, page: render(report, name, page))
+    outputs.write_reports("contraction", report)
 
 
 def _report(analysis: Analysis, tolerances: Sequence[float]) -> ContractionReport:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import click
 
 from koopscope.cli.outputs import Outputs, report_options
@@ -34,7 +32,7 @@ def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
     from the coarsest scale to the finest, are there. To judge the depth of recorded runs, use
     `koopscope analyze` on one run or on several that differ in depth.
     """
-    from koopscope.report.scales import ScalesReport, render
+    from koopscope.report.scales import ScalesReport
     from koopscope.runs.arrays.signal import read_signal
     from koopscope.spectra.scales import scales_of
 
@@ -44,4 +42,4 @@ def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
         scales_of(samples.values, samples.spacing, "fft" if method == "fft" else "dmd")
         for method in methods
     ]
-    outputs.write_reports(functools.partial(render, ScalesReport(samples, found)))
+    outputs.write_reports("scales", ScalesReport(samples, found))

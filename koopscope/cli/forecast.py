@@ -109,7 +109,6 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
     from koopscope.forecasting.api import write_prediction
     from koopscope.forecasting.forecast import Forecaster
     from koopscope.forecasting.plan import ForecastSettings
-    from koopscope.report.forecast import render
     from koopscope.runs.arrays.writing import check_output
     from koopscope.runs.detect.opening import open_run
 
@@ -134,7 +133,7 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
                 found = write_prediction(forecaster, output, force=outputs.force)
     if outputs.plots is not None:
         _draw(found, outputs)
-    outputs.write_reports(lambda name, page: render(found, name, page))
+    outputs.write_reports("forecast", found)
     seconds = time.perf_counter() - began
     if settings.beyond_trust and found.seen.target is not None and not found.is_trusted:
         console.complain(found.verdict, "it was forecast all the same: --beyond-trust", "warning")

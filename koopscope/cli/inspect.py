@@ -30,7 +30,9 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str) -> None:
     Reads no weights, so it is quick on files of any size, and it may look at a run that is still
     being recorded.
     """
-    from koopscope.report.inspection import render_json, render_table
+    from koopscope.report.envelope import Failure
+    from koopscope.report.inspection import Inspection
+    from koopscope.report.registry import render
 
     found, failed = [], []
     jobs = openers(runs, shards=False)
@@ -42,10 +44,9 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str) -> None:
             if len(jobs) == 1:
                 raise
             console.complain_of(error)
-            failed.append({"path": path, "error": error.message, "hint": error.hint})
-    if form == "json":
-        console.result(render_json(found, failed))
-    elif found:
-        console.result(render_table(found, console.page()))
+            failed.append(Failure(path, error))
+    if found or form == "json":
+        inspection = Inspection(tuple(found), tuple(failed))
+        console.result(render("inspection", inspection, form, console.page()))
     if failed:
         ctx.exit(COULD_NOT)

@@ -16,13 +16,13 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import Option, decorated
 from koopscope.errors import KoopscopeError
-from koopscope.report.formats import FORMATS, render
 from koopscope.report.pictures import (
     PICTURE_FORMATS,
     PICTURES,
     SWEEP_PICTURE,
     picture_paths,
 )
+from koopscope.report.registry import formats, render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.atomic import drafted
 
@@ -134,16 +134,17 @@ class Outputs:
         """Write everything; files first, so that a closed pipe costs none of them."""
         if self.plots is not None:
             self._draw(report, self.plots)
-        self.write_reports(functools.partial(render, report))
+        self.write_reports("analysis", report)
 
-    def write_reports(self, rendered: Callable[[str, Page], str]) -> None:
-        """Write what ``rendered`` makes of each format and page, files before stdout."""
+    def write_reports(self, kind: str, data: Any) -> None:
+        """Write a report, one of ``koopscope.report.registry.REPORTS``; files before stdout."""
         for wanted in self.reports:
             if wanted.path is not None:
-                write_file(wanted.path, rendered(wanted.format, Page()).encode())
+                write_file(wanted.path, render(kind, data, wanted.format, Page()).encode())
                 console.say_more(f"wrote {wanted.path}")
         to_stdout = [wanted.format for wanted in self.reports if wanted.path is None]
-        console.result(rendered(to_stdout[0] if to_stdout else "table", console.page()))
+        form = to_stdout[0] if to_stdout else formats(kind)[0]
+        console.result(render(kind, data, form, console.page()))
 
     def _sweep_picture(self, folder: Path) -> Path:
         return folder / f"{SWEEP_PICTURE}.{self.plot_format}"
@@ -192,7 +193,7 @@ def report_options(*formats: str, figures: bool = False) -> Option:
 
 
 _OUTPUT_OPTIONS = (
-    _format_option(FORMATS),
+    _format_option(formats("analysis")),
     click.option(
         "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Draw figures there."
     ),

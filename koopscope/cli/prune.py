@@ -140,7 +140,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     from koopscope.pruning.judging import PruningSettings, judge
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
-    from koopscope.report.pruning import PruningReport, render
+    from koopscope.report.pruning import PruningReport
     from koopscope.runs.arrays.writing import check_output
     from koopscope.runs.detect.opening import open_run
 
@@ -175,7 +175,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
                 console.say(f"{file}: {note}")
         if outputs.plots is not None:
             _draw(report, pruner, outputs)
-    outputs.write_reports(lambda name, page: render(report, name, page))
+    outputs.write_reports("pruning", report)
     what = f"masks of {prunings[0].total:,} weights"
     if checkpoint is not None:
         what = f"{checkpoint} with {what} applied"

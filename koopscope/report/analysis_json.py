@@ -6,70 +6,32 @@ not finite becomes ``null``.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
-from importlib import resources
-from typing import Any
 
 import numpy as np
 
 from koopscope._types import Float64
-from koopscope._version import __version__
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
-from koopscope.report.json_values import plain
-from koopscope.report.text.terminal_style import Page
+from koopscope.report.envelope import JsonObject, enveloped, of_runs
 from koopscope.spectra.confidence import Confidence
-
-SCHEMA_VERSION = "1.0"
-
-JsonObject = dict[str, Any]
-
-
-def schema() -> JsonObject:
-    """Return the JSON Schema that every document follows; it ships with the package."""
-    name = f"analysis-{SCHEMA_VERSION}.schema.json"
-    text = (resources.files("koopscope.report") / "schema" / name).read_text("utf-8")
-    parsed: JsonObject = json.loads(text)
-    return parsed
-
-
-def render(report: Report, page: Page) -> str:
-    """Return the report as indented JSON in ASCII, whatever the page."""
-    return json.dumps(document(report), indent=2, allow_nan=False)
 
 
 def document(report: Report) -> JsonObject:
     """Return the report as plain JSON values: one run's object, or an object with ``runs``."""
-    if report.is_single and report.diagnoses:
-        return run_document(report.diagnoses[0])
-    failed = [
-        {"path": failure.path, "error": failure.error.message, "hint": failure.error.hint}
-        for failure in report.failures
-    ]
-    whole: JsonObject = plain(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
-            "runs": [run_document(diagnosis) for diagnosis in report.diagnoses],
-            "failed": failed,
-            "sweep": report.sweep,
-        }
-    )
-    return whole
+    documents = [run_document(diagnosis) for diagnosis in report.diagnoses]
+    return of_runs(documents, report.failures, sweep=report.sweep)
 
 
 def run_document(diagnosis: Diagnosis) -> JsonObject:
     """Return one run's analysis as plain JSON values."""
     analysis = diagnosis.analysis
     summary = diagnosis.confident_summary
-    whole: JsonObject = plain(
+    return enveloped(
         {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
             "run": _run(analysis),
             "settings": {
                 **asdict(analysis.settings),
@@ -81,7 +43,6 @@ def run_document(diagnosis: Diagnosis) -> JsonObject:
             "findings": [asdict(finding) for finding in diagnosis.findings],
         }
     )
-    return whole
 
 
 def _run(analysis: Analysis) -> JsonObject:

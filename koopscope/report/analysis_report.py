@@ -9,18 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from koopscope.errors import KoopscopeError
+from koopscope.report.envelope import Failure
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that could not be analysed, and why."""
-
-    path: str
-    error: KoopscopeError
 
 
 @dataclass(frozen=True)

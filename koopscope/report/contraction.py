@@ -5,20 +5,14 @@ A function of what was found; computes and decides nothing of its own.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import Any
 
-from koopscope._version import __version__
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Finding
-from koopscope.errors import KoopscopeError
-from koopscope.report.analysis_json import SCHEMA_VERSION, JsonObject
 from koopscope.report.analysis_text import findings_lines
-from koopscope.report.json_values import plain
+from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.terminal_style import Cell, Page, table
 from koopscope.spectra.iterates.acceleration import iterations_worth
 from koopscope.spectra.iterates.contraction import Contraction
@@ -33,37 +27,11 @@ class ContractionReport:
     findings: tuple[Finding, ...]
 
 
-def schema() -> JsonObject:
-    """Return the JSON Schema that every document follows; it ships with the package."""
-    name = f"contraction-{SCHEMA_VERSION}.schema.json"
-    text = (resources.files("koopscope.report") / "schema" / name).read_text("utf-8")
-    parsed: JsonObject = json.loads(text)
-    return parsed
-
-
-def render(report: ContractionReport, name: str, page: Page) -> str:
-    """Return the report in a format, ending in a newline.
-
-    Raises
-    ------
-    KoopscopeError
-        If there is no such format here.
-    """
-    formats: dict[str, Callable[[ContractionReport, Page], str]] = {"table": _text, "json": _json}
-    if name not in formats:
-        raise KoopscopeError(
-            f"contraction has no format {name!r}", f"choose one of {', '.join(formats)}"
-        )
-    return formats[name](report, page) + "\n"
-
-
 def document(report: ContractionReport) -> JsonObject:
     """Return the report as plain JSON values."""
     run, found, fixed = report.analysis.description, report.found, report.found.fixed
-    whole: JsonObject = plain(
+    return enveloped(
         {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
             "run": {
                 "path": run.path,
                 "iterates": report.analysis.window.snapshots,
@@ -108,14 +76,10 @@ def document(report: ContractionReport) -> JsonObject:
             "findings": [asdict(finding) for finding in report.findings],
         }
     )
-    return whole
 
 
-def _json(report: ContractionReport, page: Page) -> str:
-    return json.dumps(document(report), indent=2, allow_nan=False)
-
-
-def _text(report: ContractionReport, page: Page) -> str:
+def render(report: ContractionReport, page: Page) -> str:
+    """Return the report as text for a page."""
     run, window = report.analysis.description, report.analysis.window
     states = [tensor for tensor in run.tensors if tensor.kind == "state"]
     size = sum(tensor.size for tensor in states)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import resources
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from koopscope._version import __version__
 from koopscope.forecasting.backtest import FORECAST, INTERVAL, Score
 from koopscope.forecasting.baselines import BASELINES
 from koopscope.forecasting.results import Forecast
-from koopscope.report.json_values import plain
+from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.canvas import Canvas
 from koopscope.report.text.numbers import count, percent, step_range
 from koopscope.report.text.terminal_style import Cell, Page, shortened, table, wrapped
-
-SCHEMA_VERSION = "1.0"
-
-JsonObject = dict[str, Any]
 
 #: Size of the picture in characters, and columns of a layer's name at most.
 _COLUMNS, _ROWS = 56, 10
@@ -41,29 +34,12 @@ _ACCEPTED = {
 }
 
 
-def schema() -> JsonObject:
-    """Return the JSON Schema that every document follows; it ships with the package."""
-    name = f"forecast-{SCHEMA_VERSION}.schema.json"
-    text = (resources.files("koopscope.report") / "schema" / name).read_text("utf-8")
-    parsed: JsonObject = json.loads(text)
-    return parsed
-
-
-def render(found: Forecast, name: str, page: Page) -> str:
-    """Return the forecast as ``table`` or ``json``, ending in a newline."""
-    if name == "json":
-        return json.dumps(document(found), indent=2, allow_nan=False) + "\n"
-    return _text(found, page)
-
-
 def document(found: Forecast) -> JsonObject:
     """Return the forecast as plain JSON values."""
     run, seen, test = found.description, found.seen, found.backtest
     window = seen.window(seen.last)
-    whole: JsonObject = plain(
+    return enveloped(
         {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
             "run": {
                 "path": run.path,
                 "format": run.format,
@@ -97,14 +73,14 @@ def document(found: Forecast) -> JsonObject:
             "notes": found.notes,
         }
     )
-    return whole
 
 
 def _score(score: Score | None) -> JsonObject | None:
     return None if score is None else asdict(score)
 
 
-def _text(found: Forecast, page: Page) -> str:
+def render(found: Forecast, page: Page) -> str:
+    """Return the forecast as text for a page."""
     sections = [_header(found, page), _test(found, page)]
     if len(found.plane.trajectory) > 1 and found.plane.shares.any():
         sections.append(_picture(found, page))

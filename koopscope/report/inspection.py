@@ -6,49 +6,42 @@ Shows a ``RunDescription`` and nothing else; it must never read a weight or judg
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._version import __version__
-from koopscope.report.json_values import plain
+from koopscope.report.envelope import Failure, JsonObject, enveloped, of_runs
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, columns_of, fitted_table, wrapped
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 
-SCHEMA_VERSION = "1.0"
+
+@dataclass(frozen=True)
+class Inspection:
+    """Runs that were opened, and those that could not be."""
+
+    runs: tuple[RunDescription, ...]
+    failures: tuple[Failure, ...] = ()
 
 
-def render_table(descriptions: Sequence[RunDescription], page: Page) -> str:
-    """Return descriptions as text for a page, ending in a newline."""
-    return "\n\n\n".join("\n".join(_run(run, page)) for run in descriptions) + "\n"
+def render(inspection: Inspection, page: Page) -> str:
+    """Return the descriptions as text for a page."""
+    return "\n\n\n".join("\n".join(_run(run, page)) for run in inspection.runs)
 
 
-def render_json(
-    descriptions: Sequence[RunDescription], failed: Sequence[Mapping[str, str | None]] = ()
-) -> str:
-    """Return descriptions as JSON: one run's object, or an object with ``runs`` and ``failed``."""
-    documents = [document(run) for run in descriptions]
-    whole: Any = {
-        "schema_version": SCHEMA_VERSION,
-        "koopscope_version": __version__,
-        "runs": documents,
-        "failed": list(failed),
-    }
-    single = len(documents) == 1 and not failed
-    return json.dumps(documents[0] if single else whole, indent=2, allow_nan=False) + "\n"
+def document(inspection: Inspection) -> JsonObject:
+    """Return the descriptions as plain JSON values."""
+    return of_runs([run_document(run) for run in inspection.runs], inspection.failures)
 
 
-def document(run: RunDescription) -> dict[str, Any]:
+def run_document(run: RunDescription) -> JsonObject:
     """Return one description as plain JSON values."""
-    whole: dict[str, Any] = plain(
+    return enveloped(
         {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
             "run": {
                 "path": run.path,
                 "format": run.format,
@@ -78,7 +71,6 @@ def document(run: RunDescription) -> dict[str, Any]:
             "metadata": run.metadata,
         }
     )
-    return whole
 
 
 def _run(run: RunDescription, page: Page) -> Iterator[str]:

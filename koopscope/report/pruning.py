@@ -5,21 +5,17 @@ Shows prunings and nothing else; it must never score a weight or write a mask.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from koopscope._version import __version__
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning
-from koopscope.report.json_values import plain
+from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, fitted_table, wrapped
-
-SCHEMA_VERSION = "1.0"
 
 #: Columns of a density bar, and of a name at least.
 BAR_COLUMNS = 12
@@ -73,12 +69,7 @@ def layers_of(pruning: Pruning) -> tuple[LayerDensity, ...]:
     return tuple(LayerDensity(name, *counts) for name, counts in sums.items())
 
 
-def render(report: PruningReport, name: str, page: Page) -> str:
-    """Return the report as ``table`` or ``json``, ending in a newline."""
-    return render_json(report) if name == "json" else render_table(report, page)
-
-
-def render_table(report: PruningReport, page: Page) -> str:
+def render(report: PruningReport, page: Page) -> str:
     """Return the report as text for a page, ending in a newline."""
     sections = [_header(report, page), *(_pruning(p, page) for p in report.prunings)]
     legend = "bar: density relative to the densest layer"
@@ -88,20 +79,13 @@ def render_table(report: PruningReport, page: Page) -> str:
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
 
-def render_json(report: PruningReport) -> str:
-    """Return the report as JSON, following ``schema/pruning-1.0.schema.json``."""
-    return json.dumps(document(report), indent=2, allow_nan=False) + "\n"
-
-
-def document(report: PruningReport) -> dict[str, Any]:
+def document(report: PruningReport) -> JsonObject:
     """Return the report as plain JSON values."""
     judgement, settings = report.judgement, report.settings
     run, window = judgement.analysis.description, judgement.analysis.window
     request = report.prunings[0].request
-    whole: dict[str, Any] = plain(
+    return enveloped(
         {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
             "run": {
                 "path": run.path,
                 "format": run.format,
@@ -122,7 +106,6 @@ def document(report: PruningReport) -> dict[str, Any]:
             "notes": report.prunings[0].notes,
         }
     )
-    return whole
 
 
 def _mode(pruning: Pruning) -> dict[str, Any] | None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from koopscope._version import __version__
-from koopscope.errors import KoopscopeError
-from koopscope.report.analysis_json import SCHEMA_VERSION, JsonObject
-from koopscope.report.json_values import plain
+from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
 from koopscope.runs.arrays.signal import Signal
 from koopscope.spectra.scales import DECAY, SUPPORT, Scales
@@ -25,20 +21,10 @@ class ScalesReport:
     found: Sequence[Scales]
 
 
-def render(report: ScalesReport, name: str, page: Page) -> str:
-    """Return the report in a format, ending in a newline."""
-    formats: dict[str, Callable[[ScalesReport, Page], str]] = {"table": _text, "json": _json}
-    if name not in formats:
-        raise KoopscopeError(f"depth has no format {name!r}", f"choose {' or '.join(formats)}")
-    return formats[name](report, page) + "\n"
-
-
 def document(report: ScalesReport) -> JsonObject:
     """Return the report as plain JSON values."""
-    whole: JsonObject = plain(
+    return enveloped(
         {
-            "schema_version": SCHEMA_VERSION,
-            "koopscope_version": __version__,
             "signal": {
                 "path": report.signal.path,
                 "samples": len(report.signal.values),
@@ -57,14 +43,10 @@ def document(report: ScalesReport) -> JsonObject:
             ],
         }
     )
-    return whole
 
 
-def _json(report: ScalesReport, page: Page) -> str:
-    return json.dumps(document(report), indent=2, allow_nan=False)
-
-
-def _text(report: ScalesReport, page: Page) -> str:
+def render(report: ScalesReport, page: Page) -> str:
+    """Return the report as text for a page."""
     signal = report.signal
     lines = [
         page.style(signal.path, "title"),

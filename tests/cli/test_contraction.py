@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from koopscope.cli.main import main
-from koopscope.report.contraction import schema
+from koopscope.report.envelope import schema
 from koopscope.runs.native.recorder import Recorder
 from tests import iterated_maps as maps
 
@@ -42,8 +42,8 @@ def test_json_follows_its_schema_and_is_the_same_twice(koopscope, tmp_path, kind
     code, out, _ = koopscope("contraction", path, "--format", "json")
     assert code == 0
     document = json.loads(out)
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.validate(document, schema())
+    jsonschema.Draft202012Validator.check_schema(schema("contraction"))
+    jsonschema.validate(document, schema("contraction"))
     assert koopscope("contraction", path, "--format", "json")[1] == out
 
 

@@ -12,7 +12,7 @@ from koopscope.cli import forecast as verb
 from koopscope.cli.main import main
 from koopscope.forecasting.acceptance import ACCEPTANCES
 from koopscope.forecasting.plan import OPERATORS, RECENT
-from koopscope.report.forecast import schema
+from koopscope.report.envelope import schema
 from tests.recorded import MLP, recorded, settling
 
 SAMPLE = "sample_runs/mlp_sgd.h5"
@@ -179,7 +179,7 @@ def test_json_follows_its_schema(capsys, words):
     code, out, _ = forecast(capsys, SAMPLE, *words, "--format", "json")
     assert code == 0
     document = json.loads(out)
-    jsonschema.validate(document, schema())
+    jsonschema.validate(document, schema("forecast"))
     assert (document["target"] is None) == (not words)
     assert document["settings"]["operator"] == ("node" if "node" in words else "network")
     assert forecast(capsys, SAMPLE, *words, "--format", "json")[1] == out
@@ -190,7 +190,7 @@ def test_json_says_no_number_that_json_cannot_hold(tmp_path, capsys):
     code, out, _ = forecast(capsys, still, "--ahead", 3, "--beyond-trust", "--format", "json")
     assert code == 0
     document = json.loads(out)
-    jsonschema.validate(document, schema())
+    jsonschema.validate(document, schema("forecast"))
     assert document["trust"]["step"] is None
     assert not document["target"]["trusted"]
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from importlib import resources
 
 import h5py
 import jsonschema
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 
 from koopscope.cli.main import main
-from koopscope.report.inspection import render_table
+from koopscope.report.envelope import schema
+from koopscope.report.inspection import Inspection, render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.native.recorder import Recorder
@@ -57,7 +57,7 @@ def test_the_table_shows_everything_in_the_file(run_file, capsys):
 
 def test_in_eighty_columns_no_line_is_longer_and_a_name_keeps_its_number_and_its_end(run_file):
     with open_run(run_file) as run:
-        lines = render_table([run.description], Page(width=80)).splitlines()
+        lines = render(Inspection((run.description,)), Page(width=80)).splitlines()
     assert max(len(line) for line in lines if str(run_file) not in line) <= 80
     assert any(re.match(r"e\w*\.b\w*\.11\..*\.weight  2 x 3", line) for line in lines)
 
@@ -65,10 +65,7 @@ def test_in_eighty_columns_no_line_is_longer_and_a_name_keeps_its_number_and_its
 def test_json_follows_its_schema_and_agrees_with_the_file(run_file, capsys):
     code, out, _ = inspect(capsys, run_file, "--format", "json")
     found = json.loads(out)
-    schema = json.loads(
-        (resources.files("koopscope.report") / "schema/inspection-1.0.schema.json").read_text()
-    )
-    jsonschema.validate(found, schema)
+    jsonschema.validate(found, schema("inspection"))
     assert code == 0
     assert found["run"]["parameters"] == 8
     assert found["run"]["bytes"] == 4 * (6 * 4 + 2 * 2)
@@ -111,7 +108,7 @@ def test_metrics_fit_80_columns_by_losing_digits(tmp_path):
             step, {"w": np.zeros(3)}, **{k: v * (step + 1) for k, v in values.items()}
         )
     with open_run(tmp_path / "run.h5") as run:
-        narrow = render_table([run.description], Page(width=80))
-        wide = render_table([run.description], Page())
+        narrow = render(Inspection((run.description,)), Page(width=80))
+        wide = render(Inspection((run.description,)), Page())
     assert max(map(len, narrow.splitlines())) <= 80
     assert "0.096828" in wide

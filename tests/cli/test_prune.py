@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib import resources
 
 import jsonschema
 import numpy as np
@@ -15,6 +14,7 @@ from koopscope.cli import prune as verb
 from koopscope.cli.main import main
 from koopscope.pruning.criteria import CRITERIA, DEFAULT
 from koopscope.pruning.judging import RECENT
+from koopscope.report.envelope import schema
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 
@@ -105,8 +105,7 @@ def test_json_follows_its_schema_and_adds_up(network, capsys):
         "--criterion", "koopman-magnitude", "--at", 9,
     )  # fmt: skip
     document = json.loads(out)
-    schema = resources.files("koopscope.report") / "schema/pruning-1.0.schema.json"
-    jsonschema.validate(document, json.loads(schema.read_text()))
+    jsonschema.validate(document, schema("pruning"))
     assert code == 0
     assert document["run"]["step"] == 9
     assert abs(document["mode"]["abs"] - 1.0) < 1e-3

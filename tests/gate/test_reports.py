@@ -18,9 +18,9 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.gate.judgement import Judgement, Outcome
-from koopscope.report.analysis_json import schema
-from koopscope.report.analysis_report import Failure
-from koopscope.report.gate.gate import FORMATS, Gate, render
+from koopscope.report.envelope import Failure, schema
+from koopscope.report.gate.gate import Gate
+from koopscope.report.registry import formats, render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import gram_of
@@ -75,30 +75,31 @@ GATE = Gate(
 SUFFIXES = {"table": "txt", "json": "json", "junit": "xml", "markdown": "md", "github": "github"}
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", formats("gate"))
 def test_the_output_is_what_it_was(name: str) -> None:
     golden = HERE / "golden" / f"gate.{SUFFIXES[name]}"
-    text = render(GATE, name, Page(width=80))
+    text = render("gate", GATE, name, Page(width=80))
     if os.environ.get("KOOPSCOPE_REWRITE_GOLDEN"):
         golden.write_text(text, "utf-8")
     assert text == golden.read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", formats("gate"))
 def test_the_same_gate_gives_the_same_bytes(name: str) -> None:
-    assert render(GATE, name, Page()) == render(GATE, name, Page())
+    assert render("gate", GATE, name, Page()) == render("gate", GATE, name, Page())
 
 
 def test_junit_follows_the_schema_that_ci_systems_read() -> None:
     xmlschema = pytest.importorskip("xmlschema")
-    text = render(GATE, "junit", Page())
+    text = render("gate", GATE, "junit", Page())
     xmlschema.XMLSchema(HERE / "junit.xsd").validate(text)
 
 
 def test_junit_counts_what_it_holds() -> None:
     from xml.etree import ElementTree as ET
 
-    suites = ET.fromstring(render(GATE, "junit", Page()).split("\n", 1)[1]).findall("testsuite")
+    text = render("gate", GATE, "junit", Page())
+    suites = ET.fromstring(text.split("\n", 1)[1]).findall("testsuite")
     assert [suite.get("name") for suite in suites] == [
         "runs/first.h5",
         "runs/second:a,b.h5",
@@ -120,7 +121,7 @@ def test_junit_counts_what_it_holds() -> None:
 def test_markdown_keeps_every_cell_and_starts_no_markup() -> None:
     from markdown_it import MarkdownIt
 
-    text = render(GATE, "markdown", Page())
+    text = render("gate", GATE, "markdown", Page())
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     assert sum(token.type == "table_open" for token in tokens) == 1
     rows = sum(token.type == "tr_open" for token in tokens)
@@ -136,7 +137,7 @@ def test_markdown_keeps_every_cell_and_starts_no_markup() -> None:
 
 
 def test_github_annotations_say_what_was_meant_once_unescaped() -> None:
-    lines = render(GATE, "github", Page()).splitlines()
+    lines = render("gate", GATE, "github", Page()).splitlines()
     commands = [line.split(" ", 1)[0] for line in lines]
     assert commands == ["::error", "::error", "::warning", "::notice"]
     properties, message = lines[1].split(" ", 1)[1].split("::", 1)
@@ -147,8 +148,8 @@ def test_github_annotations_say_what_was_meant_once_unescaped() -> None:
 
 
 def test_json_follows_the_schema_and_holds_every_outcome() -> None:
-    document = json.loads(render(GATE, "json", Page()))
-    jsonschema.validate(document, schema())
+    document = json.loads(render("gate", GATE, "json", Page()))
+    jsonschema.validate(document, schema("analysis"))
     checks = [entry["check"] for entry in document["runs"]]
     assert [check["verdict"] for check in checks] == ["error", "pass"]
     assert checks[0]["counts"] == {"error": 1, "warn": 1, "inconclusive": 1, "pass": 2}
@@ -157,6 +158,6 @@ def test_json_follows_the_schema_and_holds_every_outcome() -> None:
 
 
 def test_the_table_fits_80_columns_and_puts_failures_first() -> None:
-    lines = render(GATE, "table", Page(width=80)).splitlines()
+    lines = render("gate", GATE, "table", Page(width=80)).splitlines()
     assert max(map(len, lines)) <= 80
     assert "KS301" in lines[1]

@@ -11,9 +11,10 @@ import pytest
 
 from koopscope.diagnostics.diagnosis import analyze
 from koopscope.errors import KoopscopeError
-from koopscope.report.analysis_json import document, plain, render, schema
-from koopscope.report.analysis_report import Failure, Report
-from koopscope.report.text.terminal_style import Page
+from koopscope.report.analysis_json import document
+from koopscope.report.analysis_report import Report
+from koopscope.report.envelope import Failure, dumped, schema
+from koopscope.report.json_values import plain
 from tests.report.known_runs import KINDS, diagnosed, snapshots_of
 
 SAMPLE_RUNS = sorted((Path(__file__).parents[2] / "sample_runs").glob("*.h5"))
@@ -27,13 +28,13 @@ def checked(text: str) -> dict:
         raise AssertionError(f"{constant} is not JSON")
 
     parsed = json.loads(text, parse_constant=refuse)
-    jsonschema.Draft202012Validator(schema()).validate(parsed)
+    jsonschema.Draft202012Validator(schema("analysis")).validate(parsed)
     return parsed
 
 
 def undescribed(value, described: dict, where: str = "") -> list[str]:
     """List the keys of a document that its schema does not name."""
-    definitions = schema()["$defs"]
+    definitions = schema("analysis")["$defs"]
     while "$ref" in described:
         described = definitions[described["$ref"].rsplit("/", 1)[1]]
     if isinstance(value, list):
@@ -52,20 +53,20 @@ def undescribed(value, described: dict, where: str = "") -> list[str]:
 
 
 def test_the_schema_is_a_schema():
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(schema("analysis"))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "deep"])
 def test_every_kind_of_run_follows_the_schema(kind):
-    parsed = checked(render(Report((KINDS[kind](),)), Page()))
-    assert undescribed(parsed, schema()["$defs"]["analysis"]) == []
+    parsed = checked(dumped(document(Report((KINDS[kind](),)))))
+    assert undescribed(parsed, schema("analysis")["$defs"]["analysis"]) == []
 
 
 @pytest.mark.parametrize("path", SAMPLE_RUNS, ids=lambda path: path.stem)
 def test_every_sample_run_follows_the_schema(path):
     diagnosis = analyze(path)
-    parsed = checked(render(Report((diagnosis,)), Page()))
-    assert undescribed(parsed, schema()["$defs"]["analysis"]) == []
+    parsed = checked(dumped(document(Report((diagnosis,)))))
+    assert undescribed(parsed, schema("analysis")["$defs"]["analysis"]) == []
     assert len(parsed["spectra"]) == 2 + len(parsed["layers"])
 
 
@@ -73,7 +74,7 @@ def test_a_wrong_document_does_not_follow_the_schema():
     parsed = document(Report((KINDS["known"](),)))
     parsed["findings"][0]["status"] = "perhaps"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(parsed, schema())
+        jsonschema.validate(parsed, schema("analysis"))
 
 
 def test_numbers_are_those_of_the_analysis():
@@ -107,14 +108,14 @@ def test_numbers_are_those_of_the_analysis():
 
 
 def test_the_same_run_gives_the_same_bytes():
-    first, second = (render(Report((KINDS["nan"](),)), Page()) for _ in range(2))
+    first, second = (dumped(document(Report((KINDS["nan"](),)))) for _ in range(2))
     assert first == second
 
 
 def test_several_runs_are_one_object_each_and_failures_are_listed():
     report = Report((KINDS["known"](), KINDS["one"]()), (FAILURE,))
-    parsed = checked(render(report, Page()))
-    assert undescribed(parsed, schema()["$defs"]["analyses"]) == []
+    parsed = checked(dumped(document(report)))
+    assert undescribed(parsed, schema("analysis")["$defs"]["analyses"]) == []
     assert parsed["runs"] == [document(Report((run,))) for run in report.diagnoses]
     assert parsed["failed"] == [
         {"path": "lost.h5", "error": "there is no file lost.h5", "hint": "look elsewhere"}
@@ -123,7 +124,7 @@ def test_several_runs_are_one_object_each_and_failures_are_listed():
 
 
 def test_one_run_of_two_is_still_a_list():
-    assert list(checked(render(Report((KINDS["one"](),), (FAILURE,)), Page())))[2] == "runs"
+    assert list(checked(dumped(document(Report((KINDS["one"](),), (FAILURE,))))))[2] == "runs"
 
 
 def test_too_few_snapshots_have_no_spectra_and_no_spacing():
@@ -140,7 +141,7 @@ def test_what_json_cannot_hold_becomes_what_it_can():
 def test_the_text_is_ascii_whatever_the_names():
     diagnosis = KINDS["known"]()
     report = Report((diagnosis,), sweep={"größe": "λ"})
-    assert render(report, Page()).isascii()
+    assert dumped(document(report)).isascii()
 
 
 def test_the_unfiltered_spectrum_has_its_own_intervals():

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from koopscope.report.analysis_report import Failure
+from koopscope.report.envelope import Failure
 
 if TYPE_CHECKING:
     from koopscope.gate.judgement import Judgement, Outcome, Verdict
-    from koopscope.report.text.terminal_style import Page
-
-#: name -> module with ``render(gate, page)``, imported only when its format is asked for.
-FORMATS = {
-    "table": "koopscope.report.gate.text",
-    "json": "koopscope.report.gate.json",
-    "junit": "koopscope.report.gate.junit",
-    "markdown": "koopscope.report.gate.markdown",
-    "github": "koopscope.report.gate.github",
-}
 
 
 @dataclass(frozen=True)
@@ -41,12 +30,6 @@ class Gate:
     def count(self, verdict: Verdict) -> int:
         """Return how many outcomes have this verdict, over all runs."""
         return sum(judgement.count(verdict) for judgement in self.judgements)
-
-
-def render(gate: Gate, name: str, page: Page) -> str:
-    """Return the report in one of ``FORMATS``, ending in a newline."""
-    text: str = import_module(FORMATS[name]).render(gate, page)
-    return text if text.endswith("\n") else text + "\n"
 
 
 def interval_text(outcome: Outcome) -> str:

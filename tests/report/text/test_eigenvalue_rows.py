@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from koopscope.analysis.summary import summarized
 from koopscope.report.text.eigenvalue_rows import folded, residual_level
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.gram import gram_of
@@ -13,7 +14,8 @@ from tests.known_systems import EIGENVALUES, trajectory
 
 def rows_of(spacing_steps: float = 1.0):
     gram = gram_of(trajectory())
-    return folded(dmd(gram, rank=len(EIGENVALUES), spacing_steps=spacing_steps))
+    spectrum = dmd(gram, rank=len(EIGENVALUES), spacing_steps=spacing_steps)
+    return folded(summarized(spectrum))
 
 
 def test_real_eigenvalues_and_one_pair_give_five_rows():
