@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.verdicts.forecasting import acceleration_summary as summary
+from studies.forecasting import acceleration_summary as summary
 
 PAGE = (Path(__file__).parents[2] / "docs" / "forecasting.md").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ import pytest
 
 import koopscope
 from koopscope.pruning.judging import PruningSettings
-from tests.verdicts.pruning import summary
+from studies.pruning import summary
 
 PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
