@@ -1,19 +1,16 @@
 """What ``KoopmanAccelerator`` costs: a copy and a jump, next to an Adam step, by size.
 
-python benchmarks/accelerator.py      # half a minute on one core
+python -m benchmarks.accelerator      # half a minute on one core
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import koopscope
 
 WIDTHS = (64, 224, 708, 2236)

@@ -6,7 +6,7 @@ the standard error koopscope itself claimed. With ``--grow`` it first writes 10M
 weights with known dynamics, 40 snapshots each, and shows how the time grows. For real runs see
 ``real_scale_runs.py``.
 
-    python benchmarks/compressed.py RUN... [--grow FOLDER]
+    python -m benchmarks.compressed RUN... [--grow FOLDER]
 """
 
 from __future__ import annotations

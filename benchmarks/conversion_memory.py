@@ -1,6 +1,6 @@
 """What a conversion holds in memory: 40 checkpoints of 5 million weights, killed half-way, resumed.
 
-Run it by hand, from the repository: ``python benchmarks/conversion_memory.py [FOLDER]``. It
+Run it by hand, from the repository: ``python -m benchmarks.conversion_memory [FOLDER]``. It
 needs 2.5 GB in FOLDER (the temporary folder if not given), and PyTorch for the second half.
 """
 
@@ -17,10 +17,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from tests.series_files import write_safetensors
 
-from tests.series_files import write_safetensors  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 CHECKPOINTS, TENSORS, SIZE = 40, 5, 1_000_000
 

@@ -4,7 +4,7 @@ For each case the truth of the stored numbers is computed with 60 digits (mpmath
 products, the same scaling and truncation), so that what storage lost and what arithmetic lost are
 told apart. Needs mpmath and pydmd. Prints the table in docs/numerics.md.
 
-    python benchmarks/eigenvalue_accuracy.py
+    python -m benchmarks.eigenvalue_accuracy
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Next to ``koopscope analyze --no-cache`` of the same file, which reads it once. Run by hand:
 
-    python benchmarks/forecasting.py FOLDER [SNAPSHOTS]
+    python -m benchmarks.forecasting FOLDER [SNAPSHOTS]
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from measuring import (
+from benchmarks.measuring import (
     KOOPSCOPE,
     interleaved,
     machine,

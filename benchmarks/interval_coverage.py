@@ -3,7 +3,7 @@
 Each system is r-dimensional, seen through an orthonormal map in 60 dimensions with a little noise
 outside, and analysed from its weights as any run is. Prints the table in docs/numerics.md.
 
-    python benchmarks/interval_coverage.py [REPETITIONS]
+    python -m benchmarks.interval_coverage [REPETITIONS]
 """
 
 from __future__ import annotations

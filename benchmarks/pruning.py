@@ -1,6 +1,6 @@
 """What ``koopscope prune`` holds in memory, and how long it takes, at ten million weights.
 
-Run by hand: ``python benchmarks/pruning.py [SNAPSHOTS]``; needs about 40 MB a snapshot.
+Run by hand: ``python -m benchmarks.pruning [SNAPSHOTS]``; needs about 40 MB a snapshot.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the error is relative to "no change". ``auto`` was chosen on the tuning families
 what it is worth elsewhere. The corpus is made by ``python -m studies.generate``. Prints the
 tables in docs/numerics.md.
 
-    python benchmarks/rank_rules.py CORPUS/runs
+    python -m benchmarks.rank_rules CORPUS/runs
 """
 
 from __future__ import annotations

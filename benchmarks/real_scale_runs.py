@@ -5,7 +5,7 @@ normalisations, embeddings. Each is trained twice: on one fixed batch, so that t
 deterministic (``full``), and on minibatches (``mini``). Needs torch and scikit-learn. 4 GB per run,
 nothing is committed.
 
-    python benchmarks/real_scale_runs.py FOLDER [mlp-full mlp-mini cnn-full ...]
+    python -m benchmarks.real_scale_runs FOLDER [mlp-full mlp-mini cnn-full ...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long one ``Recorder.snapshot`` takes, next to writing the same arrays to a file of their own.
 
-Run by hand: ``python benchmarks/recording.py [DIRECTORY]``; needs about 5 GB there.
+Run by hand: ``python -m benchmarks.recording [DIRECTORY]``; needs about 5 GB there.
 """
 
 from __future__ import annotations

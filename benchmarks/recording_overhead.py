@@ -2,25 +2,20 @@
 
 Run it by hand, from the repository, with PyTorch and scikit-learn installed:
 
-    python benchmarks/recording_overhead.py
+    python -m benchmarks.recording_overhead
 
 Processor time of the training thread, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "sample_runs")]
-
-from recipes import RECIPES  # noqa: E402
-from training import build_network, draw_batches, load_task, torch  # noqa: E402
-
-from koopscope.integrations import Tracker  # noqa: E402
+from koopscope.integrations import Tracker
+from sample_runs.recipes import RECIPES
+from sample_runs.training import build_network, draw_batches, load_task, torch
 
 EPOCHS = {"mlp_sgd": 200, "cnn_adam": 10, "transformer": 6}
 

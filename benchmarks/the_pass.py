@@ -2,7 +2,7 @@
 
 Run by hand on a quiet machine:
 
-    python benchmarks/the_pass.py DIRECTORY [ROW...]
+    python -m benchmarks.the_pass DIRECTORY [ROW...]
 
 Makes its runs in DIRECTORY (4 GB; 16 GB more for the row ``growth``) and leaves them there. Every
 row runs its commands in turn, A B A B, each in a process of its own, the file in the page cache.
@@ -15,8 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from measuring import KOOPSCOPE, interleaved, machine, make_run, middle, ratio, take, warm
-
+from benchmarks.measuring import (
+    KOOPSCOPE,
+    interleaved,
+    machine,
+    make_run,
+    middle,
+    ratio,
+    take,
+    warm,
+)
 from koopscope.engine.cache import SUFFIX
 
 HERE = Path(__file__).parent

@@ -40,7 +40,7 @@ def _outcomes(folder: Path, families: Sequence[str]) -> dict[str, dict[str, Any]
 def load(folder: Path, families: Sequence[str]) -> list[Case]:
     """Return the generated runs of some families, analysed and labelled."""
     from studies import tasks
-    from studies.plan import FAMILIES
+    from studies.families import FAMILIES
 
     outcomes = _outcomes(folder, families)
     siblings: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

@@ -13,8 +13,6 @@ import torch
 from sklearn import datasets
 from torch import Tensor, nn
 
-VARIANTS = ("clean", "label_noise", "small")
-
 
 @dataclass(frozen=True)
 class Task:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from koopscope.runs.recorder import Recorder
 from studies import networks, tasks
-from studies.plan import FAMILIES, Recipe
+from studies.families import FAMILIES
+from studies.plan import Recipe
 
 BATCH = 32
 

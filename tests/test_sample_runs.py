@@ -15,11 +15,8 @@ import pytest
 
 import koopscope
 from koopscope.runs.opening import open_run
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "sample_runs"))
-
-from comparing import differences
-from table import BEGIN, END, describe, render
+from sample_runs.comparing import differences
+from sample_runs.table import BEGIN, END, describe, render
 
 FOLDER = Path(__file__).parent.parent / "sample_runs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.h5"))
@@ -229,7 +226,8 @@ def test_training_again_gives_the_same_bits():
     done = subprocess.run(
         [
             sys.executable,
-            FOLDER / "make.py",
+            "-m",
+            "sample_runs.make",
             "--check",
             "--only",
             "stopped_early",
@@ -239,6 +237,7 @@ def test_training_again_gives_the_same_bits():
         capture_output=True,
         text=True,
         check=False,
+        cwd=FOLDER.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,7 @@
 Trains the operators of sample_runs/iterates with several numbers of iterations and seeds, iterates
 each of them further than it was trained for, and asks ``contraction`` about the first 30 iterates.
 
-    python studies/fixed_points/accuracy.py      # about ten minutes on one core
+    python -m studies.fixed_points.accuracy      # about ten minutes on one core
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "sample_runs" / "iterates"))
-
 import torch
-from operators import communities, forests, karate_club, train_block, train_graph
 
 from koopscope.spectra.contraction import contraction
 from koopscope.spectra.gram import gram_of
+from sample_runs.iterates.operators import (
+    communities,
+    forests,
+    karate_club,
+    train_block,
+    train_graph,
+)
 
 HERE = Path(__file__).parent
 FURTHEST = 64

@@ -2,7 +2,7 @@
 
 Linear contractions (symmetric, positive, non-normal) and tanh layers, five seeds each.
 
-    python studies/fixed_points/known.py      # about two minutes on one core
+    python -m studies.fixed_points.known      # about two minutes on one core
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draw graphs.csv and forest.csv: accuracy against iterations, and what was suggested.
 
-python studies/fixed_points/plot.py
+python -m studies.fixed_points.plot
 """
 
 from __future__ import annotations

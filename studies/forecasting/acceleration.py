@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from studies.families import FAMILIES
 from studies.forecasting.accelerated import WAYS, Usual, Way
-from studies.plan import FAMILIES
 from studies.training import BATCH, evaluate, make_optimizer
 
 RESULTS = Path(__file__).with_name("acceleration.csv")

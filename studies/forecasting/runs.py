@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from koopscope.runs.recorder import Recorder
-from studies.plan import FAMILIES, HELD_OUT, TUNING
+from studies.families import FAMILIES
+from studies.plan import HELD_OUT, PACES, TUNING
 from studies.training import BATCH, Trainer, make_optimizer
 
 OPTIMIZERS = ("sgd", "momentum", "adam")
@@ -61,13 +62,13 @@ def plan() -> list[Healthy]:
 def trained(run: Healthy) -> tuple[Trainer, int]:
     """Return the network of a run before its first step, and steps per snapshot."""
     torch.manual_seed(run.seed)
-    family = FAMILIES[run.family]
+    family, pace = FAMILIES[run.family], PACES[run.family]
     task = family.task()
     net = family.network(0.0, False)
-    rate = family.rates[OPTIMIZERS.index(run.optimizer)]
+    rate = pace.rates[OPTIMIZERS.index(run.optimizer)]
     trainer = Trainer(net, task, make_optimizer(net, run.optimizer, rate, 0.0), run.seed)
     epoch = 1 if task.full_batch else -(-len(task.x) // BATCH)
-    return trainer, run.spacing or max(epoch, family.steps_per_snapshot)
+    return trainer, run.spacing or max(epoch, pace.steps_per_snapshot)
 
 
 def recorded(run: Healthy, cache: Path) -> Path:

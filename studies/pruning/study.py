@@ -30,7 +30,8 @@ from koopscope.pruning.prune import Pruner
 from koopscope.runs.opening import open_run
 from koopscope.runs.recorder import Recorder
 from studies import tasks
-from studies.plan import FAMILIES
+from studies.families import FAMILIES
+from studies.plan import PACES
 from studies.training import Trainer, make_optimizer
 
 #: Kind of network -> optimizer, at the rate that suits the family.
@@ -82,7 +83,7 @@ class Network:
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         name = KINDS[self.kind]
-        rate = FAMILIES[self.kind].rates[{"sgd": 0, "momentum": 1}.get(name, 2)]
+        rate = PACES[self.kind].rates[{"sgd": 0, "momentum": 1}.get(name, 2)]
         return make_optimizer(net, name, rate, 0.0)
 
 
@@ -92,7 +93,7 @@ def trained(kind: str, seed: int, cache: Path) -> Network:
     family = FAMILIES[kind]
     task = family.task()
     net = family.network(0.0, False)
-    every = family.steps_per_snapshot
+    every = PACES[kind].steps_per_snapshot
     network = Network(kind, seed, cache / f"{kind}-{seed}.h5", net, task, every)
     if not network.path.exists():
         learner = copy.deepcopy(net)

@@ -4,7 +4,7 @@ Sensor noise is added to every snapshot; process noise drives the system itself,
 steps do. The rank is told to every method. The error is the mean distance of the eigenvalues found
 from the true ones, each matched to one; the median over seeds.
 
-    python studies/sobolev/noise_filter.py      # about two minutes on one core
+    python -m studies.sobolev.noise_filter      # about two minutes on one core
 """
 
 from __future__ import annotations

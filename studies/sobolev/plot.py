@@ -1,6 +1,6 @@
 """Draw reconstruction.csv: one panel for each octave, a line for each method, a dot for each seed.
 
-python studies/sobolev/plot.py
+python -m studies.sobolev.plot
 """
 
 from __future__ import annotations

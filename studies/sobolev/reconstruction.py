@@ -4,7 +4,7 @@ One network, one optimizer and one number of steps for all; only the loss (or wh
 data before it) differs. Everything that is random differs from seed to seed: the phases of the
 signal, the noise, the initial weights, the points held out for early stopping.
 
-    python studies/sobolev/reconstruction.py      # about ten minutes on one core
+    python -m studies.sobolev.reconstruction      # about ten minutes on one core
 """
 
 from __future__ import annotations

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from examples import Shell, difference, examples, pages, same_line
+from tests.docs.examples import Shell, difference, examples, pages, same_line
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
