@@ -9,11 +9,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from koopscope.cli.main import main
 from koopscope.report.inspection import render_table
 from koopscope.report.page import Page
 from koopscope.runs.opening import open_run
 from koopscope.runs.recorder import Recorder
+from tests.calling import called
 
 LONG_NAME = "encoder.blocks.11.attention.projection.with.a.very.long.name.indeed.weight"
 WEIGHTS = {
@@ -36,10 +36,7 @@ def run_file(tmp_path):
 
 
 def inspect(capsys, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["inspect", *map(str, words)])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
+    return called(capsys, "inspect", *words)
 
 
 def test_the_table_shows_everything_in_the_file(run_file, capsys):

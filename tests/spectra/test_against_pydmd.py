@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pydmd
 import pytest
 
 from koopscope.analysis import Analysis, Settings
 from koopscope.runs.opening import open_run
+from tests.frameworks import framework
 
+pydmd = framework("pydmd")
 FOLDER = Path(__file__).parents[2] / "sample_runs"
 RANK = 6
 

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the networks of the study are PyTorch's")
+from tests.frameworks import framework
+
+torch = framework("torch")
 
 from studies.forecasting import oscillator  # noqa: E402
 
