@@ -145,7 +145,9 @@ class _Excerpt(Run):
 
     def __init__(self, run: Run, window: slice) -> None:
         self._run, self._window = run, window
-        self.description = replace(run.description, steps=run.description.steps[window])
+        whole = run.description
+        metrics = {name: values[window] for name, values in whole.metrics.items()}
+        self.description = replace(whole, steps=whole.steps[window], metrics=metrics)
         self._rows = np.empty(0, np.float64)
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: Floating) -> None:
