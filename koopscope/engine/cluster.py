@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from koopscope import __version__
-from koopscope.engine.local import Plan, Portion, ProgressListener, portion_grams
+from koopscope.engine.local import Plan, Portion, ProgressListener, portion_grams, refuse_empty
 from koopscope.engine.records import pack, unpack
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
@@ -88,6 +88,7 @@ class DaskEngine:
         on_progress: ProgressListener | None = None,
     ) -> GramStore:
         """Return the Gram matrices of these tensors."""
+        refuse_empty(run)
         snapshots = run.description.snapshots
         store = GramStore(snapshots)
         store.note(Plan.of(snapshots).note)
