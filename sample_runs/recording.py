@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from sample_runs.training import Recipe, Snapshot, train
 
 

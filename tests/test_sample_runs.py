@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import koopscope
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from sample_runs.comparing import differences
 from sample_runs.table import BEGIN, END, describe, render
 from tests.frameworks import framework

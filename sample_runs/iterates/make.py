@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from sample_runs.iterates.operators import (
     communities,
     forests,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from studies.families import FAMILIES
 from studies.plan import HELD_OUT, PACES, TUNING
 from studies.training import BATCH, Trainer, make_optimizer

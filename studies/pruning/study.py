@@ -27,8 +27,8 @@ from koopscope.pruning.criteria import CRITERIA
 from koopscope.pruning.judging import RECENT, PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from studies import tasks
 from studies.families import FAMILIES
 from studies.plan import PACES

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from koopscope.report.contraction import schema
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from tests import iterated_maps as maps
 
 

@@ -10,7 +10,7 @@ import pytest
 import koopscope
 from koopscope.cli import forecast as verb
 from koopscope.forecasting.acceptance import ACCEPTANCES
-from koopscope.forecasting.outlook import OPERATORS, RECENT
+from koopscope.forecasting.plan import OPERATORS, RECENT
 from koopscope.report.forecast import schema
 from tests.calling import called
 from tests.frameworks import framework

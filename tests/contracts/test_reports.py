@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from koopscope.cli import console
-from koopscope.report.page import Page
+from koopscope.report.text.terminal_style import Page
 from tests.calling import called
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"

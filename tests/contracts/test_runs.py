@@ -17,9 +17,9 @@ import pytest
 
 import koopscope
 from koopscope.engine.local import _Excerpt
-from koopscope.runs.opening import open_run, open_shards
-from koopscope.runs.pooled import PooledRun
+from koopscope.runs.detect.opening import open_run, open_shards
 from koopscope.runs.run import Run
+from koopscope.runs.views.averaged import PooledRun
 from tests.series_files import SHAPES, trajectory, write_series
 
 SNAPSHOTS = 12

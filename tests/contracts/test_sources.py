@@ -13,10 +13,10 @@ import pytest
 from koopscope.engine import cache
 from koopscope.engine.cache import Cached
 from koopscope.engine.cluster import DaskEngine
-from koopscope.engine.compressed import Measuring, measured_grams
 from koopscope.engine.local import GramSource, snapshot_grams
+from koopscope.engine.sampled import Measuring, measured_grams
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import Run
 from koopscope.spectra.gram import SnapshotGram
 from tests.frameworks import framework
