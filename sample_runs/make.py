@@ -1,8 +1,8 @@
 """Make the sample runs: train every recipe, record it, and write the table in the README.
 
-python sample_runs/make.py                   # make all of them again
-python sample_runs/make.py --only mlp_sgd    # one of them
-python sample_runs/make.py --check           # retrain, and say in what the stored runs differ
+python -m sample_runs.make                   # make all of them again
+python -m sample_runs.make --only mlp_sgd    # one of them
+python -m sample_runs.make --check           # retrain, and say in what the stored runs differ
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from comparing import differences
-from recipes import RECIPES
-from recording import record
-from table import BEGIN, END, render
-from training import Recipe
-
 from koopscope.errors import KoopscopeError
+from sample_runs.comparing import differences
+from sample_runs.recipes import RECIPES
+from sample_runs.recording import record
+from sample_runs.table import BEGIN, END, render
+from sample_runs.training import Recipe
 
 HERE = Path(__file__).parent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from training import Recipe
+from sample_runs.training import Recipe
 
 EPOCH = 37  # steps through the 1,198 training digits in batches of 32
 

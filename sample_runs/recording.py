@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from training import Recipe, Snapshot, train
 
 from koopscope.runs.native.recorder import Recorder
+from sample_runs.training import Recipe, Snapshot, train
 
 
 def record(recipe: Recipe, path: Path) -> None:

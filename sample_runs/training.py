@@ -16,9 +16,10 @@ os.environ.setdefault("ATEN_CPU_CAPABILITY", "default")
 os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
 import torch
-from networks import INITIALIZATIONS, NETWORKS
-from tasks import Task, load_task
 from torch import Tensor, nn
+
+from sample_runs.networks import INITIALIZATIONS, NETWORKS
+from sample_runs.tasks import Task, load_task
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)

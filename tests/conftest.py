@@ -1,6 +1,18 @@
-"""What all tests share: machines differ in speed, so no example of Hypothesis has a deadline."""
+"""What all tests share: examples without deadlines, and the frameworks that must be there."""
 
+from importlib.util import find_spec
+
+import pytest
 from hypothesis import settings
+
+from tests.frameworks import REQUIRED, required
 
 settings.register_profile("koopscope", deadline=None)
 settings.load_profile("koopscope")
+
+
+def pytest_configure() -> None:
+    """Refuse to run where a framework is missing that must be there: nothing may skip for it."""
+    missing = [name for name in required() if find_spec(name) is None]
+    if missing:
+        raise pytest.UsageError(f"{REQUIRED} names what is not installed: {', '.join(missing)}")

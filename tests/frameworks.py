@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,12 +17,38 @@ from koopscope.runs.detect.opening import open_run
 #: Names of modules that must be there, separated by spaces: their absence fails instead of skips.
 REQUIRED = "KOOPSCOPE_REQUIRE_FRAMEWORKS"
 
+#: What some tests train with, read from or compare to, and a machine may lack. No test module may
+#: import one of them by itself: see ``framework``, and tests/test_bare_machine.py.
+OPTIONAL = (
+    "accelerate",
+    "dask",
+    "distributed",
+    "flax",
+    "jax",
+    "keras",
+    "lightning",
+    "ml_dtypes",
+    "networkx",
+    "pydmd",
+    "safetensors",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "transformers",
+    "xarray",
+)
 
-def framework(name: str):
-    """Import a framework, or skip the whole test module."""
+
+def required() -> list[str]:
+    """Return the modules whose absence must fail."""
+    return os.environ.get(REQUIRED, "").split()
+
+
+def framework(name: str) -> ModuleType:
+    """Import a framework, or skip the test, or the whole module when it is being imported."""
     if name == "keras":
         os.environ.setdefault("KERAS_BACKEND", "torch")
-    if name in os.environ.get(REQUIRED, "").split():
+    if name.partition(".")[0] in required():
         return import_module(name)
     return pytest.importorskip(name, reason=f"{name} is not installed")
 

@@ -15,11 +15,9 @@ import pytest
 
 import koopscope
 from koopscope.runs.detect.opening import open_run
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "sample_runs"))
-
-from comparing import differences
-from table import BEGIN, END, describe, render
+from sample_runs.comparing import differences
+from sample_runs.table import BEGIN, END, describe, render
+from tests.frameworks import framework
 
 FOLDER = Path(__file__).parent.parent / "sample_runs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.h5"))
@@ -186,7 +184,7 @@ def test_the_diverging_run_grows_until_it_is_not_a_number():
 
 
 def test_the_diverging_run_has_the_eigenvalue_that_gradient_descent_prescribes():
-    datasets = pytest.importorskip("sklearn.datasets", reason="the data come from scikit-learn")
+    datasets = framework("sklearn.datasets")
     inputs = datasets.load_diabetes().data
     inputs = (inputs / inputs.std(axis=0))[np.random.RandomState(0).permutation(len(inputs))[:295]]
     design = np.column_stack([inputs, np.ones(295)])
@@ -215,8 +213,8 @@ def test_equal_runs_with_nan_in_them_do_not_differ(tmp_path):
 
 
 def test_training_again_gives_the_same_bits():
-    pytest.importorskip("torch", reason="training the sample runs again needs PyTorch")
-    pytest.importorskip("sklearn", reason="training the sample runs again needs scikit-learn")
+    framework("torch")
+    framework("sklearn")
     made_with = describe(FOLDER / "stopped_early.h5").metadata
     here = (
         f"torch {version('torch').partition('+')[0]}",
@@ -229,7 +227,8 @@ def test_training_again_gives_the_same_bits():
     done = subprocess.run(
         [
             sys.executable,
-            FOLDER / "make.py",
+            "-m",
+            "sample_runs.make",
             "--check",
             "--only",
             "stopped_early",
@@ -239,6 +238,7 @@ def test_training_again_gives_the_same_bits():
         capture_output=True,
         text=True,
         check=False,
+        cwd=FOLDER.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ from typing import Any
 from koopscope._types import Float64
 from koopscope._version import __version__
 from koopscope.engine.gram_words import pack, unpack
-from koopscope.engine.local import Plan, Portion, ProgressListener, portion_grams
+from koopscope.engine.local import Plan, Portion, ProgressListener, portion_grams, refuse_empty
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
@@ -88,6 +88,7 @@ class DaskEngine:
         on_progress: ProgressListener | None = None,
     ) -> GramStore:
         """Return the Gram matrices of these tensors."""
+        refuse_empty(run)
         snapshots = run.description.snapshots
         store = GramStore(snapshots)
         store.note(Plan.of(snapshots).note)

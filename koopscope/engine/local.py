@@ -143,6 +143,14 @@ def window_grams(
     return store
 
 
+def refuse_empty(run: Run) -> None:
+    """Raise ``KoopscopeError`` if a run holds no snapshot."""
+    if not run.description.snapshots:
+        raise KoopscopeError(
+            "the run holds no snapshot", "record at least one with Recorder.snapshot()"
+        )
+
+
 def portion_grams(
     run: Run,
     portions: Iterable[Portion],
@@ -156,10 +164,7 @@ def portion_grams(
     ``GramAccumulator``; the plan is for the whole machine if not given.
     """
     snapshots = run.description.snapshots
-    if not snapshots:
-        raise KoopscopeError(
-            "the run holds no snapshot", "record at least one with Recorder.snapshot()"
-        )
+    refuse_empty(run)
     plan = plan or Plan.of(snapshots)
     whole = GramAccumulator(snapshots)
     with product_threads(plan.product_threads) as asked:

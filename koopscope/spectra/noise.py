@@ -21,7 +21,7 @@ NoiseFilter = Literal["none", "sobolev"]
 NOISE_FILTERS: tuple[NoiseFilter, ...] = ("none", "sobolev")
 
 #: Snapshots over which the filter's weights fall by e, and neighbours on either side it reaches to.
-#: Set by tests/verdicts/sobolev/noise_filter.py.
+#: Set by studies/sobolev/noise_filter.py.
 LENGTH = 3.0
 REACH = 8
 

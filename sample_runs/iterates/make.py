@@ -1,6 +1,6 @@
 """Make the runs of iterates: train each network, then record one answer's hidden states.
 
-python sample_runs/iterates/make.py                # a few minutes on one core
+python -m sample_runs.iterates.make             # a few minutes on one core
 """
 
 from __future__ import annotations
@@ -9,10 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from operators import communities, forests, karate_club, train_block, train_graph
 from torch import Tensor
 
 from koopscope.runs.native.recorder import Recorder
+from sample_runs.iterates.operators import (
+    communities,
+    forests,
+    karate_club,
+    train_block,
+    train_graph,
+)
 
 HERE = Path(__file__).parent
 ITERATIONS = 30

@@ -13,25 +13,11 @@ import numpy as np
 import pytest
 
 import koopscope
-from koopscope.cli.main import main
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "sample_runs"
 SAMPLE = str(SAMPLES / "mlp_sgd.h5")
 HEAVY = ("numpy", "h5py", "scipy", "matplotlib", "rich")
-
-
-@pytest.fixture
-def call(capsys):
-    """Call the command in this process; return exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

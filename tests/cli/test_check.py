@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from koopscope.cli.configuration import read_policy
-from koopscope.cli.main import main
 from koopscope.errors import KoopscopeError
 from koopscope.gate.rules import RULES, rule
 from koopscope.report.gate.explanation import rules_markdown
@@ -21,21 +20,12 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Call:
-    """Call the command in an empty folder; return exit code, stdout and stderr."""
+def call(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Call the command in a folder with three sample runs in it."""
     monkeypatch.chdir(tmp_path)
     for name in ("stopped_early", "diverging", "bfloat16"):
         shutil.copy(SAMPLES / f"{name}.h5", tmp_path)
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
+    return call
 
 
 ONLY_PRECISION = ("--config", "preset=none", "--config")

@@ -4,7 +4,6 @@ import jsonschema
 import numpy as np
 import pytest
 
-from koopscope.cli.main import main
 from koopscope.report.envelope import schema
 from koopscope.runs.native.recorder import Recorder
 from tests import iterated_maps as maps
@@ -17,17 +16,6 @@ def record(path, operator, start, count, states=("*",)):
     return str(path)
 
 
-@pytest.fixture
-def koopscope(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
-
-
 OPERATORS = {
     "contraction": lambda: maps.affine(maps.symmetric(0.9)),
     "rotation": lambda: maps.affine(maps.rotation(0.7)),
@@ -37,19 +25,19 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_json_follows_its_schema_and_is_the_same_twice(koopscope, tmp_path, kind):
+def test_json_follows_its_schema_and_is_the_same_twice(call, tmp_path, kind):
     path = record(tmp_path / "run.h5", *OPERATORS[kind](), 40)
-    code, out, _ = koopscope("contraction", path, "--format", "json")
+    code, out, _ = call("contraction", path, "--format", "json")
     assert code == 0
     document = json.loads(out)
     jsonschema.Draft202012Validator.check_schema(schema("contraction"))
     jsonschema.validate(document, schema("contraction"))
-    assert koopscope("contraction", path, "--format", "json")[1] == out
+    assert call("contraction", path, "--format", "json")[1] == out
 
 
-def test_json_names_the_factor_and_its_interval(koopscope, tmp_path):
+def test_json_names_the_factor_and_its_interval(call, tmp_path):
     path = record(tmp_path / "run.h5", *OPERATORS["contraction"](), 40)
-    found = json.loads(koopscope("contraction", path, "-f", "json")[1])["contraction"]
+    found = json.loads(call("contraction", path, "-f", "json")[1])["contraction"]
     assert found["state"] == "contracting"
     assert found["interval"][0] <= 0.9 <= found["interval"][1]
     assert found["factor"] == pytest.approx(0.9, abs=1e-6)
@@ -57,10 +45,10 @@ def test_json_names_the_factor_and_its_interval(koopscope, tmp_path):
     assert last <= found["bounds"]["a_posteriori"] <= found["bounds"]["a_priori"]
 
 
-def test_the_bounds_hold_and_the_guaranteed_iterations_suffice(koopscope, tmp_path):
+def test_the_bounds_hold_and_the_guaranteed_iterations_suffice(call, tmp_path):
     operator, start = OPERATORS["contraction"]()
     path = record(tmp_path / "run.h5", operator, start, 40)
-    found = json.loads(koopscope("contraction", path, "-f", "json")[1])["contraction"]
+    found = json.loads(call("contraction", path, "-f", "json")[1])["contraction"]
     exact = maps.iterate(operator, start, 1000)
     distance = np.linalg.norm(exact[40] - exact[-1])
     assert distance <= found["bounds"]["a_posteriori"]
@@ -71,9 +59,9 @@ def test_the_bounds_hold_and_the_guaranteed_iterations_suffice(koopscope, tmp_pa
         assert abs(needed["iterations"] - true) <= max(1, 0.2 * true)
 
 
-def test_the_table_says_what_the_operator_is(koopscope, tmp_path):
+def test_the_table_says_what_the_operator_is(call, tmp_path):
     path = record(tmp_path / "run.h5", *OPERATORS["contraction"](), 40)
-    code, out, err = koopscope("contraction", path, "--tolerance", "0.01")
+    code, out, err = call("contraction", path, "--tolerance", "0.01")
     assert (code, err) == (0, "")
     assert "Operator: contracting" in out
     assert "0.01" in out
@@ -81,16 +69,16 @@ def test_the_table_says_what_the_operator_is(koopscope, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_the_fixed_point_is_written_by_tensor_name(koopscope, tmp_path, suffix):
+def test_the_fixed_point_is_written_by_tensor_name(call, tmp_path, suffix):
     operator, start = OPERATORS["contraction"]()
     path = record(tmp_path / "run.h5", operator, start, 40)
     output = tmp_path / f"fixed{suffix}"
-    assert koopscope("contraction", path, "--fixed-point", output)[0] == 0
+    assert call("contraction", path, "--fixed-point", output)[0] == 0
     if suffix == ".npz":
         with np.load(output) as arrays:
             written = np.concatenate([arrays["hidden.a"], arrays["hidden.b"]])
         assert np.linalg.norm(operator(written) - written) < 1e-5 * np.linalg.norm(written)
-    code, _, err = koopscope("contraction", path, "--fixed-point", output)
+    code, _, err = call("contraction", path, "--fixed-point", output)
     assert code == 2
     assert "exists and is kept" in err
 
@@ -104,16 +92,16 @@ def test_the_fixed_point_is_written_by_tensor_name(koopscope, tmp_path, suffix):
         (("--fixed-point", "point.txt"), "point.txt does not say how"),
     ],
 )
-def test_what_cannot_be_done_is_said(koopscope, tmp_path, words, message):
+def test_what_cannot_be_done_is_said(call, tmp_path, words, message):
     path = record(tmp_path / "run.h5", *OPERATORS["contraction"](), 10, states=())
-    code, out, err = koopscope("contraction", path, *words)
+    code, out, err = call("contraction", path, *words)
     assert (code, out) == (2, "")
     assert message in err
     assert "hint: " in err
 
 
-def test_a_drift_has_no_fixed_point_to_write(koopscope, tmp_path):
+def test_a_drift_has_no_fixed_point_to_write(call, tmp_path):
     path = record(tmp_path / "run.h5", *OPERATORS["drift"](), 20)
-    code, _, err = koopscope("contraction", path, "--fixed-point", tmp_path / "x.npz")
+    code, _, err = call("contraction", path, "--fixed-point", tmp_path / "x.npz")
     assert code == 2
     assert "drift" in err

@@ -7,14 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from koopscope.cli.main import main
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(list(words))
-    found = capsys.readouterr()
-    return stop.value.code, found.out, found.err
+from tests.calling import called
 
 
 @pytest.fixture
@@ -26,7 +19,7 @@ def signal(tmp_path):
 
 
 def test_two_separate_frequencies_need_two_layers(capsys, signal):
-    code, out, _ = run(capsys, "depth", "--signal", signal, "--format", "json")
+    code, out, _ = called(capsys, "depth", "--signal", signal, "--format", "json")
     assert code == 0
     found = json.loads(out)
     assert [entry["layers"] for entry in found["depth"]] == [2, 2]
@@ -34,14 +27,14 @@ def test_two_separate_frequencies_need_two_layers(capsys, signal):
 
 
 def test_the_table_names_method_and_layers(capsys, signal):
-    code, out, _ = run(capsys, "depth", "--signal", signal, "--method", "fft")
+    code, out, _ = called(capsys, "depth", "--signal", signal, "--method", "fft")
     assert code == 0
     assert "Fourier transform" in out
     assert "Hankel" not in out
 
 
 def test_a_missing_file_is_one_sentence_and_a_hint(capsys, tmp_path):
-    code, out, err = run(capsys, "depth", "--signal", str(tmp_path / "no.csv"))
+    code, out, err = called(capsys, "depth", "--signal", str(tmp_path / "no.csv"))
     assert code == 2
     assert not out
     assert err.startswith("error: there is no file")

@@ -9,10 +9,11 @@ import pytest
 
 import koopscope
 from koopscope.cli import forecast as verb
-from koopscope.cli.main import main
 from koopscope.forecasting.acceptance import ACCEPTANCES
 from koopscope.forecasting.plan import OPERATORS, RECENT
 from koopscope.report.envelope import schema
+from tests.calling import called
+from tests.frameworks import framework
 from tests.recorded import MLP, recorded, settling
 
 SAMPLE = "sample_runs/mlp_sgd.h5"
@@ -24,10 +25,7 @@ def network(tmp_path):
 
 
 def forecast(capsys, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["forecast", *map(str, words)])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
+    return called(capsys, "forecast", *words)
 
 
 def refused(capsys, *words):
@@ -61,7 +59,7 @@ def test_predicted_weights_are_those_of_the_python_call(network, tmp_path, capsy
 
 
 def test_safetensors_and_bfloat16_keep_the_run_s_dtype(tmp_path, capsys):
-    library = pytest.importorskip("safetensors")
+    library = framework("safetensors")
     out = tmp_path / "predicted.safetensors"
     run = "sample_runs/bfloat16.h5"
     assert forecast(capsys, run, "--ahead", 5, "-o", out)[0] == 0

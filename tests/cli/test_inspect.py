@@ -8,12 +8,12 @@ import jsonschema
 import numpy as np
 import pytest
 
-from koopscope.cli.main import main
 from koopscope.report.envelope import schema
 from koopscope.report.inspection import Inspection, render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.native.recorder import Recorder
+from tests.calling import called
 
 LONG_NAME = "encoder.blocks.11.attention.projection.with.a.very.long.name.indeed.weight"
 WEIGHTS = {
@@ -36,10 +36,7 @@ def run_file(tmp_path):
 
 
 def inspect(capsys, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["inspect", *map(str, words)])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
+    return called(capsys, "inspect", *words)
 
 
 def test_the_table_shows_everything_in_the_file(run_file, capsys):

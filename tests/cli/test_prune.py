@@ -11,10 +11,10 @@ import pytest
 
 import koopscope
 from koopscope.cli import prune as verb
-from koopscope.cli.main import main
 from koopscope.pruning.criteria import CRITERIA, DEFAULT
 from koopscope.pruning.judging import RECENT
 from koopscope.report.envelope import schema
+from tests.calling import called
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 
@@ -24,10 +24,7 @@ def network(tmp_path):
 
 
 def prune(capsys, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["prune", *map(str, words)])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
+    return called(capsys, "prune", *words)
 
 
 def refused(capsys, *words):

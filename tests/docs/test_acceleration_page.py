@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.verdicts.forecasting import acceleration_summary as summary
+from studies.forecasting import acceleration_summary as summary
+from tests.frameworks import framework
 
 PAGE = (Path(__file__).parents[2] / "docs" / "forecasting.md").read_text(encoding="utf-8")
 
 
 def test_the_loop_jumps():
-    pytest.importorskip("torch")
+    framework("torch")
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (loop,) = (text for text in blocks if "KoopmanAccelerator(" in text)
     space: dict[str, object] = {}
@@ -33,7 +34,7 @@ def test_the_tables_are_the_studys(measure: str, factor: str):
 
 
 def test_every_option_is_in_the_table():
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     assert torch
     import inspect
 

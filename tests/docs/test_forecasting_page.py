@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.verdicts.forecasting import summary
+from studies.forecasting import summary
 
 PAGE = Path(__file__).parents[2] / "docs" / "forecasting.md"
 TEXT = PAGE.read_text(encoding="utf-8")

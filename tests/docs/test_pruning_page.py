@@ -12,7 +12,8 @@ import pytest
 
 import koopscope
 from koopscope.pruning.judging import PruningSettings
-from tests.verdicts.pruning import summary
+from studies.pruning import summary
+from tests.frameworks import framework
 
 PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -37,8 +38,8 @@ def recorded(path: Path, names_and_values) -> None:
 
 @pytest.fixture
 def torch_model(tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("safetensors")
+    torch = framework("torch")
+    framework("safetensors")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
@@ -77,7 +78,7 @@ def test_pytorch_with_masks_that_hold_while_training(torch_model):
 def test_keras(tmp_path, monkeypatch):
     if "KERAS_BACKEND" not in os.environ:
         monkeypatch.setenv("KERAS_BACKEND", "jax" if find_spec("jax") else "torch")
-    keras = pytest.importorskip("keras")
+    keras = framework("keras")
     monkeypatch.chdir(tmp_path)
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(3)])
     before = {w.path: keras.ops.convert_to_numpy(w).copy() for w in model.weights}
@@ -92,7 +93,7 @@ def test_keras(tmp_path, monkeypatch):
 
 
 def test_jax(tmp_path, monkeypatch):
-    jax = pytest.importorskip("jax")
+    jax = framework("jax")
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(1)
     params = {

@@ -20,8 +20,9 @@ from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.shards import ShardedRun
+from tests.frameworks import framework
 
-distributed = pytest.importorskip("distributed")
+distributed = framework("distributed")
 
 SNAPSHOTS = 40
 

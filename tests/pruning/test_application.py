@@ -14,6 +14,7 @@ from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.native.recorder import Recorder
+from tests.frameworks import framework
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 REQUEST = MaskRequest(0.7)
@@ -115,7 +116,7 @@ def test_what_a_run_cannot_give_is_named(tmp_path):
 
 
 def with_torch():
-    return pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    return framework("torch"), framework("safetensors.torch")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

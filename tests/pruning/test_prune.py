@@ -12,6 +12,7 @@ from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
+from tests.frameworks import framework
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 REQUEST = MaskRequest(0.75)
@@ -42,7 +43,7 @@ def read_back(path):
         with np.load(path, allow_pickle=False) as file:
             metadata = json.loads(str(file["__metadata__"]))
             return {n: file[n] for n in file.files if n != "__metadata__"}, metadata
-    library = pytest.importorskip("safetensors")
+    library = framework("safetensors")
     with library.safe_open(path, "numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
@@ -50,7 +51,7 @@ def read_back(path):
 @pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
 def test_written_masks_read_back_as_they_were(tmp_path, network, suffix):
     if suffix == ".safetensors":
-        pytest.importorskip("safetensors")
+        framework("safetensors")
     out = tmp_path / f"masks{suffix}"
     settings = PruningSettings(criterion="forecast-magnitude")
     with open_run(network) as run, Pruner(run, judge(run, settings), settings) as pruner:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
 from koopscope.runs.dtypes import StoredArray, as_stored, named_tensors, widen_bfloat16
+from tests.frameworks import framework
 
 
 class LikeKerasVariable:
@@ -122,7 +123,7 @@ def test_every_bfloat16_survives_widening_and_narrowing(words):
 
 
 def test_narrowing_to_bfloat16_rounds_to_nearest_even_as_torch_does():
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     words = np.random.default_rng(0).integers(0, 2**32, 100_000, np.uint32)
     words[:4] = [0x3F808000, 0x3F818000, 0x7F7FFFFF, 0x00000001]  # ties, the largest, the smallest
     values = words.view(np.float32)
@@ -133,7 +134,7 @@ def test_narrowing_to_bfloat16_rounds_to_nearest_even_as_torch_does():
 
 
 def test_torch_tensors_and_parameters_of_every_float_are_stored_bit_for_bit():
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         tensor = torch.nn.Parameter(torch.randn(4, 6).to(dtype).t()[::2])
         stored = as_stored(tensor)
@@ -147,7 +148,7 @@ def test_torch_tensors_and_parameters_of_every_float_are_stored_bit_for_bit():
 
 
 def test_ml_dtypes_bfloat16_arrays_are_stored_bit_for_bit():
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    ml_dtypes = framework("ml_dtypes")
     array = np.array([1.0, -2.5, 3e38], ml_dtypes.bfloat16)
     stored = as_stored(array)
     assert stored.dtype == "bfloat16"

@@ -10,6 +10,7 @@ from koopscope.sobolev import (
     scattered_squared_norm,
     squared_norm,
 )
+from tests.frameworks import framework
 
 SHAPES = [(16,), (15,), (8, 6), (4, 6, 5)]
 RNG = np.random.default_rng(0)
@@ -18,7 +19,7 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("s", [0.0, 0.5, 1.0])
 def test_torch_on_a_grid(shape, s):
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     from koopscope.sobolev.torch import grid_loss
 
     f, g = RNG.standard_normal((2, *shape))
@@ -31,7 +32,7 @@ def test_torch_on_a_grid(shape, s):
 
 
 def test_torch_batches_and_float32():
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     from koopscope.sobolev.torch import grid_loss
 
     f = RNG.standard_normal((3, 8, 8)).astype(np.float32)
@@ -41,7 +42,7 @@ def test_torch_batches_and_float32():
 
 
 def test_torch_at_scattered_points():
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     from koopscope.sobolev.torch import scattered_loss
 
     kernel = kernel_matrix(RNG.random((20, 2)), 0.5)
@@ -59,7 +60,7 @@ def test_torch_at_scattered_points():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("s", [0.0, 0.5, 1.0])
 def test_jax_on_a_grid(shape, s):
-    jax = pytest.importorskip("jax")
+    jax = framework("jax")
     from koopscope.sobolev.jax import grid_loss
 
     with jax.enable_x64(True):
@@ -70,7 +71,7 @@ def test_jax_on_a_grid(shape, s):
 
 
 def test_jax_at_scattered_points_in_float32_and_compiled():
-    jax = pytest.importorskip("jax")
+    jax = framework("jax")
     from koopscope.sobolev.jax import scattered_loss
 
     kernel = kernel_matrix(RNG.random((20, 2)), 0.5)

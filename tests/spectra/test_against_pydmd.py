@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import pydmd
 import pytest
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
+from tests.frameworks import framework
 
+pydmd = framework("pydmd")
 FOLDER = Path(__file__).parents[2] / "sample_runs"
 RANK = 6
 

@@ -2,12 +2,12 @@
 
 import h5py
 import numpy as np
-import pydmd
 import pytest
 
 import koopscope
 from koopscope.errors import KoopscopeError
 from koopscope.spectra import estimator
+from tests.frameworks import framework
 from tests.known_systems import EIGENVALUES, distance, trajectory
 
 pytestmark = pytest.mark.filterwarnings("ignore:Input data condition number")
@@ -36,11 +36,13 @@ def assert_same(ours, peer):
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("rank", [7, 0, 0.999, np.int64(5)])
 def test_results_are_those_of_pydmd(X, rank, exact):
+    pydmd = framework("pydmd")
     ours = koopscope.DMD(rank=rank, exact=exact).fit(X)
     assert_same(ours, pydmd.DMD(svd_rank=rank if rank != 5 else 5, exact=exact).fit(X))
 
 
 def test_a_pair_of_matrices_is_fitted_as_pydmd_fits_it(X):
+    pydmd = framework("pydmd")
     Y = np.roll(X, 3, axis=0) * 0.9
     ours = koopscope.DMD(svd_rank=6, exact=True).fit(X, Y)
     peer = pydmd.DMD(svd_rank=6, exact=True).fit(X, Y)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from pydmd import DMD
 
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.gram import gram_of
 from koopscope.spectra.modes import modes, observable_values
+from tests.frameworks import framework
 from tests.known_systems import trajectory
 
 
@@ -35,11 +35,12 @@ def whole_modes(snapshots: np.ndarray, spectrum, window: slice = slice(None), **
 @pytest.mark.filterwarnings("ignore:Input data condition number")
 @pytest.mark.parametrize("kind", ["exact", "projected"])
 def test_modes_agree_with_pydmd_up_to_its_scaling(kind):
+    pydmd = framework("pydmd")
     snapshots = trajectory(size=300)
     spectrum = dmd(gram_of(snapshots), rank=6)
     increments = np.diff(snapshots, axis=0).T
     X, Y = increments[:, :-1] / spectrum.scales, increments[:, 1:] / spectrum.scales
-    peer = DMD(svd_rank=6, exact=kind == "exact").fit(X, Y)
+    peer = pydmd.DMD(svd_rank=6, exact=kind == "exact").fit(X, Y)
     found = whole_modes(snapshots, spectrum, kind=kind)
     for j, value in enumerate(spectrum.eigenvalues):
         twin = peer.modes[:, np.abs(peer.eigs - value).argmin()]

@@ -7,6 +7,7 @@ import pytest
 
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.scales import SCALES_PER_PERIOD, scales_of, thinned
+from tests.frameworks import framework
 
 X = np.linspace(0.0, 2.0, 400, endpoint=False)
 SPACING = X[1] - X[0]
@@ -61,7 +62,7 @@ def test_too_few_or_broken_samples_are_refused(values):
 )
 def test_hierarchical_regression_drops_its_error_with_the_predicted_layers(y):
     """Algorithm 3 of the paper: the last predicted layer takes the error to the noise floor."""
-    svm = pytest.importorskip("sklearn.svm")
+    svm = framework("sklearn.svm")
     found = scales_of(y, SPACING, "fft")
     span = float(y.max() - y.min())
     residual, errors = y.copy(), []

@@ -1,7 +1,7 @@
 """Scores over named statistics, as plain numbers that are read from a table beside this module.
 
 A score is a sum of curves (one per statistic) or of small decision trees. Tables are written by
-``tests/verdicts/fit.py`` from the tuning runs; each says what it was fitted to. Nothing here may
+``studies/fit.py`` from the tuning runs; each says what it was fitted to. Nothing here may
 decide what a score means.
 """
 

@@ -79,8 +79,7 @@ class StackedRun(Run):
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
-        packed = self._tensors[tensor.name].packed
-        if not packed and self._read_directly(tensor, start, stop, out):
+        if self._read_directly(tensor, start, stop, out):
             return
         parts = list(slabs(tensor.shape, start, stop))
 
@@ -111,11 +110,13 @@ class StackedRun(Run):
             found.announce(start, stop)
 
     def _extents_of(self, tensor: TensorInfo) -> Extents | None:
-        dataset, snapshots = self._tensors[tensor.name].dataset, self.description.snapshots
+        stored, snapshots = self._tensors[tensor.name], self.description.snapshots
+        if stored.packed:  # its dataset may have been closed for one with a cache
+            return None
 
         def find() -> Extents | None:
             with safety.hdf5_failures(self.path, tensor.name):
-                return extents(self._file, dataset, snapshots, tensor.dtype)
+                return extents(self._file, stored.dataset, snapshots, tensor.dtype)
 
         if tensor.name not in self._extents:
             self._extents[tensor.name] = patiently(find)
@@ -137,7 +138,7 @@ class StackedRun(Run):
     def grain(self, tensor: TensorInfo) -> int:
         """Return a chunk's size where chunks are packed; else single weights can be read."""
         stored = self._tensors[tensor.name]
-        return math.prod(stored.chunk) if stored.packed else 1
+        return max(1, min(math.prod(stored.chunk), tensor.size)) if stored.packed else 1
 
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that are single hyperslabs, cut where the file's chunks are."""

@@ -12,6 +12,7 @@ import pytest
 
 from koopscope import KoopscopeError
 from koopscope.runs.arrays.writing import ArraySpec, array_writer
+from tests.frameworks import framework
 
 NAMES = {"layers.0.weight": (7, 5), "dense/kernel": (3, 2, 4), "scale": ()}
 
@@ -51,7 +52,7 @@ def test_npz_is_read_by_numpy_without_pickle(tmp_path: Path, dtype: str) -> None
 
 @pytest.mark.parametrize("dtype", ["bool", "float32"])
 def test_safetensors_is_read_by_its_own_library(tmp_path: Path, dtype: str) -> None:
-    library = pytest.importorskip("safetensors")
+    library = framework("safetensors")
     arrays = written(tmp_path / "out.safetensors", dtype)
     with library.safe_open(tmp_path / "out.safetensors", "numpy") as loaded:
         assert loaded.metadata() == {"run": "run.h5"}
@@ -60,8 +61,8 @@ def test_safetensors_is_read_by_its_own_library(tmp_path: Path, dtype: str) -> N
 
 
 def test_safetensors_stores_bfloat16_words_as_bfloat16(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("safetensors")
+    torch = framework("torch")
+    framework("safetensors")
     from safetensors.torch import load_file
 
     values = torch.linspace(-3, 3, 12).to(torch.bfloat16).reshape(3, 4)
@@ -78,7 +79,7 @@ def test_an_interrupted_write_leaves_nothing_and_keeps_what_was_there(
     tmp_path: Path, suffix: str
 ) -> None:
     if suffix == ".safetensors":
-        pytest.importorskip("safetensors")
+        framework("safetensors")
     target = tmp_path / f"out{suffix}"
     target.write_bytes(b"older")
     specs = {"w": ArraySpec((4,), "float32")}
@@ -108,7 +109,7 @@ def test_a_full_disk_is_one_error_and_leaves_what_was_there(
     tmp_path: Path, suffix: str, share: float
 ) -> None:
     if suffix == ".safetensors":
-        pytest.importorskip("safetensors")
+        framework("safetensors")
     specs = {f"layer.{k}": ArraySpec((40, 50), "float32") for k in range(5)}
 
     def write(target: Path) -> None:

@@ -15,6 +15,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.native import recorder as recorder_module
 from koopscope.runs.native.recorder import Recorder
+from tests.frameworks import framework
 
 
 def weights(step: int) -> dict[str, np.ndarray]:
@@ -112,7 +113,7 @@ def test_metric_names_may_nest_and_one_that_cannot_be_stored_costs_only_itself(p
 
 
 def test_a_loss_that_still_has_its_graph_is_taken_without_a_word(path):
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     warnings.simplefilter("error")
     loss = torch.ones((), requires_grad=True, dtype=torch.bfloat16) * 2
     Recorder(path).snapshot(0, weights(0), loss=loss)
