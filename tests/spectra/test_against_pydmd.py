@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pydmd
 import pytest
 
 from koopscope.analysis import Analysis, Settings
 from koopscope.runs.opening import open_run
+
+pydmd = pytest.importorskip("pydmd", reason="compares with PyDMD, which is not installed")
 
 FOLDER = Path(__file__).parents[2] / "sample_runs"
 RANK = 6
