@@ -392,7 +392,10 @@ def _twins(values: Values) -> int:
     moving = picked[:, (picked != picked[0]).any(axis=0)]
     parts = [moving.real, moving.imag] if np.iscomplexobj(moving) else [moving]
     moving = np.concatenate(parts).astype(np.float64)
-    keys = (moving.view(np.uint64) * _HASH[: len(moving), None]).sum(axis=0, dtype=np.uint64)
+    words = moving.view(np.uint64)
+    # A product keeps a flipped sign in its highest bit, where two flips cancel: mix it in first.
+    words = words ^ (words >> np.uint64(31))
+    keys = (words * _HASH[: len(moving), None]).sum(axis=0, dtype=np.uint64)
     keys.sort()
     same = keys[1:] == keys[:-1]
     return int(np.count_nonzero(np.append(same, False) | np.append(False, same)))
