@@ -17,6 +17,7 @@ from koopscope import __version__
 from koopscope.report.numbers import count
 from koopscope.report.page import Cell, Page, columns_of, fitted_table, wrapped
 from koopscope.report.plain import plain
+from koopscope.runs.arrays import STORED_AS
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 
@@ -217,8 +218,7 @@ def _size(tensors: Iterable[TensorInfo]) -> int:
 
 
 def _snapshot_bytes(run: RunDescription) -> int:
-    width = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-    return sum(tensor.size * width[tensor.dtype] for tensor in run.tensors)
+    return sum(tensor.size * STORED_AS[tensor.dtype].itemsize for tensor in run.tensors)
 
 
 def _heads(*texts: str) -> list[Cell]:

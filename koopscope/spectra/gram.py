@@ -158,6 +158,14 @@ class SnapshotGram:
             self.twins,
         )
 
+    def of_pairs(self) -> SnapshotGram:
+        """Return the products of the snapshots as vectors of real and imaginary parts, in R^2N."""
+        return replace(
+            self,
+            increments=self.increments.real.copy(),
+            anchor_increments=self.anchor_increments.real.copy(),
+        )
+
     def scaled(self, factor: float) -> SnapshotGram:
         """Multiply every inner product, as when each weight stood for ``factor`` of its kind."""
         return replace(
@@ -283,10 +291,21 @@ class GramAccumulator:
         Where the products of the increments before this one are known already: only those of the
         first snapshot and of the increments from here on, with everything, are computed; the others
         are zero in the result (see ``extended``).
+    pairs
+        Take complex weights for vectors of real and imaginary parts: products stay real, and are
+        those of ``SnapshotGram.of_pairs``. Each pair still counts as one weight.
     """
 
-    def __init__(self, snapshots: int, precision: Precision = "double", since: int = 0) -> None:
+    def __init__(
+        self,
+        snapshots: int,
+        precision: Precision = "double",
+        since: int = 0,
+        *,
+        pairs: bool = False,
+    ) -> None:
         self.snapshots = snapshots
+        self._pairs = pairs
         self._wanted = np.concatenate([[0], np.arange(since + 1, snapshots)]) if since else None
         self._dtype = np.dtype(np.float32 if precision == "single" else np.float64)
         # Row 0 is the first snapshot, row t + 1 is increment t: one product holds every sum.
@@ -300,12 +319,16 @@ class GramAccumulator:
     def add(self, values: Values) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
         width = values.shape[1]
-        if np.iscomplexobj(values) and not np.iscomplexobj(self._sum):
-            self._turn_complex()
-        for start in range(0, width, SPAN):
-            part = values[:, start : start + SPAN]
+        numbers, parts = values, 1
+        if np.iscomplexobj(values):
+            if self._pairs:
+                numbers, parts = np.ascontiguousarray(values).view(values.real.dtype), 2
+            elif not np.iscomplexobj(self._sum):
+                self._turn_complex()
+        for start in range(0, parts * width, SPAN):
+            part = numbers[:, start : start + SPAN]
             if not self._accumulate(part, self._basis, self._product):
-                self._accumulate_cleaned(part)
+                self._accumulate_cleaned(part, parts)
         some = values[:, : min(width, COMPARED_COLUMNS)]
         same = some[1:] == some[:-1]
         self._unchanged += np.count_nonzero(same, axis=1)
@@ -340,9 +363,9 @@ class GramAccumulator:
         self._sum += product
         return True
 
-    def _accumulate_cleaned(self, values: Values) -> None:
+    def _accumulate_cleaned(self, values: Values, parts: int) -> None:
         bad = ~(np.abs(values) <= min(LARGEST, float(np.finfo(values.dtype).max)))
-        self._nonfinite += bad.sum(axis=1)
+        self._nonfinite += bad.reshape(len(bad), -1, parts).any(axis=2).sum(axis=1)
         # The last finite value stands in for each bad one, so that the increments of the
         # other snapshots still add up to where the weight really was.
         cleaned = np.array(values, self._sum.dtype)
