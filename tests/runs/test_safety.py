@@ -145,7 +145,10 @@ def test_one_dataset_under_two_names_counts_once(path):
     ("dtype", "reason"),
     [
         (np.int64, "int64 values"),
-        (np.complex64, "values"),
+        (np.clongdouble, "compound values"),
+        (np.dtype([("real", "f4"), ("imag", "f4")]), "compound values"),
+        (np.dtype([("r", "f4"), ("i", "f8")]), "compound values"),
+        (np.dtype([("r", "f2"), ("i", "f2")]), "compound values"),
         (np.dtype([("a", "f4"), ("b", "f4")]), "values"),
         (h5py.string_dtype(), "values"),
         (h5py.ref_dtype, "values"),
