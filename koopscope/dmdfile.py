@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs import safety
-from koopscope.runs.drafts import drafted
+from koopscope.runs.atomic import drafted
+from koopscope.runs.hdf5 import safety
 from koopscope.spectra.decomposition import Found
 from koopscope.spectra.estimator import DMD
 from koopscope.spectra.fitting import Operator

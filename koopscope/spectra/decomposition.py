@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.columns import Columns, Numbers, row_blocks
 from koopscope.spectra.fitting import Operator
-from koopscope.spectra.gram import Float64
-from koopscope.spectra.matching import Complex128
 from koopscope.spectra.options import BadUseError, BadValueError, Options
 from koopscope.spectra.timeline import Timeline
 

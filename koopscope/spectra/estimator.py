@@ -12,11 +12,11 @@ import warnings
 
 import numpy as np
 
-from koopscope.spectra.blas import product_threads
+from koopscope._threads import product_threads
+from koopscope._types import Float64
 from koopscope.spectra.columns import Columns, Matrix, Numbers
 from koopscope.spectra.decomposition import Decomposition, Found
 from koopscope.spectra.fitting import amplitudes, fitted, total_least_squares
-from koopscope.spectra.gram import Float64
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.options import (
     BadValueError,

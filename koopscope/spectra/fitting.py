@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.columns import Numbers
-from koopscope.spectra.gram import Float64
-from koopscope.spectra.matching import Complex128
 from koopscope.spectra.options import BadValueError, Options, RescaleMode, SortedEigs
 
 

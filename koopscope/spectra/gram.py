@@ -16,10 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-
-Float64 = npt.NDArray[np.float64]
-Floating = npt.NDArray[np.floating[Any]]
 
 #: Inner products: float64, or complex128 and Hermitian where the snapshots are complex.
 Products = npt.NDArray[Any]

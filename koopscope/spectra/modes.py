@@ -13,8 +13,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Complex128, Spectrum
+from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable, Products
 
 TensorT = TypeVar("TensorT")

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64
 from koopscope.spectra.rank import RankRule, check_rank_rule
 
 #: How eigenvalues may be ordered; ``False`` is as LAPACK returns them.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64
 
 _KEYS = ("t0", "tend", "dt")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import koopscope
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.cli.main import main
 from koopscope.runs.checkpoints.series import CheckpointSeries
-from koopscope.runs.checkpoints.sources import snapshots_of
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.detect.sources import snapshots_of
+from koopscope.runs.native.recorder import Recorder
 
 T, SHAPE = 20, (6, 50)
 

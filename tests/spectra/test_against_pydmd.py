@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopscope.analysis import Analysis, Settings
-from koopscope.runs.opening import open_run
+from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.runs.detect.opening import open_run
 
 pydmd = pytest.importorskip("pydmd", reason="compares with PyDMD, which is not installed")
 

@@ -11,12 +11,12 @@ from koopscope.spectra.dmd import dmd
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.geometry import Geometry
 from koopscope.spectra.gram import GramAccumulator, gram_of
+from koopscope.spectra.gram_joins import extended
 from koopscope.spectra.heldout import forecast_errors, held_out, held_out_rank
-from koopscope.spectra.measurement import MeasuredGram, SparseProjection, compression_errors, whole
+from koopscope.spectra.measured import MeasuredGram, SparseProjection, compression_errors, whole
 from koopscope.spectra.noise import filtered, sobolev_kernel
 from koopscope.spectra.reduction import Reduction
 from koopscope.spectra.remainder import remainder
-from koopscope.spectra.splicing import extended
 from koopscope.spectra.uncertainty import uncertainty
 
 #: No conjugate pairs.
