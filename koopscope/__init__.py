@@ -9,12 +9,12 @@ from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.estimator.dmd import DMD
     from koopscope.forecasting.api import forecast
     from koopscope.integrations.torch.accelerator import KoopmanAccelerator
     from koopscope.pruning.api import prune
     from koopscope.runs.detect.opening import open_run
     from koopscope.runs.native.recorder import Recorder
-    from koopscope.spectra.estimator import DMD
 
 __all__ = [
     "DMD",
@@ -32,7 +32,7 @@ __all__ = [
 # Names resolve on first use, so that `import koopscope` costs a training script, and
 # `koopscope --help` a user, no numpy and no h5py.
 _HOMES = {
-    "DMD": "koopscope.spectra.estimator",
+    "DMD": "koopscope.estimator.dmd",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
     "KoopmanAccelerator": "koopscope.integrations.torch.accelerator",
     "Recorder": "koopscope.runs.native.recorder",

@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "_types", "_version"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
-    {"engine"},
+    {"engine", "estimator"},
     {"analysis"},
     {"diagnostics", "export", "forecasting", "pruning"},
     {"gate", "integrations"},

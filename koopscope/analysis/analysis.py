@@ -43,6 +43,7 @@ LEAST_SHARE = 0.01
 
 #: Half the spacing of the numbers just above 1.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+UNIT_ROUNDOFF |= {"complex64": UNIT_ROUNDOFF["float32"], "complex128": UNIT_ROUNDOFF["float64"]}
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ class _Multiplier:
     def __call__(self, loaded: _Loaded) -> _Multiplied:
         if not hasattr(self._own, "accumulator"):
             self._own.accumulator = GramAccumulator(
-                self.plan.snapshots, self.plan.precision, self._since
+                self.plan.snapshots, self.plan.precision, self._since, pairs=True
             )
         accumulator: GramAccumulator = self._own.accumulator
         parts: _Multiplied = []

@@ -220,7 +220,7 @@ def _projected(
             projection.add(block.values)
             if on_progress is not None:
                 on_progress(block.values.nbytes)
-        grams.put(tensor, projection.result())
+        grams.put(tensor, [group.of_pairs() for group in projection.result()])
     grams.weights_read = grams.weights
     return grams
 
@@ -338,7 +338,7 @@ def _as_many_cells(cells: Cells, full: int) -> int:
 
 
 def _products(blocks: Sequence[FloatArray]) -> SnapshotGram:
-    accumulator = GramAccumulator(len(blocks[0]))
+    accumulator = GramAccumulator(len(blocks[0]), pairs=True)
     for values in blocks:
         accumulator.add(values)
     return accumulator.result()

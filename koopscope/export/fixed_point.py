@@ -43,5 +43,6 @@ def write_fixed_point(
     specs = {tensor.name: ArraySpec(tensor.shape, str(run.read_dtype(tensor))) for tensor in states}
     with array_writer(path, specs, force=force) as out:
         for block in run.blocks(states):
-            values = np.nan_to_num(block.values.astype(np.float64)).T @ weights
+            wide = np.result_type(block.values.dtype, np.float64)
+            values = np.nan_to_num(block.values.astype(wide)).T @ weights
             out.append(block.tensor.name, values.astype(specs[block.tensor.name].words))

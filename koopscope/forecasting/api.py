@@ -114,7 +114,7 @@ def write_prediction(
 def _append(out: ArrayWriter, tensor: TensorInfo, values: Float64) -> None:
     with np.errstate(over="ignore"):
         stored = StoredArray("float64", values).cast(tensor.dtype).words
-    wide = StoredArray(tensor.dtype, stored).cast("float64").words
+    wide = stored if tensor.is_complex else StoredArray(tensor.dtype, stored).cast("float64").words
     if not np.isfinite(wide).all() and np.isfinite(values).all():
         raise KoopscopeError(
             f"predicted weights of {tensor.name} leave the range of {tensor.dtype}",

@@ -74,6 +74,12 @@ class Forecaster:
                 f"no parameter of {run.description.path} can be forecast",
                 "buffers are kept as recorded; choose parameters with --include",
             )
+        for tensor in self._tensors:
+            if tensor.is_complex:
+                raise KoopscopeError(
+                    f"{tensor.name} holds {tensor.dtype} weights, which cannot be forecast",
+                    "leave it out with --exclude: it is then kept as recorded",
+                )
         names = [tensor.name for tensor in self._tensors]
         finite = np.logical_and.reduce([analysis.grams[name].finite for name in names])
         self.seen = _finite_part(seen, finite)
@@ -121,7 +127,7 @@ class Forecaster:
         seen = self.seen
         rows = block.values[seen.first : seen.stop]
         if carrier is None:
-            kept: Float64 = rows[seen.last].astype(np.float64)
+            kept: Float64 = rows[seen.last].astype(np.result_type(rows.dtype, np.float64))
             return kept
         predicted = np.empty(rows.shape[1])
         for start in range(0, rows.shape[1], SPAN):  # what stays in a cache is added up faster

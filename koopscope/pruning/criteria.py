@@ -78,12 +78,20 @@ class Criterion:
         if self.name == "random":
             return _uniform(self.seed, tensor, start, values.shape[1])
         used = np.flatnonzero(self.coefficients.any(axis=1))
-        snapshots = values[used].T.astype(np.float64)
+        sizes = self._sizes(values[used].real, used)
+        if np.iscomplexobj(values):  # a weight is the vector of its two parts
+            sizes = np.hypot(sizes, self._sizes(values[used].imag, used))
+        scores: Float64 = np.nan_to_num(sizes.prod(axis=1), nan=0.0, posinf=0.0)
+        return scores
+
+    def _sizes(self, values: npt.NDArray[Any], used: npt.NDArray[np.intp]) -> Float64:
+        """Return float64 [n, k]: |sum_t coefficients[t, j] x_t| of real numbers."""
+        snapshots = values.T.astype(np.float64)
         combined = snapshots @ self.coefficients.real[used]
         if np.iscomplexobj(self.coefficients):
             combined = combined + 1j * (snapshots @ self.coefficients.imag[used])
-        scores: Float64 = np.nan_to_num(np.abs(combined).prod(axis=1), nan=0.0, posinf=0.0)
-        return scores
+        sizes: Float64 = np.abs(combined)
+        return sizes
 
 
 def criterion(name: str, analysis: Analysis, seed: int = 0) -> Criterion:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from koopscope.report.envelope import Failure, JsonObject, enveloped, of_runs
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, columns_of, fitted_table, wrapped
+from koopscope.runs.dtypes import STORED_AS
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 
@@ -209,8 +210,7 @@ def _size(tensors: Iterable[TensorInfo]) -> int:
 
 
 def _snapshot_bytes(run: RunDescription) -> int:
-    width = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-    return sum(tensor.size * width[tensor.dtype] for tensor in run.tensors)
+    return sum(tensor.size * STORED_AS[tensor.dtype].itemsize for tensor in run.tensors)
 
 
 def _heads(*texts: str) -> list[Cell]:

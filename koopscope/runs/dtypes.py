@@ -21,7 +21,12 @@ STORED_AS: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype(np.uint16),
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
+    "complex64": np.dtype(np.complex64),
+    "complex128": np.dtype(np.complex128),
 }
+
+#: For the sentence that says why values of another dtype are left out.
+STORABLE = "float16, bfloat16, float32, float64, complex64 or complex128"
 
 _WRAPPERS_DEEP = 4
 
@@ -47,10 +52,12 @@ class StoredArray:
 def widens(old: str, new: str) -> bool:
     """Return whether every number of dtype ``old`` is also one of dtype ``new``."""
     wider = {
-        "float16": ("float16", "float32", "float64"),
-        "bfloat16": ("bfloat16", "float32", "float64"),
-        "float32": ("float32", "float64"),
-        "float64": ("float64",),
+        "float16": ("float16", "float32", "float64", "complex64", "complex128"),
+        "bfloat16": ("bfloat16", "float32", "float64", "complex64", "complex128"),
+        "float32": ("float32", "float64", "complex64", "complex128"),
+        "float64": ("float64", "complex128"),
+        "complex64": ("complex64", "complex128"),
+        "complex128": ("complex128",),
     }
     return new in wider[old]
 
@@ -81,7 +88,7 @@ def as_stored(value: Any) -> StoredArray | str:
     elif name == "uint16" and _dtype_name(value) == "bfloat16":
         name = "bfloat16"
     elif name not in STORED_AS:
-        return f"{name} values, and only float16, bfloat16, float32 and float64 are recorded"
+        return f"{name} values, not {STORABLE}"
     if array.size == 0:
         return f"no elements (shape {list(array.shape)})"
     return StoredArray(name, np.ascontiguousarray(array, STORED_AS[name]).reshape(array.shape))
@@ -126,6 +133,8 @@ def _as_numpy(value: Any, depth: int) -> npt.NDArray[Any] | None:
 
 def _torch_as_numpy(value: Any) -> npt.NDArray[Any] | None:
     tensor = value.detach().cpu()
+    if hasattr(tensor, "resolve_conj"):  # conjugates and negatives may be no more than a mark
+        tensor = tensor.resolve_conj().resolve_neg()
     if _dtype_name(tensor) == "bfloat16":  # NumPy has no bfloat16: hand over the words
         tensor = tensor.contiguous().view(sys.modules["torch"].int16)
         return np.asarray(tensor.numpy()).view(np.uint16)

@@ -52,7 +52,8 @@ class TensorInfo:
     shape
         Shape of one snapshot of it, without the time axis.
     dtype
-        How it was stored: ``float16``, ``bfloat16``, ``float32`` or ``float64``.
+        How it was stored: ``float16``, ``bfloat16``, ``float32``, ``float64``, ``complex64`` or
+        ``complex128``.
     kind
         ``parameter``, ``buffer``, or ``state`` for iterates of a network operator.
     """
@@ -66,6 +67,11 @@ class TensorInfo:
     def size(self) -> int:
         """Number of weights in one snapshot."""
         return math.prod(self.shape)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether its weights are complex numbers."""
+        return self.dtype.startswith("complex")
 
     @property
     def layer(self) -> str:
@@ -86,8 +92,8 @@ class Skipped:
 class Block:
     """The weights ``[start, start + n)`` of one flattened tensor in every snapshot.
 
-    ``values`` has shape (T, n) and a floating dtype. It is a view of a buffer that the next
-    block reuses: copy what must outlive the iteration.
+    ``values`` has shape (T, n) and a floating or complex dtype. It is a view of a buffer that the
+    next block reuses: copy what must outlive the iteration.
     """
 
     tensor: TensorInfo

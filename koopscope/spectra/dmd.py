@@ -1,7 +1,7 @@
 """Exact dynamic mode decomposition from inner products alone.
 
 For an observable y_0 .. y_m with Gram matrix H, X = (y_0 .. y_{m-1}) and Y = (y_1 .. y_m):
-X^T X = H[:m, :m], X^T Y = H[:m, 1:] and Y^T Y = H[1:, 1:] are all that DMD needs
+X^* X = H[:m, :m], X^* Y = H[:m, 1:] and Y^* Y = H[1:, 1:] are all that DMD needs
 (Tu et al. 2014; scaling and residuals after Drmac, Mezic, Mohr 2018). The N-dimensional modes are
 combinations of snapshots, so only their coefficients are computed here. Never reads a weight.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Observable, SnapshotGram
+from koopscope.spectra.gram import Observable, Products, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
 from koopscope.spectra.reduction import Reduction
@@ -39,7 +39,8 @@ class Spectrum:
     singular_values
         float64 [m], descending, of X with columns scaled to unit norm.
     eigenvalues
-        complex128 [r]. Complex ones come in neighbouring conjugate pairs, positive imaginary first.
+        complex128 [r]. Complex ones come in neighbouring conjugate pairs, positive imaginary first
+        (of real data; complex data have no such pairs).
     residuals
         float64 [r], |Y z - lambda X z| / |X z|: how far the pair is from being an eigenpair on the
         data it was computed from.
@@ -48,11 +49,12 @@ class Spectrum:
     eigenvectors
         complex128 [r, r], unit columns, in the reduced coordinates.
     operator
-        float64 [r, r], the reduced Koopman operator K.
+        [r, r], the reduced Koopman operator K: float64, or complex128 of complex data, as the
+        next two are.
     basis
-        float64 [m, r]: u_j = sum_t basis[t, j] y_t.
+        [m, r]: u_j = sum_t basis[t, j] y_t.
     trajectory
-        float64 [r, m + 1]: y_t in the reduced coordinates.
+        [r, m + 1]: y_t in the reduced coordinates.
     scales
         float64 [m], the norms of y_0 .. y_{m-1} by which columns of X and Y were divided.
     """
@@ -65,9 +67,9 @@ class Spectrum:
     residuals: Float64
     coordinates: Complex128
     eigenvectors: Complex128
-    operator: Float64
-    basis: Float64
-    trajectory: Float64
+    operator: Products
+    basis: Products
+    trajectory: Products
     scales: Float64
 
     @property
@@ -192,7 +194,7 @@ def dmd(
     eigenvalues, Q = np.linalg.eig(K)
     Q = Q.astype(np.complex128)
 
-    trajectory = basis.T @ H[:m]
+    trajectory = basis.conj().T @ H[:m]
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]
     order = _by_amplitude(eigenvalues, np.abs(coordinates))
     YY = H[1:, 1:] / reduction.scales[:, None] / reduction.scales
@@ -212,7 +214,7 @@ def dmd(
     )
 
 
-def _residuals(YY: Float64, Z: Complex128, eigenvalues: Complex128) -> Float64:
+def _residuals(YY: Products, Z: Complex128, eigenvalues: Complex128) -> Float64:
     """|Y z - lambda X z| for |X z| = 1.
 
     The Ritz value is the projection of Y z onto X z's space, so by Pythagoras the squared residual

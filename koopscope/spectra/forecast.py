@@ -149,7 +149,7 @@ def law_of_motion(
         K = damped(K, reduction.singular_values, amount)
     eigenvalues, Q = np.linalg.eig(K)
     basis = reduction.basis(r)
-    state = (basis.T @ H[:m, m]).astype(np.complex128)
+    state = (basis.conj().T @ H[:m, m]).astype(np.complex128)
     return Law(
         observable,
         eigenvalues.astype(np.complex128),

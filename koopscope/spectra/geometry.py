@@ -40,8 +40,8 @@ class Geometry:
 
     @cached_property
     def anchored(self) -> Float64:
-        """[T, T] products of w_t - w_0."""
-        return self.gram.anchored()
+        """[T, T] products of w_t - w_0, real parts: what distances and angles are made of."""
+        return np.real(self.gram.anchored())
 
     @cached_property
     def squares(self) -> Float64:
@@ -61,14 +61,14 @@ class Geometry:
     @cached_property
     def norms(self) -> Float64:
         """[T] lengths of the snapshots themselves."""
-        along = np.concatenate([[0.0], self.gram.anchor_increments.cumsum()])
+        along = np.concatenate([[0.0], np.real(self.gram.anchor_increments).cumsum()])
         return np.sqrt(np.maximum(self.gram.anchor_square + 2.0 * along + self.squares, 0.0))
 
     @cached_property
     def cosines(self) -> Float64:
         """[T-1, T-1] cosines between increments; 0 where one of them is zero."""
         lengths = np.where(self.speeds > 0.0, self.speeds, np.inf)
-        return self.gram.increments / lengths[:, None] / lengths
+        return np.real(self.gram.increments) / lengths[:, None] / lengths
 
     def distance(self, s: npt.NDArray[np.intp], t: npt.NDArray[np.intp]) -> Float64:
         """Return |w_t - w_s| for arrays of snapshots."""

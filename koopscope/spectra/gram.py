@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._types import Float64, Floating
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 
+#: Inner products: float64, or complex128 and Hermitian where the snapshots are complex.
+Products = npt.NDArray[Any]
+
+#: Snapshots as they come, real or complex, of any precision.
+Values = npt.NDArray[Any]
 Observable = Literal["increments", "weights", "centered"]
 
 OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered")
@@ -39,9 +44,13 @@ _EARLY = 8
 #: Columns among which they are looked for: looking takes a sort.
 _TWIN_COLUMNS = 1024
 
-#: Odd multipliers of a 64-bit hash over those that are compared.
+#: Odd multipliers of a 64-bit hash over those that are compared, imaginary parts last.
 _HASH = np.array(
-    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64
+    [
+        *(0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93),
+        *(0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3),
+    ],
+    np.uint64,
 )
 
 #: Larger magnitudes overflow when squared and summed; they are as useless as infinities.
@@ -50,17 +59,18 @@ LARGEST = 1e145
 
 @dataclass(frozen=True)
 class SnapshotGram:
-    """Inner products of one scope's snapshots w_0 .. w_{T-1} in R^N, anchored at w_0.
+    """Inner products of one scope's snapshots w_0 .. w_{T-1} in R^N or C^N, anchored at w_0.
 
     With increments d_t = w_{t+1} - w_t and anchor a = w_0, every snapshot is
-    w_t = a + d_0 + ... + d_{t-1}, so these three hold every inner product there is.
+    w_t = a + d_0 + ... + d_{t-1}, so these three hold every inner product there is. Products are
+    <x, y> = sum conj(x) y: real for real snapshots, and Hermitian matrices for complex ones.
 
     Attributes
     ----------
     increments
-        float64 [T-1, T-1], the products <d_s, d_t>.
+        [T-1, T-1], the products <d_s, d_t>: float64, complex128 where snapshots are complex.
     anchor_increments
-        float64 [T-1], the products <a, d_t>.
+        [T-1], the products <a, d_t>, of the same dtype.
     anchor_square
         <a, a>.
     size
@@ -77,8 +87,8 @@ class SnapshotGram:
         such a snapshot are meaningless; those of the others are untouched.
     """
 
-    increments: Float64
-    anchor_increments: Float64
+    increments: Products
+    anchor_increments: Products
     anchor_square: float
     size: int
     unchanged: npt.NDArray[np.int64]
@@ -88,7 +98,7 @@ class SnapshotGram:
     twins: int = 0
 
     @classmethod
-    def of_increments(cls, products: Float64, size: int) -> SnapshotGram:
+    def of_increments(cls, products: Products, size: int) -> SnapshotGram:
         """Return what is known from the increments' products [T-1, T-1] alone: no anchor."""
         count = len(products)
         none = np.zeros(count, np.int64)
@@ -136,14 +146,22 @@ class SnapshotGram:
             self.increments[inside, inside],
             self.anchor_increments[inside] + to_new_anchor[:, inside].sum(axis=0),
             self.anchor_square
-            + 2.0 * float(self.anchor_increments[:first].sum())
-            + float(to_new_anchor[:, :first].sum()),
+            + 2.0 * float(self.anchor_increments[:first].sum().real)
+            + float(to_new_anchor[:, :first].sum().real),
             self.size,
             self.unchanged[inside],
             self.still,
             self.compared,
             self.nonfinite[first:stop],
             self.twins,
+        )
+
+    def of_pairs(self) -> SnapshotGram:
+        """Return the products of the snapshots as vectors of real and imaginary parts, in R^2N."""
+        return replace(
+            self,
+            increments=self.increments.real.copy(),
+            anchor_increments=self.anchor_increments.real.copy(),
         )
 
     def scaled(self, factor: float) -> SnapshotGram:
@@ -159,21 +177,21 @@ class SnapshotGram:
         """Return the estimate for ``size`` weights of which these are a random part."""
         return replace(self.scaled(size / self.size), size=size)
 
-    def anchored(self) -> Float64:
+    def anchored(self) -> Products:
         """Return [T, T] products of w_t - w_0."""
-        total = np.zeros((self.snapshots, self.snapshots))
+        total = np.zeros((self.snapshots, self.snapshots), self.increments.dtype)
         total[1:, 1:] = self.increments.cumsum(axis=0).cumsum(axis=1)
         return total
 
-    def raw(self) -> Float64:
+    def raw(self) -> Products:
         """Return [T, T] products of the snapshots themselves; small motion is lost in them."""
         along_anchor = np.concatenate([[0.0], self.anchor_increments.cumsum()])
-        products: Float64 = self.anchored() + along_anchor[:, None] + along_anchor
+        products: Products = self.anchored() + along_anchor.conj()[:, None] + along_anchor
         return products + self.anchor_square
 
     def speeds(self) -> Float64:
         """Return [T-1] lengths of the increments."""
-        lengths: Float64 = np.sqrt(np.maximum(np.diagonal(self.increments), 0.0))
+        lengths: Float64 = np.sqrt(np.maximum(np.diagonal(self.increments).real, 0.0))
         return lengths
 
     def path_length(self) -> float:
@@ -182,9 +200,9 @@ class SnapshotGram:
 
     def displacement(self) -> float:
         """Return the distance between the first and the last snapshot."""
-        return float(np.sqrt(max(float(self.increments.sum()), 0.0)))
+        return float(np.sqrt(max(float(self.increments.sum().real), 0.0)))
 
-    def observable(self, name: Observable, delay: int = 1) -> Float64:
+    def observable(self, name: Observable, delay: int = 1) -> Products:
         """Return the Gram matrix of an observable's time series.
 
         Parameters
@@ -201,7 +219,7 @@ class SnapshotGram:
 
         Returns
         -------
-        float64 [m, m] with m = T - delay (increments) or T - delay + 1.
+        [m, m] with m = T - delay (increments) or T - delay + 1; H[s, t] = <y_s, y_t>.
 
         Raises
         ------
@@ -215,7 +233,7 @@ class SnapshotGram:
             if name == "centered":
                 gram = gram - gram.mean(axis=0)
                 gram = gram - gram.mean(axis=1)[:, None]
-            gram = gram + float(np.trace(gram)) / max(1, len(gram))
+            gram = gram + float(np.trace(gram).real) / max(1, len(gram))
         else:
             raise KoopscopeError(
                 f"unknown observable {name!r}", f"choose one of {', '.join(OBSERVABLES)}"
@@ -223,7 +241,7 @@ class SnapshotGram:
         return _delayed(gram, delay)
 
 
-def _delayed(gram: Float64, delay: int) -> Float64:
+def _delayed(gram: Products, delay: int) -> Products:
     if delay < 1:
         raise KoopscopeError(f"a delay of {delay} is not possible", "use 1 (no delay) or more")
     length = len(gram) - delay + 1
@@ -234,7 +252,7 @@ def _delayed(gram: Float64, delay: int) -> Float64:
         )
     if delay == 1:
         return gram
-    stacked = np.zeros((length, length))
+    stacked = np.zeros((length, length), gram.dtype)
     for lag in range(delay):
         stacked += gram[lag : lag + length, lag : lag + length]
     return stacked
@@ -258,7 +276,7 @@ class GramAccumulator:
     """Builds one scope's ``SnapshotGram`` from blocks, in float64, with buffers that are reused.
 
     Holds 8 T^2 bytes for the sum, as much (half of it in single precision) for one product, and
-    ``SPAN`` columns of the basis.
+    ``SPAN`` columns of the basis; twice as much from the first complex block on.
 
     Parameters
     ----------
@@ -271,10 +289,21 @@ class GramAccumulator:
         Where the products of the increments before this one are known already: only those of the
         first snapshot and of the increments from here on, with everything, are computed; the others
         are zero in the result (see ``extended``).
+    pairs
+        Take complex weights for vectors of real and imaginary parts: products stay real, and are
+        those of ``SnapshotGram.of_pairs``. Each pair still counts as one weight.
     """
 
-    def __init__(self, snapshots: int, precision: Precision = "double", since: int = 0) -> None:
+    def __init__(
+        self,
+        snapshots: int,
+        precision: Precision = "double",
+        since: int = 0,
+        *,
+        pairs: bool = False,
+    ) -> None:
         self.snapshots = snapshots
+        self._pairs = pairs
         self._wanted = np.concatenate([[0], np.arange(since + 1, snapshots)]) if since else None
         self._dtype = np.dtype(np.float32 if precision == "single" else np.float64)
         # Row 0 is the first snapshot, row t + 1 is increment t: one product holds every sum.
@@ -285,13 +314,19 @@ class GramAccumulator:
         self._nonfinite = np.zeros(snapshots, np.int64)
         self._size = self._still = self._compared = self._twins = 0
 
-    def add(self, values: Floating) -> None:
+    def add(self, values: Values) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
         width = values.shape[1]
-        for start in range(0, width, SPAN):
-            part = values[:, start : start + SPAN]
+        numbers, parts = values, 1
+        if np.iscomplexobj(values):
+            if self._pairs:
+                numbers, parts = np.ascontiguousarray(values).view(values.real.dtype), 2
+            elif not np.iscomplexobj(self._sum):
+                self._turn_complex()
+        for start in range(0, parts * width, SPAN):
+            part = numbers[:, start : start + SPAN]
             if not self._accumulate(part, self._basis, self._product):
-                self._accumulate_cleaned(part)
+                self._accumulate_cleaned(part, parts)
         some = values[:, : min(width, COMPARED_COLUMNS)]
         same = some[1:] == some[:-1]
         self._unchanged += np.count_nonzero(same, axis=1)
@@ -300,7 +335,13 @@ class GramAccumulator:
         self._twins += _twins(some[:_EARLY, :_TWIN_COLUMNS])
         self._size += width
 
-    def _accumulate(self, values: Floating, basis: Floating, product: Floating) -> bool:
+    def _turn_complex(self) -> None:
+        self._dtype = np.result_type(self._dtype, np.complex64)
+        self._basis = np.empty(self._basis.shape, self._dtype)
+        self._product = np.empty(self._product.shape, self._dtype)
+        self._sum = self._sum.astype(np.complex128)
+
+    def _accumulate(self, values: Values, basis: Values, product: Values) -> bool:
         """Add the products of a block, or return False and add nothing if they are not finite."""
         moved = basis.reshape(-1)[: values.size].reshape(values.shape)
         with np.errstate(all="ignore"):
@@ -308,31 +349,33 @@ class GramAccumulator:
             working = np.result_type(values.dtype, moved.dtype)
             np.subtract(values[1:], values[:-1], out=moved[1:], dtype=working, casting="same_kind")
             if self._wanted is None:
-                # A matrix times its own transpose: BLAS does half the work (syrk).
-                np.matmul(moved, moved.T, out=product)
+                # A real matrix times its own transpose: BLAS does half the work (syrk).
+                np.matmul(moved.conj(), moved.T, out=product)
             else:
                 product[...] = 0.0
-                product[self._wanted] = moved[self._wanted] @ moved.T
-                product[:, self._wanted] = product[self._wanted].T
+                product[self._wanted] = moved[self._wanted].conj() @ moved.T
+                product[:, self._wanted] = product[self._wanted].conj().T
             # Finite squares bound every other product (Cauchy and Schwarz).
             if not np.isfinite(np.trace(product) + product[0].sum()):
                 return False
         self._sum += product
         return True
 
-    def _accumulate_cleaned(self, values: Floating) -> None:
+    def _accumulate_cleaned(self, values: Values, parts: int) -> None:
         bad = ~(np.abs(values) <= min(LARGEST, float(np.finfo(values.dtype).max)))
-        self._nonfinite += bad.sum(axis=1)
+        self._nonfinite += bad.reshape(len(bad), -1, parts).any(axis=2).sum(axis=1)
         # The last finite value stands in for each bad one, so that the increments of the
         # other snapshots still add up to where the weight really was.
-        cleaned = np.asarray(values, np.float64).copy()
+        cleaned = np.array(values, self._sum.dtype)
         cleaned[0][bad[0]] = 0.0
         for t in range(1, self.snapshots):
             np.copyto(cleaned[t], cleaned[t - 1], where=bad[t])
-        self._accumulate(cleaned, np.empty(cleaned.shape), np.empty(self._sum.shape))
+        self._accumulate(cleaned, np.empty_like(cleaned), np.empty_like(self._sum))
 
     def absorb(self, gram: SnapshotGram) -> None:
         """Add the products of weights that were not added before; ``gram`` stays as it is."""
+        if np.iscomplexobj(gram.increments) and not np.iscomplexobj(self._sum):
+            self._turn_complex()
         self._sum[1:, 1:] += gram.increments
         self._sum[0, 1:] += gram.anchor_increments
         self._sum[0, 0] += gram.anchor_square
@@ -348,7 +391,7 @@ class GramAccumulator:
         return SnapshotGram(
             self._sum[1:, 1:].copy(),
             self._sum[0, 1:].copy(),
-            float(self._sum[0, 0]),
+            float(self._sum[0, 0].real),
             self._size,
             self._unchanged.copy(),
             self._still,
@@ -364,17 +407,22 @@ class GramAccumulator:
         self._size = self._still = self._compared = self._twins = 0
 
 
-def _twins(values: Floating) -> int:
+def _twins(values: Values) -> int:
     """Count the columns that move and are in four of these snapshots what another column is."""
     picked = values[np.unique([0, 1, 2, len(values) - 1]) % len(values)]
-    moving = picked[:, (picked != picked[0]).any(axis=0)].astype(np.float64)
-    keys = (moving.view(np.uint64) * _HASH[: len(moving), None]).sum(axis=0, dtype=np.uint64)
+    moving = picked[:, (picked != picked[0]).any(axis=0)]
+    parts = [moving.real, moving.imag] if np.iscomplexobj(moving) else [moving]
+    moving = np.concatenate(parts).astype(np.float64)
+    words = moving.view(np.uint64)
+    # A product keeps a flipped sign in its highest bit, where two flips cancel: mix it in first.
+    words = words ^ (words >> np.uint64(31))
+    keys = (words * _HASH[: len(moving), None]).sum(axis=0, dtype=np.uint64)
     keys.sort()
     same = keys[1:] == keys[:-1]
     return int(np.count_nonzero(np.append(same, False) | np.append(False, same)))
 
 
-def gram_of(snapshots: Floating) -> SnapshotGram:
+def gram_of(snapshots: Values) -> SnapshotGram:
     """Return the ``SnapshotGram`` of an array (T, N) that fits in memory."""
     accumulator = GramAccumulator(len(snapshots))
     accumulator.add(snapshots)

@@ -31,7 +31,7 @@ def extended(known: SnapshotGram, rest: SnapshotGram, tolerance: float) -> Snaps
     ``None`` where the two do not agree: the first T0 snapshots are not what they were.
     """
     kept = known.snapshots - 1
-    scale = np.sqrt(np.maximum(np.diagonal(known.increments), 0.0))
+    scale = np.sqrt(np.maximum(np.diagonal(known.increments).real, 0.0))
     again = rest.increments[kept - 1, :kept]
     agrees = (
         known.size == rest.size
@@ -48,7 +48,7 @@ def extended(known: SnapshotGram, rest: SnapshotGram, tolerance: float) -> Snaps
     increments = rest.increments.copy()
     increments[:kept, :kept] = known.increments
     # A product of two different matrices is symmetric to rounding only.
-    return replace(rest, increments=(increments + increments.T) / 2.0)
+    return replace(rest, increments=(increments + increments.conj().T) / 2.0)
 
 
 def held(gram: SnapshotGram, before: int, snapshots: int) -> SnapshotGram:
@@ -57,9 +57,9 @@ def held(gram: SnapshotGram, before: int, snapshots: int) -> SnapshotGram:
     ``window(before, before + gram.snapshots)`` of the result is the matrix that was given.
     """
     inside = slice(before, before + gram.snapshots - 1)
-    increments = np.zeros((snapshots - 1, snapshots - 1))
+    increments = np.zeros((snapshots - 1, snapshots - 1), gram.increments.dtype)
     increments[inside, inside] = gram.increments
-    anchor_increments = np.zeros(snapshots - 1)
+    anchor_increments = np.zeros(snapshots - 1, gram.increments.dtype)
     anchor_increments[inside] = gram.anchor_increments
     unchanged = np.full(snapshots - 1, gram.compared, np.int64)
     unchanged[inside] = gram.unchanged

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope._types import Complex128, Float64
-from koopscope.spectra.gram import Observable
+from koopscope.spectra.gram import Observable, Products
 from koopscope.spectra.matching import matching
 from koopscope.spectra.reduction import Reduction
 
@@ -47,7 +47,7 @@ _WORST = 5.0
 
 
 def forecast_errors(
-    reduction: Reduction, observable: Observable, horizon: int, operators: Sequence[Float64]
+    reduction: Reduction, observable: Observable, horizon: int, operators: Sequence[Products]
 ) -> Float64:
     """Return the error of predicting ``horizon`` values ahead, for each of the operators.
 
@@ -58,7 +58,7 @@ def forecast_errors(
     observable
         Increments add up to a displacement; any other observable's last value has moved by it.
     operators
-        float64 [r, r] each, on the r leading directions of the reduction.
+        [r, r] each, on the r leading directions of the reduction.
 
     Returns
     -------
@@ -69,31 +69,32 @@ def forecast_errors(
     gram, m = reduction.gram, reduction.pairs
     adds_up = observable == "increments"
     ahead = slice(m + 1 if adds_up else m + horizon, m + horizon + 1)
-    length = float(gram[ahead, ahead].sum())
+    length = float(gram[ahead, ahead].sum().real)
     moved = length
     if not adds_up:
-        moved += float(gram[m, m] - 2.0 * gram[m, m + horizon])
+        moved += float((gram[m, m] - 2.0 * gram[m, m + horizon]).real)
     errors = np.zeros(len(operators))
     if moved <= 0.0:
         return errors
     every = reduction.basis(max((len(operator) for operator in operators), default=0))
     ahead_of, last = gram[:m, ahead].sum(axis=1), gram[:m, m]
     for k, operator in enumerate(operators):
-        basis = every[:, : len(operator)]
+        basis = every[:, : len(operator)].conj()
         state = basis.T @ last
         predicted = np.zeros_like(state)
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(horizon):
                 state = operator @ state
                 predicted = predicted + state if adds_up else state
-            overlap = predicted @ (basis.T @ ahead_of)
-            square = length - 2.0 * overlap + predicted @ predicted
+            predicted = predicted.conj()
+            overlap = (predicted @ (basis.T @ ahead_of)).real
+            square = length - 2.0 * overlap + (predicted @ predicted.conj()).real
         errors[k] = np.sqrt(max(square, 0.0) / moved) if np.isfinite(square) else np.inf
     return errors
 
 
 def _held_out_errors(
-    gram: Float64, observable: Observable, operators: Callable[[Reduction], list[Float64]]
+    gram: Products, observable: Observable, operators: Callable[[Reduction], list[Products]]
 ) -> Float64 | None:
     """Return the mean error of each operator over the ``ORIGINS``, or ``None`` if none fits in.
 
@@ -113,7 +114,7 @@ def _held_out_errors(
     return np.mean(errors, axis=0) if errors else None
 
 
-def held_out_rank(gram: Float64, observable: Observable) -> int:
+def held_out_rank(gram: Products, observable: Observable) -> int:
     """Return the smallest rank whose predictions of held-out values are about the best.
 
     Spectra of the first 50, 60, 70 and 80% of the window predict half as many values as they were
@@ -123,7 +124,7 @@ def held_out_rank(gram: Float64, observable: Observable) -> int:
     Parameters
     ----------
     gram
-        float64 [m + 1, m + 1], the products of the observable's values.
+        [m + 1, m + 1], the products of the observable's values.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def held_out_rank(gram: Float64, observable: Observable) -> int:
     return int(np.argmax(errors <= (1.0 + _INDIFFERENCE) * errors.min())) + 1
 
 
-def _truncated(reduction: Reduction) -> list[Float64]:
+def _truncated(reduction: Reduction) -> list[Products]:
     """Return the operators of rank 1 .. ``LARGEST_RANK``, or as many as the data have."""
     available = min(LARGEST_RANK, reduction.numerical_rank)
     # Directions are nested: a smaller rank's operator is the leading block of a larger one's.
@@ -143,7 +144,7 @@ def _truncated(reduction: Reduction) -> list[Float64]:
     return [whole[:rank, :rank] for rank in np.minimum(_RANKS, available)]
 
 
-def held_out_damping(gram: Float64, observable: Observable) -> float:
+def held_out_damping(gram: Products, observable: Observable) -> float:
     """Return the strongest of the ``DAMPINGS`` whose predictions of held-out values are about best.
 
     Minibatch noise fills every direction, so that damping them (Tikhonov) forecasts better than
@@ -152,7 +153,7 @@ def held_out_damping(gram: Float64, observable: Observable) -> float:
     Parameters
     ----------
     gram
-        float64 [m + 1, m + 1], the products of the observable's values.
+        [m + 1, m + 1], the products of the observable's values.
     """
     errors = _held_out_errors(
         gram,
@@ -167,18 +168,18 @@ def held_out_damping(gram: Float64, observable: Observable) -> float:
     return DAMPINGS[int(np.flatnonzero(errors <= (1.0 + _INDIFFERENCE) * errors.min())[-1])]
 
 
-def damped(operator: Float64, singular_values: Float64, amount: float) -> Float64:
-    """Return U^T Y X^T (X X^T + amount)^-1 U, from the operator without damping.
+def damped(operator: Products, singular_values: Float64, amount: float) -> Products:
+    """Return U^* Y X^* (X X^* + amount)^-1 U, from the operator without damping.
 
     Parameters
     ----------
     operator, singular_values
-        float64 [r, r] and at least r, of a ``Reduction``.
+        [r, r] and at least r, of a ``Reduction``.
     amount
         In squared lengths of one (unit-norm) column.
     """
     squares = singular_values[: len(operator)] ** 2
-    damping: Float64 = operator * (squares / (squares + amount))
+    damping: Products = operator * (squares / (squares + amount))
     return damping
 
 
@@ -201,13 +202,13 @@ class HeldOut:
     residuals: Float64
 
 
-def held_out(gram: Float64, observable: Observable, eigenvalues: Complex128) -> HeldOut:
+def held_out(gram: Products, observable: Observable, eigenvalues: Complex128) -> HeldOut:
     """Judge the rank and the eigenvalues of a spectrum by values they were not fitted to.
 
     Parameters
     ----------
     gram
-        float64 [m + 1, m + 1], the products of the observable that the spectrum is of.
+        [m + 1, m + 1], the products of the observable that the spectrum is of.
     eigenvalues
         complex128 [r], fitted to all of it.
     """
@@ -222,7 +223,7 @@ def held_out(gram: Float64, observable: Observable, eigenvalues: Complex128) -> 
     if reduction.numerical_rank < rank:
         return HeldOut(error, unknown)
     found, right = np.linalg.eig(reduction.operator(rank).astype(complex))
-    rest = reduction.basis(rank).T @ gram[:fitted, fitted:]
+    rest = reduction.basis(rank).conj().T @ gram[:fitted, fitted:]
     functions = np.linalg.lstsq(right, rest.astype(complex), rcond=None)[0]
     off = functions[:, 1:] - found[:, None] * functions[:, :-1]
     sizes = np.linalg.norm(functions[:, :-1], axis=1)

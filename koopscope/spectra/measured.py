@@ -20,7 +20,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum, dmd
-from koopscope.spectra.gram import SnapshotGram, gram_of, total
+from koopscope.spectra.gram import Products, SnapshotGram, gram_of, total
 from koopscope.spectra.matching import matched
 
 Measurement = Literal["sample", "sparse", "gaussian"]
@@ -189,21 +189,23 @@ class Projection(ABC):
     def __init__(self, snapshots: int, rows: int, rng: np.random.Generator) -> None:
         self.rows = rows
         self.rng = rng
-        self._sums = np.zeros((snapshots, rows))
+        self._sums: Products = np.zeros((snapshots, rows))
         self._size = 0
         self._nonfinite = np.zeros(snapshots, np.int64)
 
-    def add(self, values: npt.NDArray[np.floating[Any]]) -> None:
+    def add(self, values: npt.NDArray[np.inexact[Any]]) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
+        wide = np.result_type(values.dtype, self._sums.dtype)
+        self._sums = self._sums.astype(wide, copy=False)
         self._combine(values)
         with np.errstate(invalid="ignore", over="ignore"):
-            bad = ~np.isfinite(values.sum(axis=1, dtype=np.float64))
+            bad = ~np.isfinite(values.sum(axis=1, dtype=wide))
         if bad.any():
             self._nonfinite += (~np.isfinite(values)).sum(axis=1)
         self._size += values.shape[1]
 
     @abstractmethod
-    def _combine(self, values: npt.NDArray[np.floating[Any]]) -> None:
+    def _combine(self, values: npt.NDArray[np.inexact[Any]]) -> None:
         """Add the block's combinations to the sums."""
 
     def result(self) -> list[SnapshotGram]:
@@ -234,7 +236,7 @@ class SparseProjection(Projection):
     Chen, Farach-Colton 2002).
     """
 
-    def _combine(self, values: npt.NDArray[np.floating[Any]]) -> None:
+    def _combine(self, values: npt.NDArray[np.inexact[Any]]) -> None:
         signs = self.rng.integers(0, 2, values.shape[1], np.int8) * np.int8(2) - np.int8(1)
         with np.errstate(invalid="ignore", over="ignore"):
             for start in range(0, values.shape[1], self.rows):
@@ -249,10 +251,10 @@ class SparseProjection(Projection):
 class GaussianProjection(Projection):
     """Independent normal coefficients: the reference, N p multiplications per snapshot."""
 
-    def _combine(self, values: npt.NDArray[np.floating[Any]]) -> None:
+    def _combine(self, values: npt.NDArray[np.inexact[Any]]) -> None:
         coefficients = self.rng.standard_normal((values.shape[1], self.rows))
         with np.errstate(invalid="ignore", over="ignore"):
-            self._sums += values.astype(np.float64) @ (coefficients / math.sqrt(self.rows))
+            self._sums += values.astype(self._sums.dtype) @ (coefficients / math.sqrt(self.rows))
 
 
 PROJECTIONS: dict[Measurement, type[Projection]] = {

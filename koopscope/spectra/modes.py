@@ -13,10 +13,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._types import Complex128, Float64
+from koopscope._types import Complex128
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Observable
+from koopscope.spectra.gram import Observable, Products
 
 TensorT = TypeVar("TensorT")
 TensorT_co = TypeVar("TensorT_co", covariant=True)
@@ -34,7 +34,7 @@ class SnapshotBlock(Protocol[TensorT_co]):
         """Index of the first weight of the block in its flattened tensor."""
 
     @property
-    def values(self) -> npt.NDArray[np.floating[Any]]:
+    def values(self) -> npt.NDArray[np.inexact[Any]]:
         """The weights, (T, n)."""
 
 
@@ -91,18 +91,23 @@ def modes(
     count = coefficients.shape[1]
     for block in blocks:
         series = observable_values(block.values[window], spectrum.observable)
-        product = series[shift : shift + len(parts)].T @ parts
+        used = series[shift : shift + len(coefficients)].T
+        if np.iscomplexobj(used):
+            yield ModeBlock(block.tensor, block.start, used @ coefficients)
+            continue
+        product = used @ parts
         yield ModeBlock(block.tensor, block.start, product[:, :count] + 1j * product[:, count:])
 
 
-def observable_values(snapshots: npt.NDArray[np.floating[Any]], observable: Observable) -> Float64:
-    """Return the observable's time series on a block of snapshots (T, n), in float64.
+def observable_values(snapshots: npt.NDArray[np.inexact[Any]], observable: Observable) -> Products:
+    """Return the observable's time series on a block of snapshots (T, n), float64 or complex128.
 
     The entries on the weights only: the constant entry that ``weights`` and ``centered`` also have
     is not a weight.
     """
+    wide = np.result_type(snapshots.dtype, np.float64)
     if observable == "increments":
-        increments: Float64 = np.subtract(snapshots[1:], snapshots[:-1], dtype=np.float64)
+        increments: Products = np.subtract(snapshots[1:], snapshots[:-1], dtype=wide)
         return increments
-    values: Float64 = snapshots.astype(np.float64)
+    values: Products = snapshots.astype(wide)
     return values - values.mean(axis=0) if observable == "centered" else values

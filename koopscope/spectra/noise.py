@@ -69,10 +69,10 @@ def filtered(gram: SnapshotGram, kernel: Float64) -> SnapshotGram:
     return replace(
         gram,
         increments=F @ gram.increments @ F.T,
-        anchor_increments=F @ (gram.anchor_increments + along),
+        anchor_increments=F @ (gram.anchor_increments + along.conj()),
         anchor_square=gram.anchor_square
-        + 2.0 * float(ahead @ gram.anchor_increments)
-        + float(ahead @ along),
+        + 2.0 * float((ahead @ gram.anchor_increments).real)
+        + float((ahead @ along).real),
         unchanged=gram.unchanged[: kept - 1],
         nonfinite=gram.nonfinite[:kept],
     )

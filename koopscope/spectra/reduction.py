@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope._types import Float64
+from koopscope.spectra.gram import Products
 from koopscope.spectra.rank import numerical_rank
 
 
@@ -21,28 +22,28 @@ class Reduction:
     Attributes
     ----------
     gram
-        float64 [n, n] with n > m, the products of y_0 .. y_{n-1}.
+        [n, n] with n > m, the products <y_s, y_t> of y_0 .. y_{n-1}: float64, or complex128.
     scales
         float64 [m], the norms of y_0 .. y_{m-1}; 1 where a column is zero.
     singular_values
         float64 [m], descending.
     right
-        float64 [m, m], the columns of V.
+        [m, m], the columns of V.
     """
 
-    gram: Float64
+    gram: Products
     scales: Float64
     singular_values: Float64
-    right: Float64
+    right: Products
 
     @classmethod
-    def of(cls, gram: Float64, pairs: int | None = None) -> Reduction:
+    def of(cls, gram: Products, pairs: int | None = None) -> Reduction:
         """Reduce the first ``pairs`` values of a series; all but the last by default."""
         m = len(gram) - 1 if pairs is None else pairs
-        norms = np.sqrt(np.maximum(np.diagonal(gram)[:m], 0.0))
+        norms = np.sqrt(np.maximum(np.diagonal(gram)[:m].real, 0.0))
         scales = np.where(norms > 0.0, norms, 1.0)
         XX = gram[:m, :m] / scales[:, None] / scales
-        squares, V = np.linalg.eigh((XX + XX.T) / 2.0)
+        squares, V = np.linalg.eigh((XX + XX.conj().T) / 2.0)
         return cls(gram, scales, np.sqrt(np.maximum(squares[::-1], 0.0)), V[:, ::-1])
 
     @property
@@ -55,18 +56,18 @@ class Reduction:
         """Number of directions that can be told from rounding."""
         return numerical_rank(self.singular_values)
 
-    def inverse(self, rank: int) -> Float64:
-        """Return V S^-1, float64 [m, rank]: U = X V S^-1 in scaled columns."""
+    def inverse(self, rank: int) -> Products:
+        """Return V S^-1, [m, rank]: U = X V S^-1 in scaled columns."""
         return self.right[:, :rank] / self.singular_values[:rank]
 
-    def basis(self, rank: int) -> Float64:
-        """Return float64 [m, rank]: u_j = sum_t basis[t, j] y_t."""
+    def basis(self, rank: int) -> Products:
+        """Return [m, rank]: u_j = sum_t basis[t, j] y_t."""
         return self.inverse(rank) / self.scales[:, None]
 
-    def operator(self, rank: int) -> Float64:
-        """Return the reduced operator U^T Y V S^-1, float64 [rank, rank]."""
+    def operator(self, rank: int) -> Products:
+        """Return the reduced operator U^* Y V S^-1, [rank, rank]."""
         m = self.pairs
         XY = self.gram[:m, 1 : m + 1] / self.scales[:, None] / self.scales
         inverse = self.inverse(rank)
-        reduced: Float64 = inverse.T @ XY @ inverse
+        reduced: Products = inverse.conj().T @ XY @ inverse
         return reduced

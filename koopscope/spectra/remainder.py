@@ -81,11 +81,13 @@ def remainder(spectrum: Spectrum, replicates: int = 200, seed: int = 0) -> Remai
     drawn = (starts[:, :, None] + np.arange(BLOCK)).reshape(replicates, -1)[:, :pairs]
     X = columns[:, drawn].transpose(1, 0, 2)
     Y = images[:, drawn].transpose(1, 0, 2)
-    gram = X @ X.transpose(0, 2, 1)
+    adjoint = X.conj().transpose(0, 2, 1)
+    gram = X @ adjoint
     # A resample may miss a direction altogether, or all motion there was.
-    traces = np.trace(gram, axis1=1, axis2=2)
+    traces = np.trace(gram, axis1=1, axis2=2).real
     ridge = 1e-9 * np.where(traces > 0.0, traces, 1.0)[:, None, None] * np.eye(rank)
-    operators = np.linalg.solve(gram + ridge, X @ Y.transpose(0, 2, 1)).transpose(0, 2, 1)
+    fitted = np.linalg.solve(gram + ridge, X @ Y.conj().transpose(0, 2, 1))
+    operators = fitted.conj().transpose(0, 2, 1)
     eigenvalues, vectors = np.linalg.eig(operators)
     last = np.broadcast_to(spectrum.trajectory[:, -1].astype(complex), (replicates, rank))
     try:

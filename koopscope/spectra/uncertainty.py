@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.gram import Products
 from koopscope.spectra.matching import matched
 
 LEVEL = 0.9
@@ -91,20 +92,21 @@ def _block_counts(
     return counts
 
 
-def _resampled_operators(spectrum: Spectrum, counts: npt.NDArray[np.float64]) -> Float64:
+def _resampled_operators(spectrum: Spectrum, counts: npt.NDArray[np.float64]) -> Products:
     """Return [replicates, r, r]: the reduced operator fitted to each replicate's pairs.
 
-    In reduced coordinates K = (sum_t Y_t X_t^T) (sum_t X_t X_t^T)^-1 with unit-norm columns; the
+    In reduced coordinates K = (sum_t Y_t X_t^*) (sum_t X_t X_t^*)^-1 with unit-norm columns; the
     sums over drawn pairs are one product with the counts.
     """
     rank = spectrum.rank
     X = (spectrum.trajectory[:, :-1] / spectrum.scales).T
     Y = (spectrum.trajectory[:, 1:] / spectrum.scales).T
-    XX = (counts @ (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
-    XY = (counts @ (X[:, :, None] * Y[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
+    C = X.conj()
+    XX = (counts @ (C[:, :, None] * X[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
+    XY = (counts @ (C[:, :, None] * Y[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
     # A replicate may miss a direction altogether, or all motion there was: a floor far below the
     # data keeps it solvable.
-    traces = np.trace(XX, axis1=1, axis2=2)
+    traces = np.trace(XX, axis1=1, axis2=2).real
     floor = 1e-12 * np.where(traces > 0.0, traces, 1.0)[:, None, None] * np.eye(rank)
-    operators: Float64 = np.linalg.solve(XX + floor, XY).swapaxes(1, 2)
+    operators: Products = np.linalg.solve(XX + floor, XY).swapaxes(1, 2)
     return operators

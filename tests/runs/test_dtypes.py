@@ -76,7 +76,7 @@ def test_arrays_of_any_kind_are_stored_as_they_are(wrap, dtype):
     ("value", "reason"),
     [
         (np.arange(3), "int64 values"),
-        (np.zeros(3, np.complex64), "complex64 values"),
+        (np.zeros(3, "M8[s]"), "datetime64[s] values"),
         (np.zeros(3, np.uint16), "uint16 values"),
         (np.zeros((2, 0)), "no elements (shape [2, 0])"),
         (0.5, "not a tensor but a float"),

@@ -41,6 +41,7 @@ _SAFETENSORS = {
     "bfloat16": "bfloat16",
     "float32": "float32",
     "float64": "float64",
+    "complex64": "complex64",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.numbering import natural_key
-from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.dtypes import STORABLE, STORED_AS, widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.run import FloatArray, TensorInfo, usual_kind
@@ -60,7 +60,7 @@ def described(
 ) -> TensorInfo | str:
     """Return a tensor, or the reason why these values are not part of a trajectory."""
     if dtype not in STORED_AS:
-        return f"{dtype} values, not float16, bfloat16, float32 or float64"
+        return f"{dtype} values, not {STORABLE}"
     if math.prod(shape) == 0:
         return f"no elements (shape {list(shape)})"
     return TensorInfo(name, shape, dtype, kind or usual_kind(name))

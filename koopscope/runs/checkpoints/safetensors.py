@@ -27,8 +27,10 @@ from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
 HEADER_LIMIT = 100_000_000
 
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+_DTYPES |= {"C64": "complex64"}
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "I32": 4}
 _BYTES |= {"U32": 4, "I64": 8, "U64": 8, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+_BYTES |= {"C64": 8}
 
 _COPY_AGAIN = "the file is damaged or incomplete; save or copy it again"
 _STEP_KEYS: dict[str, Unit] = {"step": "step", "global_step": "step", "epoch": "epoch"}

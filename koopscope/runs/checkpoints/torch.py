@@ -129,7 +129,7 @@ class _TorchReader:
         if not values.is_contiguous():
             values = values.contiguous()
             self._tensors[tensor.name] = (path, values)
-        part = values.reshape(-1)[start:stop]
+        part = values.reshape(-1)[start:stop].resolve_conj().resolve_neg()
         out[...] = (part.float() if tensor.dtype == "bfloat16" else part).numpy()
 
     def close(self) -> None:

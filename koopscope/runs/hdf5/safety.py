@@ -206,7 +206,18 @@ def stored_dtype(dataset: h5py.h5d.DatasetID) -> str:
             return str(kind.dtype.name)
         except (TypeError, ValueError):
             return f"{8 * kind.get_size()}-bit float"
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        return _complex_name(kind) or "compound"
     return "other than number"
+
+
+def _complex_name(kind: h5py.h5t.TypeCompoundID) -> str:
+    """Return the dtype of a compound of two floats ``r`` and ``i``, as h5py writes complex."""
+    for name in ("complex64", "complex128"):
+        for stored in (np.dtype(name), np.dtype(name).newbyteorder()):
+            if kind == h5py.h5t.py_create(stored):
+                return name
+    return ""
 
 
 def with_cache(file: h5py.File, path: bytes, size: int) -> h5py.h5d.DatasetID:

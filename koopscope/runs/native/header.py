@@ -19,7 +19,7 @@ from koopscope.runs.hdf5.safety import text_attribute
 from koopscope.runs.run import Skipped
 
 FORMAT = "koopscope-run"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 
 
 def checked_version(path: Path, root: h5py.h5g.GroupID, notes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Read run files of format 1.0, finished or still being written.
+"""Read run files of format 1.x, finished or still being written.
 
 Holds on to the snapshots that were committed when the file was opened; it must never show a row
 that was not committed then, and never take a lock that could stop the recorder.
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.dtypes import STORABLE, STORED_AS
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
@@ -217,8 +218,8 @@ def _tensor_info(name: str, dataset: h5py.h5d.DatasetID, default_kind: str) -> T
     if not shape:
         return "a single value without a time axis"
     dtype = safety.stored_dtype(dataset)
-    if dtype not in ("float16", "bfloat16", "float32", "float64"):
-        return f"{dtype} values, not float16, bfloat16, float32 or float64"
+    if dtype not in STORED_AS:
+        return f"{dtype} values, not {STORABLE}"
     if math.prod(shape[1:]) == 0:
         return f"no elements (shape {list(shape[1:])})"
     return TensorInfo(name, tuple(shape[1:]), dtype, _kind_of(dataset, default_kind))

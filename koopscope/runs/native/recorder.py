@@ -242,6 +242,8 @@ class Recorder:
             stored = as_stored(named[plan.name])
             if isinstance(stored, str):
                 problem = f"is {stored}"
+            elif stored.dtype.startswith("complex") and not plan.dtype.startswith("complex"):
+                problem = f"is {stored.dtype} where it was {plan.dtype}"
             elif stored.words.shape != plan.shape:
                 problem = f"has shape {list(stored.words.shape)} instead of {list(plan.shape)}"
             else:

@@ -29,6 +29,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.atomic import drafted
 from koopscope.runs.dtypes import STORED_AS, StoredArray
 from koopscope.runs.hdf5.journal import JournaledFile, finish_change, pending_journal
+from koopscope.runs.hdf5.safety import stored_dtype
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import changed, created
 from koopscope.runs.native.header import FORMAT, MAJOR, MINOR
@@ -88,10 +89,7 @@ class RunWriter:
         for name, dataset in self._tensors.items():
             rows, *shape = dataset.shape
             if rows >= self._row:
-                kind = dataset.get_type()
-                words = isinstance(kind, h5py.h5t.TypeIntegerID)
-                dtype = "bfloat16" if words else f"float{8 * kind.get_size()}"
-                yield TensorPlan(name, tuple(shape), dtype)
+                yield TensorPlan(name, tuple(shape), stored_dtype(dataset))
 
     def write_tensor(self, name: str, stored: StoredArray) -> None:
         """Write a tensor's row of the coming snapshot."""
@@ -164,7 +162,7 @@ def create_run(
     """Create a run file that appears under its name only when its first snapshot is complete."""
     with drafted(path) as draft, created(draft) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = f"{MAJOR}.{MINOR}"
+        file.attrs["format_version"] = _version(tensors)
         file.attrs["creator"] = f"koopscope {__version__}"
         file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         file.attrs["metadata"] = json.dumps(_jsonable(metadata))
@@ -198,6 +196,12 @@ def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
             yield RunWriter(file)
     finally:
         os.close(descriptor)
+
+
+def _version(tensors: Sequence[TensorPlan]) -> str:
+    """Return the lowest version that has what the file holds: complex tensors came with 1.1."""
+    has_complex = any(plan.dtype.startswith("complex") for plan in tensors)
+    return f"{MAJOR}.{MINOR}" if has_complex else f"{MAJOR}.0"
 
 
 def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:

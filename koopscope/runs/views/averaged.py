@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -69,11 +70,12 @@ class PooledRun(Run):
             if self._every == 1:
                 part[:] = groups[:, 0]
             else:
-                groups.mean(axis=1, dtype=np.float64, out=part)
+                groups.mean(axis=1, dtype=out.dtype, out=part)
 
-    def read_dtype(self, tensor: TensorInfo) -> np.dtype[np.floating]:
-        """Means are kept in float64: their differences are what matters."""
-        return self._run.read_dtype(tensor) if self._every == 1 else np.dtype(np.float64)
+    def read_dtype(self, tensor: TensorInfo) -> np.dtype[Any]:
+        """Means are kept in double precision: their differences are what matters."""
+        stored = self._run.read_dtype(tensor)
+        return stored if self._every == 1 else np.result_type(stored, np.float64)
 
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that the run underneath reads well."""

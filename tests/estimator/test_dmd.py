@@ -6,7 +6,7 @@ import pytest
 
 import koopscope
 from koopscope.errors import KoopscopeError
-from koopscope.spectra import estimator
+from koopscope.estimator import columns
 from tests.frameworks import framework
 from tests.known_systems import EIGENVALUES, distance, trajectory
 
@@ -18,6 +18,11 @@ def noisy_matrix():
     rng = np.random.default_rng(0)
     snapshots = trajectory(size=400) + 1e-2 * rng.standard_normal((24, 400))
     return np.ascontiguousarray(snapshots.T)
+
+
+@pytest.fixture(name="peer_of")
+def fitted_peer():
+    return framework("pydmd").DMD
 
 
 def assert_same(ours, peer):
@@ -35,17 +40,63 @@ def assert_same(ours, peer):
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("rank", [7, 0, 0.999, np.int64(5)])
-def test_results_are_those_of_pydmd(X, rank, exact):
-    pydmd = framework("pydmd")
+@pytest.mark.parametrize("values", ["real", "complex"])
+def test_results_are_those_of_pydmd(X, rank, exact, values, peer_of):
+    if values == "complex":
+        X = X * np.exp(1j * np.arange(len(X)))[:, None] * np.exp(0.2j * np.arange(X.shape[1]))
     ours = koopscope.DMD(rank=rank, exact=exact).fit(X)
-    assert_same(ours, pydmd.DMD(svd_rank=rank if rank != 5 else 5, exact=exact).fit(X))
+    # PyDMD takes np.int64(5) as no truncation.
+    assert_same(ours, peer_of(svd_rank=rank if rank != 5 else 5, exact=exact).fit(X))
 
 
-def test_a_pair_of_matrices_is_fitted_as_pydmd_fits_it(X):
-    pydmd = framework("pydmd")
+OPTIONS = {
+    "opt": {"opt": True, "exact": True},
+    "opt_last": {"opt": -1},
+    "tlsq": {"tlsq_rank": 9},
+    "rescaled": {"rescale_mode": "auto"},
+    "rescaled_by": {"rescale_mode": np.linspace(5, 10, 7), "exact": True},
+}
+
+
+@pytest.mark.parametrize("values", ["real", "complex"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_options_do_what_they_do_in_pydmd(X, values, options, peer_of):
+    if values == "complex":
+        X = X * np.exp(1j * np.arange(len(X)))[:, None]
+    ours = koopscope.DMD(svd_rank=7, **options).fit(X)
+    peer = peer_of(svd_rank=7, **options).fit(X)
+    assert_same(ours, peer)
+    ahead = peer.predict(X)
+    np.testing.assert_allclose(ours.predict(X), ahead, atol=1e-8 * np.abs(ahead).max())
+
+
+@pytest.mark.parametrize("rule", ["abs", "real"])
+def test_eigenvalues_are_sorted_as_pydmd_sorts_them(X, rule, peer_of):
+    ours = koopscope.DMD(svd_rank=7, sorted_eigs=rule).fit(X)
+    peer = peer_of(svd_rank=7, sorted_eigs=rule).fit(X)
+    # Conjugates have one magnitude: their order is rounding's.
+    np.testing.assert_allclose(ours.eigs.real, peer.eigs.real, rtol=1e-8)
+    np.testing.assert_allclose(np.abs(ours.eigs.imag), np.abs(peer.eigs.imag), atol=1e-8)
+    keys = np.abs(ours.eigs) if rule == "abs" else ours.eigs.real
+    assert (np.diff(keys) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("times", [{"t0": 3, "tend": 40, "dt": 0.5}, {"t0": 0, "tend": 5, "dt": 1}])
+def test_other_times_show_what_pydmd_shows(X, times, peer_of):
+    X = X * np.exp(0.1j * np.arange(X.shape[1]))  # no eigenvalue on the branch cut of powers
+    ours, peer = koopscope.DMD(svd_rank=5, opt=2).fit(X), peer_of(svd_rank=5, opt=2).fit(X)
+    for dmd in (ours, peer):
+        for key, value in times.items():
+            dmd.dmd_time[key] = value
+    np.testing.assert_allclose(ours.dmd_timesteps, peer.dmd_timesteps)
+    scale = np.abs(peer.reconstructed_data).max()
+    np.testing.assert_allclose(ours.reconstructed_data, peer.reconstructed_data, atol=1e-8 * scale)
+
+
+def test_a_pair_of_matrices_is_fitted_as_pydmd_fits_it(X, peer_of):
     Y = np.roll(X, 3, axis=0) * 0.9
     ours = koopscope.DMD(svd_rank=6, exact=True).fit(X, Y)
-    peer = pydmd.DMD(svd_rank=6, exact=True).fit(X, Y)
+    peer = peer_of(svd_rank=6, exact=True).fit(X, Y)
     assert distance(ours.eigs, peer.eigs) <= 1e-8
     assert ours.modes.shape == peer.modes.shape
 
@@ -59,7 +110,7 @@ def test_small_motion_around_a_large_constant_is_resolved(motion):
 
 
 def test_a_dataset_gives_the_same_results_as_the_array_it_holds(X, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimator, "_BLOCK_BYTES", 8 * 24 * 30)  # thirty rows at a time
+    monkeypatch.setattr(columns, "BLOCK_BYTES", 8 * 24 * 30)  # thirty rows at a time
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["X"] = X
         stored = koopscope.DMD(rank=5, exact=True).fit(file["X"])
@@ -98,9 +149,13 @@ def test_integers_and_single_precision_are_taken():
     ("X", "Y", "message"),
     [
         (np.ones(5), None, "X is not a matrix"),
-        ([[1.0, 2.0]], None, "X is not a matrix but list"),
+        ([[1.0, 2.0]], None, r"a matrix of shape \(2, 1\) is too small"),
+        ([[1.0, 2.0], [1.0]], None, r"list of 2 snapshots of shapes \[1\], \[2\]"),
+        ([1.0, 2.0], None, r"list of 2 snapshots of shapes \[\]"),
+        (object(), None, "X is not a matrix but object of shape None"),
         (np.ones((4, 1)), None, "too small"),
-        (np.ones((3, 4), complex), None, "X holds complex128 values"),
+        (np.ones((3, 4), bool), None, "X holds bool values"),
+        (np.array([[1.0, 1j * np.inf, 2.0]]), None, "column 1 of X holds 1 values"),
         (np.ones((3, 4)), np.ones((3, 5)), r"X has shape \(3, 4\) but Y \(3, 5\)"),
         (np.array([[1.0, np.nan, 2.0]]), None, "column 1 of X holds 1 values"),
         (np.ones((1, 2)), np.array([[1.0, np.inf]]), "column 1 of Y holds 1 values"),
