@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from koopscope.analysis import Analysis
 from koopscope.diagnostics import losses
 from koopscope.diagnostics.course import layer_grams
+from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.geometry import Geometry, course, median_course
 from koopscope.spectra.gram import total
 from koopscope.spectra.opening import TensorStart, summary, tensor_start
@@ -65,7 +66,7 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         weights.update({prefix + name: float(values[-1]) for name, values in part.items()})
     first = analysis.window.first
     found: dict[str, float] = {}
-    for prefix, names in (("val_", losses.VALIDATION), ("loss_", losses.TRAINING)):
+    for prefix, names in (("val_", VALIDATION_LOSSES), ("loss_", TRAINING_LOSSES)):
         loss = losses.recorded(analysis.description.metrics, names, first, first + snapshots)
         if loss is not None:
             statistics = losses.course(loss)

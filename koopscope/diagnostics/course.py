@@ -13,6 +13,7 @@ import numpy as np
 
 from koopscope.analysis import Analysis
 from koopscope.diagnostics import losses
+from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
 from koopscope.spectra.gram import Float64, SnapshotGram, total
@@ -94,8 +95,8 @@ def course_of(analysis: Analysis) -> Course:
     weights["remaining"] = _remaining(network)
     first, stop = analysis.window.first, analysis.window.stop
     metrics = analysis.description.metrics
-    validation = losses.recorded(metrics, losses.VALIDATION, first, stop)
-    training = losses.recorded(metrics, losses.TRAINING, first, stop)
+    validation = losses.recorded(metrics, VALIDATION_LOSSES, first, stop)
+    training = losses.recorded(metrics, TRAINING_LOSSES, first, stop)
     return Course(
         weights,
         None if validation is None else losses.course(validation),

@@ -17,6 +17,7 @@ from koopscope.diagnostics import losses
 from koopscope.diagnostics.course import course_of
 from koopscope.diagnostics.finding import Diagnostic, Finding, usable
 from koopscope.diagnostics.stack import Stack, distinct, likeness, stack_of
+from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.gram import Float64
 
 LEAST_SNAPSHOTS = 13
@@ -155,7 +156,7 @@ def _excess(curve: Float64) -> Float64:
 def _losses(analyses: Sequence[Analysis]) -> dict[str, Float64]:
     """Return every run's least smoothed loss, by kind; a kind that some run lacks is left out."""
     found = {}
-    for kind, names in (("loss", losses.TRAINING), ("val_loss", losses.VALIDATION)):
+    for kind, names in (("loss", TRAINING_LOSSES), ("val_loss", VALIDATION_LOSSES)):
         values = [
             losses.recorded(a.description.metrics, names, a.window.first, a.window.stop)
             for a in analyses
