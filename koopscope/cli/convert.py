@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from koopscope.cli import console
 from koopscope.errors import KoopscopeError
+
+if TYPE_CHECKING:
+    from koopscope.runs.layouts import TimeAxis
 
 
 @click.command("convert")
@@ -22,6 +25,11 @@ from koopscope.errors import KoopscopeError
     metavar="REGEX",
     help="Take the step from the names: the expression's first group.",
 )
+@click.option(
+    "--time-axis",
+    type=click.Choice(["first", "last"]),
+    help="Which axis of an HDF5 file's datasets is time, where the file does not say.",
+)
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
 @click.option("--force", is_flag=True, help="Replace an existing run file.")
@@ -30,6 +38,7 @@ def command(
     output: str,
     metrics: str | None,
     step_pattern: str | None,
+    time_axis: TimeAxis | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     force: bool,
@@ -42,6 +51,7 @@ def command(
     """
     from koopscope.runs.checkpoints.metricslog import metrics_from_csv
     from koopscope.runs.converting import convert
+    from koopscope.runs.names import TensorFilter
     from koopscope.runs.opening import open_foreign
     from koopscope.runs.run import select_tensors
 
@@ -50,12 +60,12 @@ def command(
     target = _checked_output(output, sources, force)
     began = time.perf_counter()
 
-    def keep(name: str) -> bool:
-        return (not include or any(fnmatchcase(name, glob) for glob in include)) and not any(
-            fnmatchcase(name, glob) for glob in exclude
-        )
-
-    run = open_foreign([Path(s) for s in sources], step_pattern=step_pattern, keep=keep)
+    run = open_foreign(
+        [Path(s) for s in sources],
+        step_pattern=step_pattern,
+        keep=TensorFilter(include, exclude),
+        time_axis=time_axis,
+    )
     with run:
         description = run.description
         tensors = select_tensors(description, include, exclude)
@@ -74,7 +84,8 @@ def command(
     for note in description.notes:
         console.say(note)
     for skip in description.skipped:
-        console.say_more(f"left out {skip.name}: {skip.reason}")
+        tell = console.say_more if skip.counts else console.say
+        tell(f"left out {skip.name}: {skip.reason}")
     resumed = f" ({done} of them had been copied before)" if done else ""
     console.say(
         f"Wrote {description.snapshots} snapshots of {sum(t.size for t in tensors):,} weights, "

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.series import conventional, metrics_at
-from koopscope.runs.checkpoints.snapshot import Unit
+from koopscope.runs.checkpoints.series import metrics_at
+from koopscope.runs.names import Unit, conventional
 
 _STEP_COLUMNS = ("step", "global_step", "iteration")
 
