@@ -35,9 +35,11 @@ def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource)
     """Read and judge one run, with a progress bar where it takes long."""
     from koopscope.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
+    from koopscope.runs.progression import evenly_spaced
     from koopscope.runs.run import select_tensors
 
-    with opened() as run:
+    with opened() as whole:
+        run = evenly_spaced(whole, settings.asked_steps)
         path = run.description.path
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         volume = run.volume(tensors)

@@ -11,6 +11,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
 from koopscope.runs.opening import open_run
+from koopscope.runs.progression import evenly_spaced
 from koopscope.spectra.blas import product_threads
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
@@ -76,4 +77,4 @@ def analyze(path: str | PathLike[str], **settings: Any) -> Diagnosis:
     """
     chosen = Settings.chosen(settings)
     with open_run(path) as run:
-        return diagnose(Analysis.of(run, chosen))
+        return diagnose(Analysis.of(evenly_spaced(run, chosen.asked_steps), chosen))

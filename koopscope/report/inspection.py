@@ -17,6 +17,7 @@ from koopscope import __version__
 from koopscope.report.numbers import count
 from koopscope.report.page import Cell, Page, columns_of, fitted_table, wrapped
 from koopscope.report.plain import plain
+from koopscope.runs.progression import best_progression
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 
@@ -177,13 +178,17 @@ def _spacing(steps: npt.NDArray[np.int64]) -> dict[str, Any]:
     if len(steps) < 2:
         return {"spacing": None, "evenly_spaced": True, "even_stretch": None}
     window = usable_window(steps, np.ones(len(steps), np.bool_))
+    used = steps[window.first : window.stop]
+    progression = steps[best_progression(steps)]
+    if len(progression) > len(used):  # with snapshots in between, which analyze leaves out
+        used = progression
     return {
-        "spacing": window.spacing_steps,
+        "spacing": float(used[1] - used[0]),
         "evenly_spaced": window.evenly_spaced,
         "even_stretch": {
-            "snapshots": window.snapshots,
-            "first_step": steps[window.first],
-            "last_step": steps[window.stop - 1],
+            "snapshots": len(used),
+            "first_step": used[0],
+            "last_step": used[-1],
         },
     }
 

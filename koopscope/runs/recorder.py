@@ -27,7 +27,7 @@ from koopscope.runs.appending import (
     open_for_appending,
 )
 from koopscope.runs.arrays import StoredArray, as_stored, named_tensors
-from koopscope.runs.run import BUFFER_NAMES
+from koopscope.runs.names import BUFFER_NAMES, is_running_count
 from koopscope.runs.runfile import RunFile
 
 #: Seconds to wait for a lock that another program holds before a snapshot is given up.
@@ -189,9 +189,10 @@ class Recorder:
             )
         with create_run(self.path, [*plan.values()], skipped, self._metadata) as writer:
             self._write(writer, [row])
-        if skipped:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:5])
-            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        missed = {name: why for name, why in skipped.items() if not is_running_count(name)}
+        if missed:
+            listed = "; ".join(f"{name}: {reason}" for name, reason in list(missed.items())[:5])
+            more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
             self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
 
     def _append(self, rows: Sequence[_Row]) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.names import BUFFER_NAMES as BUFFER_NAMES
 from koopscope.runs.names import TensorFilter, layer_of
 from koopscope.runs.names import usual_kind as usual_kind
 
