@@ -20,7 +20,7 @@ from koopscope.diagnostics.stack import Stack, distinct, likeness, stack_of
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.gram import Float64
 
-LEAST_SNAPSHOTS = 13
+LEAST_SNAPSHOTS = 12
 LEAST_RUNS = 3
 
 #: A layer is redundant if its motion is this much like that of a layer before it.
