@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @click.command("convert")
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("-o", "--output", required=True, metavar="RUN", help="The run file to write.")
-@click.option("--metrics", metavar="CSV", help="Losses and other numbers that training logged.")
+@click.option(
+    "--metrics",
+    metavar="FILE",
+    help="Losses and other numbers that training logged: CSV, JSON lines, trainer_state.json, or "
+    "TensorBoard's event file.",
+)
 @click.option(
     "--step-pattern",
     metavar="REGEX",
@@ -49,7 +54,7 @@ def command(
     Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
     continued by the same command.
     """
-    from koopscope.runs.checkpoints.metricslog import metrics_from_csv
+    from koopscope.runs.checkpoints.metricslog import LoggedMetrics, metrics_from
     from koopscope.runs.converting import convert
     from koopscope.runs.names import TensorFilter
     from koopscope.runs.opening import open_foreign
@@ -69,19 +74,21 @@ def command(
     with run:
         description = run.description
         tensors = select_tensors(description, include, exclude)
-        logged = (
-            metrics_from_csv(Path(metrics), description.steps.tolist(), run.unit) if metrics else {}
-        )
+        logged = LoggedMetrics({})
+        if metrics:
+            logged = metrics_from(Path(metrics), description.steps.tolist(), run.unit)
         volume = run.volume(tensors)
         try:
             with console.progress(f"converting to {output}", volume) as listener:
-                done = convert(run, target, tensors=tensors, metrics=logged, on_progress=listener)
+                done = convert(
+                    run, target, tensors=tensors, metrics=logged.columns, on_progress=listener
+                )
         except OSError as error:
             raise KoopscopeError(
                 f"{output} cannot be written: {error.strerror or error}",
                 "free some space or choose another place, then repeat the command to continue",
             ) from error
-    for note in description.notes:
+    for note in (*description.notes, *logged.unmatched):
         console.say(note)
     for skip in description.skipped:
         tell = console.say_more if skip.counts else console.say

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koopscope.cli import console
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from koopscope.analysis import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
+    from koopscope.runs.names import Unit
     from koopscope.runs.run import Run
 
 
@@ -29,6 +32,29 @@ def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
     groups = group_sources(paths)
     names = [f"{group[0]} ... {group[-1]}" if len(group) > 1 else str(group[0]) for group in groups]
     return {name: partial(open_run, group) for name, group in zip(names, groups, strict=True)}
+
+
+def with_metrics(opened: Callable[[], Run], path: str) -> Callable[[], Run]:
+    """Return how to open a run together with the metrics that a file of logged numbers holds."""
+
+    def open_with_metrics() -> Run:
+        from koopscope.runs.checkpoints.metricslog import metrics_from
+
+        run = opened()
+        try:
+            unit: Unit = getattr(run, "unit", "step")
+            logged = metrics_from(Path(path), run.description.steps.tolist(), unit)
+        except BaseException:
+            run.close()
+            raise
+        run.description = replace(
+            run.description,
+            metrics={**run.description.metrics, **logged.columns},
+            notes=(*run.description.notes, *logged.unmatched),
+        )
+        return run
+
+    return open_with_metrics
 
 
 def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:
