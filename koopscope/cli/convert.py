@@ -13,7 +13,7 @@ from koopscope.cli import console
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
-    from koopscope.runs.layouts import TimeAxis
+    from koopscope.runs.checkpoints.hdf5_layouts import TimeAxis
 
 
 @click.command("convert")
@@ -54,10 +54,10 @@ def command(
     Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
     continued by the same command.
     """
-    from koopscope.runs.checkpoints.metricslog import LoggedMetrics, metrics_from
-    from koopscope.runs.converting import convert
+    from koopscope.runs.checkpoints.metrics_log import LoggedMetrics, metrics_from
+    from koopscope.runs.detect.converting import convert
+    from koopscope.runs.detect.opening import open_foreign
     from koopscope.runs.names import TensorFilter
-    from koopscope.runs.opening import open_foreign
     from koopscope.runs.run import select_tensors
 
     if "" in sources:

@@ -13,7 +13,7 @@ from koopscope.cli import console
 from koopscope.cli.engines import what_happened
 
 if TYPE_CHECKING:
-    from koopscope.analysis import Settings
+    from koopscope.analysis.analysis import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
     from koopscope.runs.names import Unit
@@ -25,7 +25,7 @@ def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
 
     Checkpoint files with one snapshot each are one run together.
     """
-    from koopscope.runs.opening import group_sources, open_run, open_shards
+    from koopscope.runs.detect.opening import group_sources, open_run, open_shards
 
     if shards:
         return {paths[0]: partial(open_shards, paths)}
@@ -38,7 +38,7 @@ def with_metrics(opened: Callable[[], Run], path: str) -> Callable[[], Run]:
     """Return how to open a run together with the metrics that a file of logged numbers holds."""
 
     def open_with_metrics() -> Run:
-        from koopscope.runs.checkpoints.metricslog import metrics_from
+        from koopscope.runs.checkpoints.metrics_log import metrics_from
 
         run = opened()
         try:
@@ -59,7 +59,7 @@ def with_metrics(opened: Callable[[], Run], path: str) -> Callable[[], Run]:
 
 def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:
     """Read and judge one run, with a progress bar where it takes long."""
-    from koopscope.analysis import Analysis
+    from koopscope.analysis.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
     from koopscope.runs.progression import evenly_spaced
     from koopscope.runs.run import select_tensors

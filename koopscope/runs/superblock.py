@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from koopscope.runs.journal import PatchedFile
+from koopscope.runs.hdf5.journal import PatchedFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs import safety
-from koopscope.runs.arrays import STORED_AS, widen_bfloat16
-from koopscope.runs.checkpoints.hdf5tensors import (
+from koopscope.runs.checkpoints.hdf5_tensors import (
     datasets,
     described,
     must_be_written,
@@ -26,7 +24,10 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.series import SnapshotRun
-from koopscope.runs.hyperslabs import slabs
+from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5.slabs import slabs
+from koopscope.runs.hdf5.stacked import StackedRun, prepared
 from koopscope.runs.names import (
     Unit,
     conventional,
@@ -36,7 +37,6 @@ from koopscope.runs.names import (
     not_a_weight,
 )
 from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
-from koopscope.runs.stacked import StackedRun, prepared
 
 Found: TypeAlias = dict[str, h5py.h5d.DatasetID]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from koopscope.diagnostics.diagnosis import analyze
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from koopscope.runs.progression import best_progression, evenly_spaced
-from koopscope.runs.recorder import Recorder
 
 PYTHIA = [0, *(2**k for k in range(10)), *range(1000, 143_001, 1000)]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays import STORED_AS
+from koopscope.runs.dtypes import STORED_AS
 from koopscope.runs.names import (
     COUNTERS,
     Unit,

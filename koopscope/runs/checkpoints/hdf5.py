@@ -10,9 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from koopscope.runs import safety
 from koopscope.runs.checkpoints.contents import Contents
-from koopscope.runs.checkpoints.hdf5tensors import (
+from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
     must_be_written,
@@ -20,6 +19,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.hdf5 import safety
 from koopscope.runs.names import COUNTERS, Unit
 
 

@@ -1,0 +1,213 @@
+"""HDF5 files with a whole trajectory in a layout of somebody else's: found out, read in place.
+
+A group per step, ``[T, ...]`` datasets, one ``[T, N]`` matrix. Where the contents allow two
+readings this module says so; it must never pick one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import h5py
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.contents import Contents
+from koopscope.runs.checkpoints.hdf5 import sort_datasets, step_attribute
+from koopscope.runs.checkpoints.hdf5_tensors import Hdf5Reader, datasets
+from koopscope.runs.checkpoints.series import CheckpointSeries
+from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.hdf5 import safety
+from koopscope.runs.names import COUNTERS
+from koopscope.runs.run import Skipped
+from koopscope.runs.trajectories import (
+    Found,
+    StackedLayout,
+    TimeLastLayout,
+    step_vector,
+    weights_of,
+)
+
+Layout: TypeAlias = Literal[
+    "groups", "stacked", "matrix", "stacked_last", "matrix_last", "snapshot"
+]
+TimeAxis: TypeAlias = Literal["first", "last"]
+
+_STEP_GROUP = re.compile(
+    rf"({'|'.join(COUNTERS)}|checkpoint|ckpt|snapshot)s?[-_ =]?(\d{{1,18}})", re.IGNORECASE
+)
+_STEP_PARENTS = ("", "steps", "epochs", "snapshots", "checkpoints", "iterations", "trajectory")
+_READINGS: Mapping[Layout, str] = {
+    "groups": "a group per step",
+    "stacked": "[T, ...] datasets",
+    "matrix": "one [T, N] matrix",
+    "stacked_last": "[..., T] datasets",
+    "matrix_last": "one [N, T] matrix",
+    "snapshot": "one snapshot",
+}
+_HOW_TO_SETTLE = (
+    "a whole-number dataset `step` of length T next to the weights says which axis is time, and so "
+    "does `koopscope convert --time-axis first` (or last); groups named step_1, step_2, ... say "
+    "that each holds a snapshot; several such files, or their folder, say that each file does"
+)
+
+
+def all_datasets(path: Path, file: h5py.File) -> Found:
+    """Return every dataset of an open file by its path, numbered names in natural order."""
+    return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+
+
+def possible_layouts(found: Found) -> tuple[Layout, ...]:
+    """Return every way to read these datasets: a trajectory, or one snapshot of it."""
+    if _step_groups(found):
+        return ("groups",)
+    weights = weights_of(found)
+    shapes = [tuple(dataset.shape) for dataset in weights.values()]
+    if not shapes:
+        return ()
+    vector = step_vector(found)
+    is_matrix = len(shapes) == 1 and len(shapes[0]) == 2
+    if vector:
+        length = math.prod(found[vector].shape)
+        last = all(len(shape) > 1 and shape[0] != length == shape[-1] for shape in shapes)
+        if is_matrix:
+            return ("matrix_last",) if last else ("matrix",)
+        return ("stacked_last",) if last else ("stacked",)
+    if is_matrix:
+        wide = shapes[0][0] < shapes[0][1]
+        return ("matrix", "matrix_last") if wide else ("matrix", "matrix_last", "snapshot")
+    rows = {shape[0] if shape else 0 for shape in shapes}
+    if len(rows) > 1 or min(rows) < 2:
+        return ("snapshot",)
+    scalars = any(len(shape) == 1 for shape in shapes)
+    return ("stacked", "snapshot") if scalars else ("stacked",)
+
+
+def open_layout(
+    path: Path, time_axis: TimeAxis | None = None
+) -> GroupPerStep | StackedLayout | TimeLastLayout:
+    """Open an HDF5 file that holds a trajectory in another layout than a run file's.
+
+    Parameters
+    ----------
+    time_axis
+        Which axis of the datasets is time, where the user says so.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read, or can be read in more than one way, or in none.
+    """
+    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
+        found = all_datasets(path, file)
+        layouts = possible_layouts(found)
+        if time_axis and layouts and layouts != ("groups",):
+            layouts = _settled(found, time_axis)
+    if layouts == ("groups",):
+        return GroupPerStep(path)
+    if len(layouts) == 1 and layouts[0] != "snapshot":
+        reading = _READINGS[layouts[0]]
+        if layouts[0].endswith("last"):
+            return TimeLastLayout(path, reading)
+        return StackedLayout(path, reading)
+    if len(layouts) > 1:
+        readings = " or as ".join(_READINGS[layout] for layout in layouts)
+        raise KoopscopeError(f"{path} can be read as {readings}", _HOW_TO_SETTLE)
+    raise KoopscopeError(
+        f"{path} holds one snapshot of the weights" if layouts else f"{path} holds no weights",
+        "name the whole series, or its folder" if layouts else "record runs with Recorder",
+    )
+
+
+def _settled(found: Found, time_axis: TimeAxis) -> tuple[Layout, ...]:
+    """Return the one layout with time on that axis."""
+    is_matrix = [len(dataset.shape) for dataset in weights_of(found).values()] == [2]
+    if time_axis == "last":
+        return ("matrix_last",) if is_matrix else ("stacked_last",)
+    return ("matrix",) if is_matrix else ("stacked",)
+
+
+class GroupPerStep(CheckpointSeries):
+    """A file with one group per snapshot: ``/step_100/<name>``, ``/epoch_3/<layer>/<name>``."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = safety.open_hdf5(path)
+        try:
+            with safety.hdf5_failures(path):
+                found = all_datasets(path, self._file)
+                groups = _step_groups(found)
+                super().__init__(
+                    self._snapshot(path, group, members) for group, members in groups.items()
+                )
+                outside = [n for n in found if not n.startswith(tuple(f"{g}/" for g in groups))]
+        except BaseException:
+            self._file.close()
+            raise
+        self.paths = [str(path)]
+        outer = tuple(Skipped(name, "outside the groups of the steps") for name in outside)
+        self.description = replace(
+            self.description,
+            path=str(path),
+            format=f"HDF5, {_READINGS['groups']}",
+            skipped=(*self.description.skipped, *outer),
+        )
+
+    def _snapshot(self, path: Path, group: str, members: Found) -> Snapshot:
+        contents = Contents(f"{path}/{group}")
+        sort_datasets(path, members, contents, home=f"{group}/")
+        contents.check()
+        places = {tensor.name: f"{group}/{tensor.name}" for tensor in contents.tensors}
+        step, unit = step_attribute(self._file[group])
+        return Snapshot(
+            path=f"{path}/{group}",
+            kind="HDF5 group",
+            tensors=tuple(contents.tensors),
+            open=lambda: _GroupReader(self._file, path, places),
+            step=contents.step if step is None else step,
+            unit=contents.unit if step is None else unit,
+            metrics=contents.metrics,
+            skipped=tuple(contents.skipped),
+        )
+
+
+class _GroupReader(Hdf5Reader):
+    """One group of a file that is open anyway."""
+
+    def close(self) -> None:
+        """Leave the file open: the other groups are read from it too."""
+
+
+def _step_groups(found: Found) -> dict[str, Found]:
+    """Return the datasets of each group that stands for a step, if all weights are in such."""
+    groups: dict[str, Found] = {}
+    parents: set[str] = set()
+    for name, dataset in found.items():
+        parts = name.split("/")
+        for depth, part in enumerate(parts[:-1]):
+            parent = "/".join(parts[:depth])
+            bare = part.isdecimal() and parent.rpartition("/")[2].lower() in _STEP_PARENTS
+            if bare or _STEP_GROUP.fullmatch(part):
+                members = groups.setdefault("/".join(parts[: depth + 1]), {})
+                members["/".join(parts[depth + 1 :])] = dataset
+                parents.add(parent)
+                break
+        else:
+            if len(dataset.shape) > 1 and name in weights_of(found):
+                return {}
+    if len(parents) != 1 or (len(groups) < 2 and parents == {""} and not _named(groups)):
+        return {}
+    if not _named(groups) and len({_signature(members) for members in groups.values()}) > 1:
+        return {}
+    return groups
+
+
+def _named(groups: Mapping[str, Found]) -> bool:
+    return all(_STEP_GROUP.fullmatch(group.rpartition("/")[2]) for group in groups)
+
+
+def _signature(members: Found) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((name, tuple(dataset.shape)) for name, dataset in members.items())
