@@ -25,7 +25,7 @@ FLOORS = (
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"dtypes", "atomic"},
+    {"dtypes", "atomic", "names"},
     {"run"},
     {"nodes", "hdf5", "views"},
     {"native", "checkpoints"},

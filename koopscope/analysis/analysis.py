@@ -101,8 +101,7 @@ class Analysis:
 
     def _look(self, settings: Settings) -> None:
         self.settings = settings
-        low, high = settings.window
-        until = settings.until
+        low, high = settings.asked_steps
         finite = np.ones(self.description.snapshots, np.bool_)
         for tensor in self.finite_tensors:
             finite &= self._finite[tensor.name]
@@ -110,7 +109,7 @@ class Analysis:
             self.description.steps,
             finite,
             low,
-            high if until is None else until if high is None else min(high, until),
+            high,
         )
         self._spectra: dict[tuple[object, ...], Spectrum] = {}
         self._network_spectra: dict[tuple[object, ...], Spectrum] = {}

@@ -87,6 +87,13 @@ class Settings:
         _ = self.measuring
 
     @property
+    def asked_steps(self) -> tuple[int | None, int | None]:
+        """First and last step to look at, by ``window`` and ``until`` together."""
+        low, high = self.window
+        bounds = [bound for bound in (high, self.until) if bound is not None]
+        return low, min(bounds, default=None)
+
+    @property
     def measuring(self) -> Measuring:
         """How to measure where the method is compressed."""
         return Measuring(self.measurement, self.measurements, self.seed, self.tolerance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import diagnosed, openers
+from koopscope.cli.diagnosing import diagnosed, openers, with_metrics
 from koopscope.cli.engines import engine_options
 from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, output_options
@@ -27,6 +27,7 @@ COULD_NOT = 2
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
+@click.option("--metrics", metavar="FILE", help="Losses that training logged: CSV, JSON, events.")
 @output_options
 @click.pass_context
 def command(
@@ -35,6 +36,7 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
+    metrics: str | None,
     outputs: Outputs,
 ) -> None:
     """Tell how training went from the spectrum of the recorded weights.
@@ -49,6 +51,13 @@ def command(
     from koopscope.report.envelope import Failure
 
     jobs = openers(runs, shards)
+    if metrics is not None and len(jobs) > 1:
+        raise KoopscopeError(
+            f"--metrics names the log of one run, and there are {len(jobs)}",
+            "analyse them one by one",
+        )
+    if metrics is not None:
+        jobs = {path: with_metrics(opened, metrics) for path, opened in jobs.items()}
     outputs.check(list(jobs))
     began = time.perf_counter()
     diagnoses, failures = [], []

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import os
 import time
-from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from koopscope.cli import console
 from koopscope.errors import KoopscopeError
 
+if TYPE_CHECKING:
+    from koopscope.runs.checkpoints.hdf5_layouts import TimeAxis
+
 
 @click.command("convert")
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("-o", "--output", required=True, metavar="RUN", help="The run file to write.")
-@click.option("--metrics", metavar="CSV", help="Losses and other numbers that training logged.")
+@click.option(
+    "--metrics",
+    metavar="FILE",
+    help="Losses and other numbers that training logged: CSV, JSON lines, trainer_state.json, or "
+    "TensorBoard's event file.",
+)
 @click.option(
     "--step-pattern",
     metavar="REGEX",
     help="Take the step from the names: the expression's first group.",
+)
+@click.option(
+    "--time-axis",
+    type=click.Choice(["first", "last"]),
+    help="Which axis of an HDF5 file's datasets is time, where the file does not say.",
 )
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
@@ -30,6 +43,7 @@ def command(
     output: str,
     metrics: str | None,
     step_pattern: str | None,
+    time_axis: TimeAxis | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     force: bool,
@@ -40,9 +54,10 @@ def command(
     Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
     continued by the same command.
     """
-    from koopscope.runs.checkpoints.metrics_log import metrics_from_csv
+    from koopscope.runs.checkpoints.metrics_log import LoggedMetrics, metrics_from
     from koopscope.runs.detect.converting import convert
     from koopscope.runs.detect.opening import open_foreign
+    from koopscope.runs.names import TensorFilter
     from koopscope.runs.run import select_tensors
 
     if "" in sources:
@@ -50,31 +65,34 @@ def command(
     target = _checked_output(output, sources, force)
     began = time.perf_counter()
 
-    def keep(name: str) -> bool:
-        return (not include or any(fnmatchcase(name, glob) for glob in include)) and not any(
-            fnmatchcase(name, glob) for glob in exclude
-        )
-
-    run = open_foreign([Path(s) for s in sources], step_pattern=step_pattern, keep=keep)
+    run = open_foreign(
+        [Path(s) for s in sources],
+        step_pattern=step_pattern,
+        keep=TensorFilter(include, exclude),
+        time_axis=time_axis,
+    )
     with run:
         description = run.description
         tensors = select_tensors(description, include, exclude)
-        logged = (
-            metrics_from_csv(Path(metrics), description.steps.tolist(), run.unit) if metrics else {}
-        )
+        logged = LoggedMetrics({})
+        if metrics:
+            logged = metrics_from(Path(metrics), description.steps.tolist(), run.unit)
         volume = run.volume(tensors)
         try:
             with console.progress(f"converting to {output}", volume) as listener:
-                done = convert(run, target, tensors=tensors, metrics=logged, on_progress=listener)
+                done = convert(
+                    run, target, tensors=tensors, metrics=logged.columns, on_progress=listener
+                )
         except OSError as error:
             raise KoopscopeError(
                 f"{output} cannot be written: {error.strerror or error}",
                 "free some space or choose another place, then repeat the command to continue",
             ) from error
-    for note in description.notes:
+    for note in (*description.notes, *logged.unmatched):
         console.say(note)
     for skip in description.skipped:
-        console.say_more(f"left out {skip.name}: {skip.reason}")
+        tell = console.say_more if skip.counts else console.say
+        tell(f"left out {skip.name}: {skip.reason}")
     resumed = f" ({done} of them had been copied before)" if done else ""
     console.say(
         f"Wrote {description.snapshots} snapshots of {sum(t.size for t in tensors):,} weights, "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koopscope.cli import console
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
+    from koopscope.runs.names import Unit
     from koopscope.runs.run import Run
 
 
@@ -31,13 +34,40 @@ def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
     return {name: partial(open_run, group) for name, group in zip(names, groups, strict=True)}
 
 
+def with_metrics(opened: Callable[[], Run], path: str) -> Callable[[], Run]:
+    """Return how to open a run together with the metrics that a file of logged numbers holds."""
+
+    def open_with_metrics() -> Run:
+        from koopscope.runs.checkpoints.metrics_log import metrics_from
+
+        run = opened()
+        try:
+            unit: Unit = getattr(run, "unit", "step")
+            logged = metrics_from(Path(path), run.description.steps.tolist(), unit)
+        except BaseException:
+            run.close()
+            raise
+        run.description = replace(
+            run.description,
+            metrics={**run.description.metrics, **logged.columns},
+            notes=(*run.description.notes, *logged.unmatched),
+        )
+        return run
+
+    return open_with_metrics
+
+
 def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:
     """Read and judge one run, with a progress bar where it takes long."""
     from koopscope.analysis.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
     from koopscope.runs.run import select_tensors
+    from koopscope.runs.views.progression import evenly_spaced
 
-    with opened() as run:
+    with opened() as whole:
+        # A cluster's workers open the file by themselves, and see all of its snapshots.
+        is_cluster = hasattr(getattr(source, "source", source), "expected_seconds")
+        run = whole if is_cluster else evenly_spaced(whole, settings.asked_steps)
         path = run.description.path
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         volume = run.volume(tensors)

@@ -18,8 +18,9 @@ from koopscope.diagnostics.finding import Diagnostic, Finding, usable
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.layer_stack import Stack, distinct, likeness, stack_of
 from koopscope.diagnostics.statistics.trajectory import course_of
+from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 
-LEAST_SNAPSHOTS = 13
+LEAST_SNAPSHOTS = 12
 LEAST_RUNS = 3
 
 #: A layer is redundant if its motion is this much like that of a layer before it.
@@ -155,7 +156,7 @@ def _excess(curve: Float64) -> Float64:
 def _losses(analyses: Sequence[Analysis]) -> dict[str, Float64]:
     """Return every run's least smoothed loss, by kind; a kind that some run lacks is left out."""
     found = {}
-    for kind, names in (("loss", losses.TRAINING), ("val_loss", losses.VALIDATION)):
+    for kind, names in (("loss", TRAINING_LOSSES), ("val_loss", VALIDATION_LOSSES)):
         values = [
             losses.recorded(a.description.metrics, names, a.window.first, a.window.stop)
             for a in analyses

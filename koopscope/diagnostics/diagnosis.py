@@ -16,6 +16,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
+from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
 
@@ -92,4 +93,4 @@ def analyze(path: str | PathLike[str], **settings: Any) -> Diagnosis:
     """
     chosen = Settings.chosen(settings)
     with open_run(path) as run:
-        return diagnose(Analysis.of(run, chosen))
+        return diagnose(Analysis.of(evenly_spaced(run, chosen.asked_steps), chosen))

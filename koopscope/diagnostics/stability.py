@@ -21,7 +21,7 @@ from koopscope.spectra.gram import SnapshotGram, total
 
 State = Literal["stable", "edge of stability", "oscillating", "wandering", "blown up", "growing"]
 
-LEAST_SNAPSHOTS = 13
+LEAST_SNAPSHOTS = 12
 
 #: A mode grows if its eigenvalue is above, its residual below, its share above these.
 GROWING_MAGNITUDE, GROWING_RESIDUAL, GROWING_SHARE = 1.02, 0.2, 0.5

@@ -62,6 +62,13 @@ class Decomposition:
     options: Options
     _found: Found | None = None
 
+    @classmethod
+    def restored(cls: type[Self], options: Options, found: Found) -> Self:
+        """Return one that was fitted elsewhere."""
+        restored = cls()
+        restored.options, restored._found = options, found
+        return restored
+
     # What was found.
 
     @property

@@ -19,7 +19,6 @@ from koopscope.estimator.decomposition import Decomposition, Found
 from koopscope.estimator.fitting import amplitudes, fitted, total_least_squares
 from koopscope.estimator.options import (
     BadValueError,
-    Options,
     RescaleMode,
     SortedEigs,
     checked_options,
@@ -169,13 +168,6 @@ class DMD(Decomposition):
             rule = held_out_rank(series.conj().T @ series, "weights")
         aspect = min(data.features, pairs) / max(data.features, pairs)
         return truncation_rank(_singular_values(first), rule, aspect, _resolution(first))
-
-    @classmethod
-    def restored(cls, options: Options, found: Found) -> DMD:
-        """Return a DMD that was fitted elsewhere."""
-        dmd = cls()
-        dmd.options, dmd._found = options, found
-        return dmd
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the data to an HDF5 file; one of that name is replaced."""

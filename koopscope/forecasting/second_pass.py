@@ -15,6 +15,7 @@ from koopscope.forecasting.operators import BlockForecast
 from koopscope.forecasting.plan import ForecastSettings, Outlook
 from koopscope.forecasting.projection import Plane
 from koopscope.forecasting.results import LayerForecast
+from koopscope.runs.names import layer_of
 from koopscope.runs.run import TensorInfo
 from koopscope.spectra.gram import SnapshotGram
 
@@ -140,7 +141,7 @@ class Tally:
         window = self._seen.window(self._seen.last)
         travelled: dict[str, float] = {}
         for name, gram in grams.items():
-            layer = TensorInfo(name, (), "").layer
+            layer = layer_of(name)
             inside = gram.window(window.start, window.stop).displacement()
             travelled[layer] = float(np.hypot(travelled.get(layer, 0.0), inside))
         for layer, (size, square, jumping) in self._layers.items():

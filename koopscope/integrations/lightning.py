@@ -95,6 +95,6 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
 
 def _metrics(trainer: Any) -> dict[str, float]:
     """Return what was logged, under the conventional names where there are such."""
-    from koopscope.runs.checkpoints.series import conventional
+    from koopscope.runs.names import conventional
 
     return {conventional(name): float(value) for name, value in trainer.callback_metrics.items()}

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.snapshot import plain_names
+from koopscope.runs.names import TensorFilter, plain_names
 
 #: What records a rank's own part of a tensor that is spread over several.
 _PART = "{name}[{rank}]"
@@ -32,7 +31,7 @@ class TensorSelection:
     """
 
     def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
-        self._include, self._exclude = tuple(include), tuple(exclude)
+        self._wanted = TensorFilter(tuple(include), tuple(exclude))
         self._names: tuple[str, ...] = ()
         self._chosen: dict[str, str] = {}
 
@@ -48,10 +47,7 @@ class TensorSelection:
         names = tuple(flat)
         if names != self._names:
             self._chosen = {
-                name: shown
-                for name, shown in _distinct(flat).items()
-                if (not self._include or any(fnmatchcase(shown, glob) for glob in self._include))
-                and not any(fnmatchcase(shown, glob) for glob in self._exclude)
+                name: shown for name, shown in _distinct(flat).items() if self._wanted(shown)
             }
             self._names = names
         if not self._chosen:

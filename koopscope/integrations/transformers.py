@@ -49,7 +49,7 @@ class KoopscopeCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Keep what was logged for the next snapshot."""
-        from koopscope.runs.checkpoints.series import conventional
+        from koopscope.runs.names import conventional
 
         if "train_runtime" in (logs or {}):
             return  # the closing summary: means over the whole training

@@ -13,7 +13,7 @@ from koopscope.pruning.prune import Pruner
 from koopscope.pruning.tensors import Prunable
 from koopscope.runs.arrays.reading import ArraySource, SourceArray, Words, array_source
 from koopscope.runs.arrays.writing import array_writer
-from koopscope.runs.checkpoints.snapshot import plain_names
+from koopscope.runs.names import plain_names
 
 #: Names of tensors listed in a note at most.
 _NAMED = 3

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
+from koopscope.runs.names import TensorFilter
 from koopscope.runs.run import TensorInfo
 
 #: Globs of names that are kept unless asked for: a lookup row or a scale that is zeroed is lost
@@ -77,10 +78,9 @@ def tied_tensors(analysis: Analysis) -> tuple[Prunable, ...]:
 
 def _wanted(prunable: Prunable, include: Sequence[str], exclude: Sequence[str]) -> bool:
     names = prunable.names
-    if any(fnmatchcase(name, glob) for name in names for glob in exclude):
-        return False
-    if include:
-        return any(fnmatchcase(name, glob) for name in names for glob in include)
+    wanted = TensorFilter(tuple(include), tuple(exclude))
+    if include or wanted.excludes(*names):
+        return wanted(*names)
     return len(prunable.tensor.shape) >= 2 and not any(
         fnmatchcase(name.lower(), glob) for name in names for glob in KEPT_BY_DEFAULT
     )

@@ -96,9 +96,10 @@ def _header(analysis: Analysis, page: Page) -> list[str]:
         if len(analysis.tensors) < len(run.tensors):
             used += f"; {count(len(analysis.tensors), 'tensor')}"
         lines += wrapped(used, page)
-    if run.skipped:
-        names = ", ".join(skipped.name for skipped in run.skipped[:2])
-        more = f" and {len(run.skipped) - 2} more" if len(run.skipped) > 2 else ""
+    missed = [skipped for skipped in run.skipped if not skipped.counts]
+    if missed:
+        names = ", ".join(skipped.name for skipped in missed[:2])
+        more = f" and {len(missed) - 2} more" if len(missed) > 2 else ""
         lines += wrapped(f"not read: {names}{more} (`koopscope inspect` says why)", page)
     for note in run.notes:
         lines += wrapped(f"note: {note}", page)

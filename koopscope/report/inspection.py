@@ -18,6 +18,7 @@ from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, columns_of, fitted_table, wrapped
 from koopscope.runs.dtypes import STORED_AS
 from koopscope.runs.run import RunDescription, TensorInfo
+from koopscope.runs.views.progression import best_progression
 from koopscope.spectra.window import usable_window
 
 
@@ -170,13 +171,17 @@ def _spacing(steps: npt.NDArray[np.int64]) -> dict[str, Any]:
     if len(steps) < 2:
         return {"spacing": None, "evenly_spaced": True, "even_stretch": None}
     window = usable_window(steps, np.ones(len(steps), np.bool_))
+    used = steps[window.first : window.stop]
+    progression = steps[best_progression(steps)]
+    if len(progression) > len(used):  # with snapshots in between, which analyze leaves out
+        used = progression
     return {
-        "spacing": window.spacing_steps,
+        "spacing": float(used[1] - used[0]),
         "evenly_spaced": window.evenly_spaced,
         "even_stretch": {
-            "snapshots": window.snapshots,
-            "first_step": steps[window.first],
-            "last_step": steps[window.stop - 1],
+            "snapshots": len(used),
+            "first_step": used[0],
+            "last_step": used[-1],
         },
     }
 

@@ -7,10 +7,10 @@ through the weights block by block; it knows no mathematics and must never hold 
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.names import TensorFilter, layer_of
+from koopscope.runs.names import usual_kind as usual_kind
 
 FloatArray = npt.NDArray[np.floating[Any]]
+
+_WHOLE_NUMBERS = re.compile(r"(u?int\d+|[IU]\d+|bool|BOOL) values|a running count|tied to ")
 
 #: Bytes of one block as it is stored (T rows x n weights): a few MiB keep the block in reach of
 #: the processor's caches and make the bookkeeping per block negligible.
 BLOCK_BYTES = 8 * 2**20
-
-
-#: Names that frameworks give to state that is not trained.
-BUFFER_NAMES = (
-    "*running_mean",
-    "*running_var",
-    "*moving_mean",
-    "*moving_variance",
-    "batch_stats/*",
-)
-
-
-def usual_kind(name: str) -> str:
-    """Return what a tensor of this name is where its file does not say: see ``TensorInfo.kind``."""
-    return "buffer" if any(fnmatchcase(name, glob) for glob in BUFFER_NAMES) else "parameter"
 
 
 @dataclass(frozen=True)
@@ -75,9 +64,8 @@ class TensorInfo:
 
     @property
     def layer(self) -> str:
-        """The module that owns the tensor: its name without the last dotted or slashed part."""
-        cut = max(self.name.rfind("."), self.name.rfind("/"))
-        return self.name[:cut] if cut > 0 else self.name
+        """The module that owns the tensor: see ``koopscope.runs.names.layer_of``."""
+        return layer_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -86,6 +74,11 @@ class Skipped:
 
     name: str
     reason: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether whole numbers were left out: no trajectory has any, so nobody misses them."""
+        return _WHOLE_NUMBERS.match(self.reason) is not None
 
 
 @dataclass(frozen=True)
@@ -239,18 +232,11 @@ def select_tensors(
     KoopscopeError
         If nothing is left.
     """
-    chosen = tuple(
-        tensor
-        for tensor in description.tensors
-        if (not include or any(fnmatchcase(tensor.name, glob) for glob in include))
-        and not any(fnmatchcase(tensor.name, glob) for glob in exclude)
-    )
+    wanted = TensorFilter(tuple(include), tuple(exclude))
+    chosen = tuple(tensor for tensor in description.tensors if wanted(tensor.name))
     if description.tensors and not chosen:
-        globs = [f"--include {glob}" for glob in include] + [
-            f"--exclude {glob}" for glob in exclude
-        ]
         raise KoopscopeError(
-            f"no tensor of {description.path} is left by {' '.join(globs)}",
+            f"no tensor of {description.path} is left by {wanted}",
             "list the names with `koopscope inspect`, and quote globs for the shell",
         )
     return chosen

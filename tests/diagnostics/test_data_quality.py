@@ -111,3 +111,18 @@ def test_more_delays_than_snapshots_leave_the_other_findings(tmp_path: Path) -> 
     assert not diagnosis.analysis.has_spectrum
     assert diagnosis.finding("convergence").evidence["cluster"] is None
     assert diagnosis.finding("stability").status == "pass"
+
+
+@pytest.mark.parametrize(("count", "judged"), [(11, False), (12, True)])
+def test_twelve_snapshots_are_enough_for_a_verdict(
+    tmp_path: Path, count: int, judged: bool
+) -> None:
+    path = recorded(tmp_path / "run.h5", decaying(count))
+    for name in ("convergence", "stability"):
+        finding = found(path, name)
+        assert ("takes 12" not in finding.message) == judged
+    convergence = found(path, "convergence")
+    assert convergence.evidence["stop_step"] is None
+    assert len(convergence.evidence["stop_history"]) == int(judged)
+    if judged:
+        assert found(path, "stability").status == "pass"

@@ -62,7 +62,7 @@ def diagnosed(arrays: dict[str, np.ndarray], **settings: Any) -> Diagnosis:
         tensors=tuple(
             TensorInfo(name, array.shape[1:], "float64") for name, array in arrays.items()
         ),
-        skipped=(Skipped("batches", "int64 values"),),
+        skipped=(Skipped("batches", "complex64 values"), Skipped("seen", "int64 values")),
     )
     grams = {name: gram_of(array.reshape(count, -1)) for name, array in arrays.items()}
     return diagnose(Analysis(description, grams, Settings(**settings)))

@@ -18,10 +18,6 @@ _RESOLUTION = 0.003
 #: A loss that is given at fewer than this share of the snapshots is not used.
 _LEAST_GIVEN = 0.8
 
-#: Names under which training and validation losses are recorded, by convention.
-TRAINING = ("loss", "train_loss")
-VALIDATION = ("val_loss", "validation_loss", "eval_loss")
-
 
 def recorded(
     metrics: Mapping[str, Float64], names: tuple[str, ...], first: int, stop: int

@@ -12,6 +12,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.trajectory import layer_grams
+from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.geometry import Geometry, course, median_course
 from koopscope.spectra.gram import total
 from koopscope.spectra.start import TensorStart, summary, tensor_start
@@ -66,7 +67,7 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         weights.update({prefix + name: float(values[-1]) for name, values in part.items()})
     first = analysis.window.first
     found: dict[str, float] = {}
-    for prefix, names in (("val_", losses.VALIDATION), ("loss_", losses.TRAINING)):
+    for prefix, names in (("val_", VALIDATION_LOSSES), ("loss_", TRAINING_LOSSES)):
         loss = losses.recorded(analysis.description.metrics, names, first, first + snapshots)
         if loss is not None:
             statistics = losses.course(loss)

@@ -15,6 +15,7 @@ from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
+from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
 from koopscope.spectra.gram import SnapshotGram, total
@@ -96,8 +97,8 @@ def course_of(analysis: Analysis) -> Course:
     weights["remaining"] = _remaining(network)
     first, stop = analysis.window.first, analysis.window.stop
     metrics = analysis.description.metrics
-    validation = losses.recorded(metrics, losses.VALIDATION, first, stop)
-    training = losses.recorded(metrics, losses.TRAINING, first, stop)
+    validation = losses.recorded(metrics, VALIDATION_LOSSES, first, stop)
+    training = losses.recorded(metrics, TRAINING_LOSSES, first, stop)
     return Course(
         weights,
         None if validation is None else losses.course(validation),

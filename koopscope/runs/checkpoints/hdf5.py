@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
-    described,
     must_be_written,
+    read_numbers,
     tensor_dtype,
 )
-from koopscope.runs.checkpoints.snapshot import Snapshot, Unit
+from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.hdf5 import safety
-from koopscope.runs.run import Skipped, TensorInfo
-
-#: Attributes of a file that number it, and what they count.
-STEP_ATTRIBUTES: dict[str, Unit] = {
-    "step": "step",
-    "global_step": "step",
-    "iteration": "step",
-    "epoch": "epoch",
-}
+from koopscope.runs.names import COUNTERS, Unit
 
 
 def hdf5_snapshot(path: Path) -> Snapshot:
@@ -36,34 +31,59 @@ def hdf5_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it cannot be read.
     """
-    tensors: list[TensorInfo] = []
-    skipped: list[Skipped] = []
+    contents = Contents(str(path))
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        for name, dataset in datasets(path, h5py.h5g.open(file.id, b"/")):
-            info = described(name, tuple(dataset.shape), tensor_dtype(dataset))
-            if isinstance(info, str):
-                skipped.append(Skipped(name, info))
-                continue
-            must_be_written(path, name, dataset)
-            tensors.append(info)
+        found = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+        sort_datasets(path, found, contents)
         step, unit = step_attribute(file)
+    contents.check()
     open_file = partial(safety.open_hdf5, path)
-    places = {tensor.name: tensor.name for tensor in tensors}
+    places = {tensor.name: tensor.name for tensor in contents.tensors}
     return Snapshot(
         path=str(path),
         kind="HDF5",
-        tensors=tuple(tensors),
+        tensors=tuple(contents.tensors),
         open=lambda: Hdf5Reader(open_file(), path, places),
-        step=step,
-        unit=unit,
-        skipped=tuple(skipped),
+        step=contents.step if step is None else step,
+        unit=contents.unit if step is None else unit,
+        metrics=contents.metrics,
+        skipped=tuple(contents.skipped),
     )
+
+
+def sort_datasets(
+    path: Path, found: Mapping[str, h5py.h5d.DatasetID], contents: Contents, home: str = ""
+) -> None:
+    """Sort the datasets of one snapshot by what they are.
+
+    Parameters
+    ----------
+    home
+        In front of their names in the file, for error messages.
+
+    Raises
+    ------
+    KoopscopeError
+        If a weight has parts that were never written.
+    """
+    for name, dataset in found.items():
+        is_number = isinstance(dataset.get_type(), (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))
+        number = partial(_number, dataset) if is_number else None
+        if contents.add(name, tuple(dataset.shape), tensor_dtype(dataset), number) is not None:
+            must_be_written(path, home + name, dataset)
+
+
+def _number(dataset: h5py.h5d.DatasetID) -> float:
+    return float(read_numbers(dataset)[0])
 
 
 def step_attribute(group: h5py.Group) -> tuple[int | None, Unit]:
     """Return what an attribute of a group says about its step."""
-    for name, unit in STEP_ATTRIBUTES.items():
+    for name, unit in COUNTERS.items():
         value = group.attrs.get(name)
-        if isinstance(value, (int, np.integer)):
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0]
+        is_number = isinstance(value, (int, np.integer, float, np.floating))
+        if is_number and math.isfinite(value) and value == int(value):
             return int(value), unit
     return None, "step"

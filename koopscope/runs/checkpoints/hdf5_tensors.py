@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.numbering import natural_key
@@ -19,6 +20,9 @@ from koopscope.runs.dtypes import STORABLE, STORED_AS, widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.run import FloatArray, TensorInfo, usual_kind
+
+#: Numbers in a list of steps or of values of a metric, at most.
+NUMBERS_LIMIT = 2**24
 
 
 def datasets(
@@ -66,15 +70,23 @@ def described(
     return TensorInfo(name, shape, dtype, kind or usual_kind(name))
 
 
-def must_be_written(path: Path, name: str, dataset: h5py.h5d.DatasetID) -> None:
+def must_be_written(
+    path: Path, name: str, dataset: h5py.h5d.DatasetID, rows: int | None = None
+) -> None:
     """Refuse a dataset with parts that were never written: they would read as zeros.
+
+    Parameters
+    ----------
+    rows
+        Of the first axis, those that are read; all of them if not given.
 
     Raises
     ------
     KoopscopeError
         If parts are missing.
     """
-    rows = dataset.shape[0] if dataset.shape else 1
+    if rows is None:
+        rows = dataset.shape[0] if dataset.shape else 1
     missing = safety.missing_bytes(dataset, rows)
     if missing:
         raise KoopscopeError(
@@ -104,6 +116,23 @@ def read_part(
         else:
             dataset.read(memory, where, part.reshape(counts))
         offset += slab.size
+
+
+def read_numbers(dataset: h5py.h5d.DatasetID) -> npt.NDArray[np.float64]:
+    """Return every value of a short dataset of numbers, flattened.
+
+    Raises
+    ------
+    ValueError
+        If it is longer than any list of snapshots.
+    """
+    shape = tuple(dataset.shape)
+    if math.prod(shape) > NUMBERS_LIMIT:
+        raise ValueError(f"it is a list of {math.prod(shape)} numbers, more than {NUMBERS_LIMIT}")
+    values = np.empty(shape, np.float64)
+    if values.size:
+        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    return values.reshape(-1)
 
 
 class Hdf5Reader:

@@ -19,16 +19,11 @@ from typing import IO, Any
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.dtypes import STORED_AS
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
+from koopscope.runs.checkpoints.contents import Contents
+from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.names import plain_names
+from koopscope.runs.run import FloatArray, TensorInfo
 
-_STEP_MEMBERS: dict[str, Unit] = {
-    "step": "step",
-    "global_step": "step",
-    "iteration": "step",
-    "epoch": "epoch",
-}
 _COPY_AGAIN = "save or copy the file again"
 
 #: What reading a damaged archive, or the header of an array in it, raises.
@@ -70,31 +65,28 @@ def npz_snapshot(path: Path) -> Snapshot:
     """
     members = members_of(path)
     shown = plain_names([member.name for member in members])
-    tensors: list[TensorInfo] = []
-    skipped: list[Skipped] = []
+    contents = Contents(str(path))
     places: dict[str, Member] = {}
-    step: int | None = None
-    unit: Unit = "step"
     for member in members:
-        name, dtype = shown[member.name], member.dtype.name
-        if name in _STEP_MEMBERS and math.prod(member.shape) == 1 and member.dtype.kind in "iu":
-            step, unit = int(read_member(path, member).reshape(-1)[0]), _STEP_MEMBERS[name]
-        elif dtype not in STORED_AS:
-            skipped.append(Skipped(name, f"{dtype} values, not floats that are recorded"))
-        elif math.prod(member.shape) == 0:
-            skipped.append(Skipped(name, f"no elements (shape {list(member.shape)})"))
-        else:
-            tensors.append(TensorInfo(name, member.shape, dtype, usual_kind(name)))
-            places[name] = member
+        number = partial(_number, path, member) if member.dtype.kind in "iuf" else None
+        tensor = contents.add(shown[member.name], member.shape, member.dtype.name, number)
+        if tensor is not None:
+            places[tensor.name] = member
+    contents.check()
     return Snapshot(
         path=str(path),
         kind="npz",
-        tensors=tuple(tensors),
+        tensors=tuple(contents.tensors),
         open=partial(_NpzReader, path, places),
-        step=step,
-        unit=unit,
-        skipped=tuple(skipped),
+        step=contents.step,
+        unit=contents.unit,
+        metrics=contents.metrics,
+        skipped=tuple(contents.skipped),
     )
+
+
+def _number(path: Path, member: Member) -> float:
+    return float(read_member(path, member).reshape(-1)[0])
 
 
 class _NpzReader:

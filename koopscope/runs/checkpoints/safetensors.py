@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
+from koopscope.runs.checkpoints.contents import Contents
+from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
+from koopscope.runs.names import COUNTERS, Unit, plain_names
+from koopscope.runs.run import FloatArray, TensorInfo
 
 #: The format's own limit on its header.
 HEADER_LIMIT = 100_000_000
@@ -32,8 +34,14 @@ _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U1
 _BYTES |= {"U32": 4, "I64": 8, "U64": 8, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 _BYTES |= {"C64": 8}
 
+#: Digits of the largest step that is one.
+_LONGEST_STEP = 18
+
 _COPY_AGAIN = "the file is damaged or incomplete; save or copy it again"
-_STEP_KEYS: dict[str, Unit] = {"step": "step", "global_step": "step", "epoch": "epoch"}
+
+#: How a single number is stored, by NumPy's name of a float or the format's code of an integer.
+_WORDS = {"float16": "<f2", "float32": "<f4", "float64": "<f8", "I64": "<i8", "I32": "<i4"}
+_WORDS |= {"U64": "<u8", "U32": "<u4", "I16": "<i2", "U16": "<u2", "I8": "i1", "U8": "u1"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,6 @@ def read_index(index: Path) -> dict[str, str]:
 def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | None) -> Snapshot:
     infos: dict[str, tuple[tuple[int, ...], str]] = {}
     places: dict[str, _Place] = {}
-    skipped: list[Skipped] = []
     said: dict[str, str] = {}
     for file in files:
         header, base = _header(file)
@@ -149,29 +156,40 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
                     f"{file} lacks {name}, which the index keeps in it", "copy the whole checkpoint"
                 )
     shown = plain_names(list(infos))
-    tensors: list[TensorInfo] = []
+    contents = Contents(str(path))
     homes: dict[str, _Place] = {}
     for name, (shape, dtype) in infos.items():
-        if dtype not in STORED_AS:
-            skipped.append(Skipped(shown[name], f"{dtype} values, not floats that are recorded"))
-        elif math.prod(shape) == 0:
-            skipped.append(Skipped(shown[name], f"no elements (shape {list(shape)})"))
-        else:
-            kind = usual_kind(shown[name])
-            tensors.append(TensorInfo(shown[name], shape, dtype, kind))
+        number = partial(_number, places[name], dtype) if dtype in _WORDS else None
+        if contents.add(shown[name], shape, dtype, number) is not None:
             homes[shown[name]] = places[name]
+    contents.check()
     step, unit = _step(said)
+    if step is None:
+        step, unit = contents.step, contents.unit
     # safetensors.torch.save_model stores a tied tensor once and notes its other names.
-    skipped += [Skipped(n, f"tied to {to}") for n, to in said.items() if to in infos]
+    for name, owner in said.items():
+        if owner in infos:
+            contents.leave_out(name, f"tied to {owner}")
     return Snapshot(
         path=str(path),
         kind="safetensors" if weight_map is None else "sharded safetensors",
-        tensors=tuple(tensors),
+        tensors=tuple(contents.tensors),
         open=partial(SafetensorsReader, homes),
         step=step,
         unit=unit,
-        skipped=tuple(skipped),
+        metrics=contents.metrics,
+        skipped=tuple(contents.skipped),
     )
+
+
+def _number(place: _Place, dtype: str) -> float:
+    """Return the only value of a tensor."""
+    words = np.dtype(_WORDS[dtype])
+    with place.path.open("rb") as file:
+        raw = _read_at(file.fileno(), place.start, words.itemsize)
+    if len(raw) < words.itemsize:
+        raise KoopscopeError(f"{place.path} ends inside a number", _COPY_AGAIN)
+    return float(np.frombuffer(raw, words)[0])
 
 
 class SafetensorsReader:
@@ -309,7 +327,7 @@ def _said(metadata: Any) -> dict[str, str]:
 
 
 def _step(said: Mapping[str, str]) -> tuple[int | None, Unit]:
-    for key, unit in _STEP_KEYS.items():
-        if said.get(key, "").isdecimal():
+    for key, unit in COUNTERS.items():
+        if said.get(key, "").isdecimal() and len(said[key]) <= _LONGEST_STEP:
             return int(said[key]), unit
     return None, "step"

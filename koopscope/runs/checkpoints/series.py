@@ -10,21 +10,26 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.numbering import steps_from_names
-from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader, Unit
+from koopscope.runs.checkpoints.copies import is_copy, left_out, without_copies
+from koopscope.runs.checkpoints.numbering import (
+    has_role_for_number,
+    must_be_one_run,
+    steps_from_names,
+)
+from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader
+from koopscope.runs.names import Unit, conventional
 from koopscope.runs.run import FloatArray, Run, RunDescription, TensorInfo
 
 #: Checkpoints kept open at once; the others are opened for each part that is read of them.
 OPEN_FILES = 256
 
-#: What other programs call the metrics that have a conventional name here.
-_CONVENTIONAL = {"learning_rate": "lr", "train_loss": "loss", "eval_loss": "val_loss"}
+#: Checkpoints left out that are named one by one.
+_NOTES = 3
 
 
 class SnapshotRun(Run):
@@ -76,15 +81,12 @@ class CheckpointSeries(SnapshotRun):
     ) -> None:
         found = _matching(snapshots, keep)
         first = found[0]
+        if step_pattern is None:
+            must_be_one_run([snapshot.path for snapshot in found])
+        found, unnumbered = _without_roles(found, first.tensors, step_pattern)
         steps, self.unit, notes = _steps(found, step_pattern)
-        order = sorted(range(len(found)), key=steps.__getitem__)
+        order, copies = without_copies(found, steps, self.unit, first.tensors)
         found, steps = [found[i] for i in order], [steps[i] for i in order]
-        for (before, step), (after, next_step) in pairwise(zip(found, steps, strict=True)):
-            if step == next_step:
-                raise KoopscopeError(
-                    f"{before.path} and {after.path} both hold {self.unit} {step}",
-                    "leave one of them out",
-                )
         self.paths = [snapshot.path for snapshot in found]
         self._open_snapshot = [snapshot.open for snapshot in found]
         self._open: dict[int, TensorReader] = {}
@@ -97,7 +99,7 @@ class CheckpointSeries(SnapshotRun):
             metrics=_metrics(found, steps, self.unit),
             metadata=found[-1].metadata,
             skipped=first.skipped,
-            notes=notes,
+            notes=(*notes, *_shortened([*unnumbered, *copies])),
         )
 
     def read_snapshot(
@@ -151,7 +153,10 @@ def _must_match(first: Snapshot, path: str, tensors: Sequence[TensorInfo]) -> No
     if tensors == first.tensors:
         return
     known = {tensor.name: tensor for tensor in first.tensors}
-    hint = "one run holds one network: leave the file out, or the tensor with --exclude"
+    hint = (
+        "one run holds one network: leave the file out, or the tensor with "
+        "`koopscope convert --exclude NAME`"
+    )
     for tensor in tensors:
         expected = known.pop(tensor.name, None)
         if expected is None:
@@ -169,6 +174,30 @@ def _must_match(first: Snapshot, path: str, tensors: Sequence[TensorInfo]) -> No
             )
     for name in known:
         raise KoopscopeError(f"{path} lacks {name}, which {first.path} holds", hint)
+
+
+def _without_roles(
+    found: list[Snapshot], tensors: Sequence[TensorInfo], pattern: str | None
+) -> tuple[list[Snapshot], list[str]]:
+    """Set ``last`` and ``best`` aside where nothing tells their step, and say why."""
+    aside = [s for s in found if s.step is None and has_role_for_number(s.path)]
+    numbered = [s for s in found if s not in aside]
+    if pattern is not None or not aside or not numbered:
+        return found, []
+    sentences = []
+    for snapshot in aside:
+        same = next((s for s in reversed(numbered) if is_copy(snapshot, s, tensors)), None)
+        sentences.append(
+            left_out(snapshot, same)
+            if same is not None
+            else f"{snapshot.path} is left out: neither its name nor the file tells its step"
+        )
+    return numbered, sentences
+
+
+def _shortened(sentences: list[str]) -> list[str]:
+    more = len(sentences) - _NOTES
+    return [*sentences[:_NOTES], *([f"and {more} more are left out so"] if more > 0 else [])]
 
 
 def _steps(
@@ -226,11 +255,3 @@ def metrics_at(
                 column = table.setdefault(conventional(name), np.full(len(steps), np.nan))
                 column[row] = value
     return table
-
-
-def conventional(name: str) -> str:
-    """Return a metric's conventional name: ``eval_loss`` is ``val_loss``."""
-    name = name.strip().replace("/", "_")
-    if name in _CONVENTIONAL:
-        return _CONVENTIONAL[name]
-    return f"val_{name[5:]}" if name.startswith("eval_") else name

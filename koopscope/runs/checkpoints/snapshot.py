@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from koopscope.runs.names import Unit as Unit
+from koopscope.runs.names import plain_names as plain_names
 from koopscope.runs.run import FloatArray, Skipped, TensorInfo
-
-#: What a checkpoint's number counts.
-Unit = Literal["step", "epoch"]
 
 
 class TensorReader(Protocol):
@@ -62,16 +61,3 @@ class Snapshot:
     log: tuple[Mapping[str, float], ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
-
-
-def plain_names(names: list[str]) -> dict[str, str]:
-    """Return each name without what wrappers put in front: ``torch.compile``, DDP, FSDP.
-
-    ``module.`` is removed only where every name starts with it; names that would collide stay.
-    """
-    plain = dict(zip(names, names, strict=True))
-    for inner in ("_orig_mod.", "_fsdp_wrapped_module."):
-        plain = {name: shown.replace(inner, "") for name, shown in plain.items()}
-    while plain and all(shown.startswith("module.") for shown in plain.values()):
-        plain = {name: shown[len("module.") :] for name, shown in plain.items()}
-    return plain if len(set(plain.values())) == len(plain) else {name: name for name in names}

@@ -18,11 +18,12 @@ from koopscope.runs.native.reader import RunFile
 from koopscope.runs.run import Run
 
 if TYPE_CHECKING:
-    from koopscope.runs.checkpoints.hdf5_layouts import StackedLayout
+    from koopscope.runs.checkpoints.hdf5_layouts import TimeAxis
+    from koopscope.runs.checkpoints.hdf5_trajectories import StackedLayout, TimeLastLayout
     from koopscope.runs.checkpoints.series import CheckpointSeries
 
 Source: TypeAlias = str | os.PathLike[str]
-ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout"
+ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout | TimeLastLayout"
 
 
 def open_run(source: Source | Sequence[Source]) -> Run:
@@ -50,6 +51,7 @@ def open_foreign(
     *,
     step_pattern: str | None = None,
     keep: Callable[[str], bool] = lambda name: True,
+    time_axis: TimeAxis | None = None,
 ) -> ForeignRun:
     """Open what is no run file: an HDF5 file in another layout, or checkpoints.
 
@@ -59,6 +61,8 @@ def open_foreign(
         Files or folders.
     step_pattern, keep
         See ``CheckpointSeries``.
+    time_axis
+        See ``koopscope.runs.checkpoints.hdf5_layouts.open_layout``; only for a single HDF5 file.
 
     Raises
     ------
@@ -74,7 +78,12 @@ def open_foreign(
             raise KoopscopeError(
                 f"{paths[0]} is a run file already", "use it as it is: it needs no conversion"
             )
-        return open_layout(paths[0])
+        return open_layout(paths[0], time_axis)
+    if time_axis is not None:
+        raise KoopscopeError(
+            "a time axis was given for checkpoints with one snapshot each",
+            "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
+        )
     return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
 
 

@@ -165,6 +165,10 @@ def _suffix(path: Path) -> str:
 def _describer(path: Path) -> Callable[[Path], Snapshot]:
     if not path.exists():
         raise KoopscopeError(f"{path} does not exist", "check the path")
+    if not path.is_file():  # opening a pipe would wait for somebody who writes into it
+        raise KoopscopeError(
+            f"{path} is not a regular file", "name a file or folder that lies on a disk"
+        )
     suffix = _suffix(path)
     if not suffix:
         raise KoopscopeError(f"{path} is of no kind that is known", f"the kinds are: {KNOWN}")

@@ -20,6 +20,7 @@ import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.hdf5.journal import view_of
+from koopscope.runs.hdf5.superblock import superblock_of, unmarked
 
 #: A dataset that declares more than this must store at least a thousandth of it.
 UNBACKED_BYTES = 4 * 2**30
@@ -30,8 +31,6 @@ DEPTH_LIMIT = 32
 NAME_LIMIT = 1024
 TEXT_LIMIT = 16 * 2**20
 CHUNK_LIMIT = 2**30
-
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -81,19 +80,23 @@ def open_hdf5(path: Path) -> h5py.File:
                 f"{path} {'does not exist' if missing else 'is not a regular file'}",
                 "check the path",
             )
-        with path.open("rb") as raw:
-            start = raw.read(len(_SIGNATURE))
+        head = superblock_of(path)
+        is_empty = head is None and path.stat().st_size == 0
     except PermissionError:
         raise KoopscopeError(
             f"{path} may not be read by this user", "change its permissions, or ask its owner"
         ) from None
     except (OSError, ValueError) as error:
         raise KoopscopeError(f"{path} cannot be read: {error}", "check the path") from error
-    if not start:
+    if is_empty:
         raise KoopscopeError(f"{path} is empty", "nothing has been recorded in it")
-    if start != _SIGNATURE:
+    if head is None:
         raise KoopscopeError(f"{path} is not an HDF5 file", "name a run file that Recorder wrote")
     with hdf5_failures(path):
+        if head.writer == "swmr":
+            return h5py.File(path, "r", swmr=True, locking=False, rdcc_nbytes=0)
+        if head.writer == "alone":
+            return h5py.File(unmarked(path, head.offset), "r", rdcc_nbytes=0)
         view = view_of(path)
         file = None if view.patches else _opened_alone(path)
         return file or h5py.File(view, "r", rdcc_nbytes=0)

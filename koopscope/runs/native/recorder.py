@@ -20,6 +20,7 @@ import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import StoredArray, as_stored, named_tensors
+from koopscope.runs.names import BUFFER_NAMES, is_running_count
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.native.writer import (
     RunWriter,
@@ -28,7 +29,6 @@ from koopscope.runs.native.writer import (
     name_problem,
     open_for_appending,
 )
-from koopscope.runs.run import BUFFER_NAMES
 
 #: Seconds to wait for a lock that another program holds before a snapshot is given up.
 LOCK_PATIENCE = 2.0
@@ -189,9 +189,10 @@ class Recorder:
             )
         with create_run(self.path, [*plan.values()], skipped, self._metadata) as writer:
             self._write(writer, [row])
-        if skipped:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:5])
-            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        missed = {name: why for name, why in skipped.items() if not is_running_count(name)}
+        if missed:
+            listed = "; ".join(f"{name}: {reason}" for name, reason in list(missed.items())[:5])
+            more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
             self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
 
     def _append(self, rows: Sequence[_Row]) -> None:

@@ -1,5 +1,8 @@
 """A series of checkpoint files is the trajectory that was saved, or one clear error."""
 
+import os
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -99,11 +102,123 @@ def test_a_missing_tensor_is_an_error_that_names_file_and_tensor(tmp_path):
 
 
 def test_two_checkpoints_of_one_step_are_an_error_that_names_both(tmp_path):
-    tensors = {name: values[0] for name, values in trajectory(1).items()}
-    for name in ("best", "last"):
+    run = trajectory(2)
+    for t, name in enumerate(("best", "last")):
+        tensors = {tensor: values[t] for tensor, values in run.items()}
         write_safetensors(tmp_path / f"{name}.safetensors", tensors, {"step": "500"})
     with pytest.raises(KoopscopeError, match=r"best\.safetensors and .*last\.safetensors both"):
         open_run(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["copy", "symlink", "hardlink", "same_step"])
+def test_last_that_holds_the_weights_of_another_is_left_out(tmp_path, how):
+    paths = write_series(tmp_path, ".safetensors")
+    last = tmp_path / "last.safetensors"
+    if how == "symlink":
+        last.symlink_to(paths[-1].name)
+    elif how == "hardlink":
+        os.link(paths[-1], last)
+    elif how == "copy":
+        shutil.copy(paths[-1], last)
+    else:
+        last = tmp_path / "last-epoch=12.safetensors"
+        shutil.copy(paths[-1], last)
+    with open_run(tmp_path) as run:
+        assert run.description.snapshots == 12
+        assert f"{last} is left out: it holds the same weights as {paths[-1]}" in str(
+            run.description.notes
+        )
+        assert_is_trajectory(run, trajectory())
+
+
+def test_best_of_no_known_step_is_left_out_and_said(tmp_path):
+    write_series(tmp_path, ".safetensors")
+    tensors = {name: values[0] + 1 for name, values in trajectory(1).items()}
+    write_safetensors(tmp_path / "best.safetensors", tensors)
+    with open_run(tmp_path) as run:
+        assert run.description.snapshots == 12
+        assert "neither its name nor the file tells its step" in run.description.notes[-1]
+
+
+def test_a_restart_that_begins_at_0_again_is_one_sentence(tmp_path):
+    run = trajectory(6)
+    for attempt in (0, 1):
+        for t in range(3):
+            path = tmp_path / f"attempt{'ab'[attempt]}-step_{t}.safetensors"
+            tensors = {name: values[3 * attempt + t] for name, values in run.items()}
+            write_safetensors(path, tensors)
+    with pytest.raises(KoopscopeError, match="3 steps are there twice with different") as caught:
+        open_run(tmp_path)
+    assert "began anew" in caught.value.hint
+
+
+def test_stages_are_not_joined(tmp_path):
+    for stage in (1, 2):
+        for t in range(3):
+            folder = tmp_path / f"stage{stage}-step{1000 * t}-tokens{2 * t}B"
+            folder.mkdir()
+            tensors = {name: values[t] for name, values in trajectory(3).items()}
+            write_safetensors(folder / "model.safetensors", tensors)
+    with pytest.raises(KoopscopeError, match=r"stage1 \(3\), stage2 \(3\)"):
+        open_run(tmp_path)
+    with open_run(sorted(tmp_path.glob("stage2-*"))) as run:
+        assert run.description.steps.tolist() == [0, 1000, 2000]
+
+
+def test_numbers_beside_the_weights_of_an_npz_are_metrics(tmp_path):
+    for t in range(3):
+        np.savez(
+            tmp_path / f"ckpt_{t}.npz",
+            w=np.full((2, 3), t, np.float32),
+            scale=np.float32(t),
+            loss=1.0 / (1 + t),
+            lr=np.array([[0.1]]),
+            time=np.float32(t),
+            step=np.array([[100 * t]]),
+            exp_avg=np.ones((2, 3)),
+        )
+    with open_run(tmp_path) as run:
+        assert [tensor.name for tensor in run.description.tensors] == ["w", "scale"]
+        assert run.description.steps.tolist() == [0, 100, 200]
+        assert set(run.description.metrics) == {"loss", "lr", "time"}
+        np.testing.assert_array_equal(run.description.metrics["loss"], [1, 1 / 2, 1 / 3])
+        assert [skip.name for skip in run.description.skipped] == ["exp_avg"]
+
+
+def test_numbers_beside_the_weights_of_safetensors_are_metrics(tmp_path):
+    for t in range(3):
+        tensors = {
+            "w": np.full(3, t, np.float32),
+            "loss": np.array(0.5, np.float32),
+            "epoch": np.array(2 * t, np.int64),
+        }
+        write_safetensors(tmp_path / f"ckpt_{t}.safetensors", tensors)
+    with open_run(tmp_path) as run:
+        assert [tensor.name for tensor in run.description.tensors] == ["w"]
+        assert run.description.steps.tolist() == [0, 2, 4]
+        np.testing.assert_array_equal(run.description.metrics["loss"], [0.5] * 3)
+
+
+def test_a_network_that_is_none_by_its_names_is_an_error(tmp_path):
+    np.savez(tmp_path / "step_1.npz", mask=np.ones((8, 8)), bias=np.ones(8))
+    with pytest.raises(KoopscopeError, match="holds 8 weights beside 64 values") as caught:
+        open_run([tmp_path / "step_1.npz"])
+    assert "other names" in caught.value.hint
+
+
+def test_control_characters_in_names_are_read(tmp_path):
+    for t in (1, 2):
+        tensors = {"a\x1b]0;owned\x07.weight": np.full(3, t, np.float32)}
+        write_safetensors(tmp_path / f"step_{t}.safetensors", tensors)
+    with open_run(tmp_path) as run:
+        assert read_back(run)["a\x1b]0;owned\x07.weight"].tolist() == [[1] * 3, [2] * 3]
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".safetensors", ".npz", ".pt", ".keras"])
+def test_a_pipe_is_refused_without_opening_it(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(KoopscopeError, match="is not a regular file"):
+        open_run(tmp_path / f"a{suffix}")
 
 
 def test_the_files_own_steps_come_before_their_names(tmp_path):
@@ -158,7 +273,7 @@ def test_npz_objects_are_never_unpickled(tmp_path):
     np.savez(tmp_path / "step_1.npz", w=np.zeros(3), x=np.array([Hostile()], dtype=object))
     with open_run([tmp_path / "step_1.npz"]) as run:
         assert [(s.name, s.reason) for s in run.description.skipped] == [
-            ("x", "object values, not floats that are recorded")
+            ("x", "object values, not float16, bfloat16, float32 or float64")
         ]
         read_back(run)
     assert not (tmp_path / "ran").exists()

@@ -1,0 +1,125 @@
+"""Sort what lies in one checkpoint file: weights, the step, metrics, and what is none of these.
+
+One rule for every kind of file that holds named arrays. Reads single numbers only where their names
+say that they number or describe the snapshot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.dtypes import STORED_AS
+from koopscope.runs.names import (
+    COUNTERS,
+    Unit,
+    conventional,
+    counter_of,
+    counter_rank,
+    is_metric,
+    leaf_of,
+    not_a_weight,
+    usual_kind,
+)
+from koopscope.runs.run import Skipped, TensorInfo
+
+#: Groups in which programs keep what is not a weight.
+_BESIDE = ("metrics/", "meta/", "metadata/", "info/")
+
+
+class Contents:
+    """What was found in one checkpoint, entry by entry.
+
+    Parameters
+    ----------
+    path
+        For error messages.
+
+    Attributes
+    ----------
+    tensors, skipped, metrics
+        As in ``Snapshot``.
+    step, unit
+        What a number in the file counts; ``None`` without one.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.tensors: list[TensorInfo] = []
+        self.skipped: list[Skipped] = []
+        self.metrics: dict[str, float] = {}
+        self.step: int | None = None
+        self.unit: Unit = "step"
+        self._counter = len(COUNTERS)
+        self._unwanted = 0
+
+    def add(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        number: Callable[[], float] | None,
+    ) -> TensorInfo | None:
+        """Take in an entry; return it as a tensor if it is a weight.
+
+        Parameters
+        ----------
+        name, shape, dtype
+            As the file has them, the name without wrappers.
+        number
+            Reads the value of an entry with one element; ``None`` if it is no number.
+        """
+        size = math.prod(shape)
+        if size == 1 and number is not None and self._is_number_beside(name, number):
+            return None
+        reason = not_a_weight(name)
+        if dtype not in STORED_AS:
+            self.leave_out(name, f"{dtype} values, not float16, bfloat16, float32 or float64")
+        elif size == 0:
+            self.leave_out(name, f"no elements (shape {list(shape)})")
+        elif reason:
+            self.leave_out(name, reason)
+            self._unwanted += 0 if "optimizer" in reason else size
+        else:
+            tensor = TensorInfo(name, shape, dtype, usual_kind(name))
+            self.tensors.append(tensor)
+            return tensor
+        return None
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note what is not part of the trajectory."""
+        self.skipped.append(Skipped(name, reason))
+
+    def check(self) -> None:
+        """Make sure that the names did not drop most of the network.
+
+        Raises
+        ------
+        KoopscopeError
+            If more weights were left out by their names than are left.
+        """
+        kept = sum(tensor.size for tensor in self.tensors)
+        if self._unwanted > kept:
+            named = next(skip for skip in self.skipped if "not a weight" in skip.reason)
+            raise KoopscopeError(
+                f"{self._path} holds {kept:,} weights beside {self._unwanted:,} values that are "
+                f"none by their names, such as {named.name}: {named.reason}",
+                "save the weights under other names if these are weights",
+            )
+
+    def _is_number_beside(self, name: str, number: Callable[[], float]) -> bool:
+        bare = name
+        for group in _BESIDE:
+            bare = bare.removeprefix(group)
+        unit = counter_of(bare)
+        if unit is not None:
+            value = number()
+            rank = counter_rank(bare)
+            if math.isfinite(value) and value == int(value) and rank < self._counter:
+                self.step, self.unit, self._counter = int(value), unit, rank
+            return True
+        if is_metric(leaf_of(bare)):
+            self.metrics[conventional(bare)] = number()
+            return True
+        return False
