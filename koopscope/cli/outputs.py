@@ -143,7 +143,8 @@ class Outputs:
                 write_file(wanted.path, rendered(wanted.format, Page()).encode())
                 console.say_more(f"wrote {wanted.path}")
         to_stdout = [wanted.format for wanted in self.reports if wanted.path is None]
-        console.result(rendered(to_stdout[0] if to_stdout else "table", console.page()))
+        shown = to_stdout[0] if to_stdout else "table"
+        console.result(rendered(shown, console.page()), commands=shown == "github")
 
     def _sweep_picture(self, folder: Path) -> Path:
         return folder / f"{SWEEP_PICTURE}.{self.plot_format}"

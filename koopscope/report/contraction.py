@@ -18,7 +18,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.errors import KoopscopeError
 from koopscope.report.json import SCHEMA_VERSION, JsonObject
 from koopscope.report.page import Cell, Page, table
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 from koopscope.report.terminal import findings_lines
 from koopscope.spectra.acceleration import iterations_worth
 from koopscope.spectra.contraction import Contraction
@@ -112,7 +112,7 @@ def document(report: ContractionReport) -> JsonObject:
 
 
 def _json(report: ContractionReport, page: Page) -> str:
-    return json.dumps(document(report), indent=2, allow_nan=False)
+    return json_text(document(report)).rstrip("\n")
 
 
 def _text(report: ContractionReport, page: Page) -> str:

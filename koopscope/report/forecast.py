@@ -18,7 +18,7 @@ from koopscope.forecasting.results import Forecast
 from koopscope.report.canvas import Canvas
 from koopscope.report.numbers import count, percent, step_range
 from koopscope.report.page import Cell, Page, shortened, table, wrapped
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 
 SCHEMA_VERSION = "1.0"
 
@@ -52,7 +52,7 @@ def schema() -> JsonObject:
 def render(found: Forecast, name: str, page: Page) -> str:
     """Return the forecast as ``table`` or ``json``, ending in a newline."""
     if name == "json":
-        return json.dumps(document(found), indent=2, allow_nan=False) + "\n"
+        return json_text(document(found))
     return _text(found, page)
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from koopscope import __version__
 from koopscope.report.numbers import count
 from koopscope.report.page import Cell, Page, columns_of, fitted_table, wrapped
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 
@@ -40,7 +40,7 @@ def render_json(
         "failed": list(failed),
     }
     single = len(documents) == 1 and not failed
-    return json.dumps(documents[0] if single else whole, indent=2, allow_nan=False) + "\n"
+    return json_text(documents[0] if single else whole)
 
 
 def document(run: RunDescription) -> dict[str, Any]:
@@ -231,15 +231,9 @@ def _cells(texts: Iterable[str]) -> list[Cell]:
 
 def _listed(pairs: Iterable[tuple[str, str]], page: Page) -> Iterator[str]:
     for name, text in pairs:
-        first, *rest = wrapped(_printable(f"{name}: {text}"), page, indent=4)
+        first, *rest = wrapped(" ".join(f"{name}: {text}".split()), page, indent=4)
         yield f"  {first}"
         yield from (f"    {line}" for line in rest)
-
-
-def _printable(text: str) -> str:
-    """Return a text from a file on one line and without the signs that steer a terminal."""
-    line = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
 
 
 def _text(value: Any) -> str:

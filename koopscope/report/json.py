@@ -18,7 +18,7 @@ from koopscope import __version__
 from koopscope.analysis import NETWORK, Analysis, Level
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.page import Page
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 from koopscope.report.report import Report
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Float64, Observable
@@ -39,7 +39,7 @@ def schema() -> JsonObject:
 
 def render(report: Report, page: Page) -> str:
     """Return the report as indented JSON in ASCII, whatever the page."""
-    return json.dumps(document(report), indent=2, allow_nan=False)
+    return json_text(document(report)).rstrip("\n")
 
 
 def document(report: Report) -> JsonObject:

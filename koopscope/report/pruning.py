@@ -5,7 +5,6 @@ Shows prunings and nothing else; it must never score a weight or write a mask.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning
 from koopscope.report.numbers import count
 from koopscope.report.page import Cell, Page, fitted_table, wrapped
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 
 SCHEMA_VERSION = "1.0"
 
@@ -90,7 +89,7 @@ def render_table(report: PruningReport, page: Page) -> str:
 
 def render_json(report: PruningReport) -> str:
     """Return the report as JSON, following ``schema/pruning-1.0.schema.json``."""
-    return json.dumps(document(report), indent=2, allow_nan=False) + "\n"
+    return json_text(document(report))
 
 
 def document(report: PruningReport) -> dict[str, Any]:

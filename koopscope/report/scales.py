@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from koopscope import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.report.json import SCHEMA_VERSION, JsonObject
 from koopscope.report.page import Cell, Page, table, wrapped
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 from koopscope.runs.signal import Signal
 from koopscope.spectra.scales import DECAY, SUPPORT, Scales
 
@@ -61,7 +60,7 @@ def document(report: ScalesReport) -> JsonObject:
 
 
 def _json(report: ScalesReport, page: Page) -> str:
-    return json.dumps(document(report), indent=2, allow_nan=False)
+    return json_text(document(report)).rstrip("\n")
 
 
 def _text(report: ScalesReport, page: Page) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +10,12 @@ from koopscope.gate.judgement import VERDICTS, Judgement
 from koopscope.report.gate.gate import Gate
 from koopscope.report.json import SCHEMA_VERSION, run_document
 from koopscope.report.page import Page
-from koopscope.report.plain import plain
+from koopscope.report.plain import json_text, plain
 
 
 def render(gate: Gate, page: Page) -> str:
     """Return indented JSON in ASCII, whatever the page."""
-    return json.dumps(document(gate), indent=2, allow_nan=False)
+    return json_text(document(gate)).rstrip("\n")
 
 
 def document(gate: Gate) -> dict[str, Any]:
