@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import h5py
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs import safety
+from koopscope.runs import safety, structure
 from koopscope.runs.labels import FORMAT
 from koopscope.runs.run import Run
 from koopscope.runs.runfile import RunFile
@@ -40,8 +40,11 @@ def open_run(source: Source | Sequence[Source]) -> Run:
         If it cannot be read, or nothing here knows how to read it.
     """
     paths = _paths([source] if isinstance(source, (str, os.PathLike)) else source)
-    if len(paths) == 1 and _can_be_run_file(paths[0]) and patiently(lambda: is_run_file(paths[0])):
-        return RunFile(paths[0])
+    structure.walk_first(paths)
+    if len(paths) == 1 and _can_be_run_file(paths[0]):
+        with structure.reading(paths[0]):
+            if patiently(lambda: is_run_file(paths[0])):
+                return RunFile(paths[0])
     return open_foreign(paths)
 
 
@@ -69,12 +72,16 @@ def open_foreign(
     from koopscope.runs.checkpoints.sources import is_keras, snapshots_of
     from koopscope.runs.layouts import open_layout
 
-    if len(paths) == 1 and _can_be_run_file(paths[0]) and not is_keras(paths[0]):
-        if patiently(lambda: is_run_file(paths[0])):
-            raise KoopscopeError(
-                f"{paths[0]} is a run file already", "use it as it is: it needs no conversion"
-            )
-        return open_layout(paths[0])
+    structure.walk_first(paths)
+    if len(paths) == 1 and _can_be_run_file(paths[0]):
+        with structure.reading(paths[0]):
+            if not is_keras(paths[0]):
+                if patiently(lambda: is_run_file(paths[0])):
+                    raise KoopscopeError(
+                        f"{paths[0]} is a run file already",
+                        "use it as it is: it needs no conversion",
+                    )
+                return open_layout(paths[0])
     return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
 
 
@@ -114,7 +121,8 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
     series: list[Path] | None = None
     for path in _paths(paths):
         try:
-            one_of_several = path.is_file() and is_single_snapshot(path)
+            with structure.reading(path):
+                one_of_several = path.is_file() and is_single_snapshot(path)
         except KoopscopeError:
             one_of_several = False
         if not one_of_several:

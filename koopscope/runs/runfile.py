@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs import safety
+from koopscope.runs import safety, structure
 from koopscope.runs.hyperslabs import Slab
 from koopscope.runs.labels import checked_version, read_metadata, said_skipped
 from koopscope.runs.run import RunDescription, Skipped, TensorInfo
@@ -45,6 +45,7 @@ class RunFile(StackedRun):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(Path(path))
+        structure.walk_first([self.path])
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
         # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs import structure
 from koopscope.runs.journal import view_of
 
 #: A dataset that declares more than this must store at least a thousandth of it.
@@ -125,6 +126,7 @@ def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Memb
     if depth > DEPTH_LIMIT:
         raise ValueError(f"groups are nested more than {DEPTH_LIMIT} deep")
     for raw in list(group):
+        structure.progressed()
         name, problem = _decoded(raw)
         yield name, Refused(problem) if problem else member(group, raw)
 

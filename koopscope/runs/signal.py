@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs import structure
 from koopscope.runs.safety import Member, hdf5_failures, member, open_hdf5, storage_problem
 
 Float64 = npt.NDArray[np.float64]
@@ -63,12 +64,14 @@ def read_signal(name: str) -> Signal:
         raise KoopscopeError(
             f"{path} has {file.stat().st_size:,} bytes", "a signal may have 256 MiB at most"
         )
-    if dataset or file.suffix in (".h5", ".hdf5"):
-        table = _from_hdf5(file, dataset)
-    elif file.suffix == ".npy":
-        table = _from_numpy(file)
-    else:
-        table = _from_text(file)
+    structure.walk_first([file])
+    with structure.reading(file):
+        if dataset or file.suffix in (".h5", ".hdf5"):
+            table = _from_hdf5(file, dataset)
+        elif file.suffix == ".npy":
+            table = _from_numpy(file)
+        else:
+            table = _from_text(file)
     return _signal(name, table)
 
 

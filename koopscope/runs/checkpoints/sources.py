@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs import layouts, safety
+from koopscope.runs import layouts, safety, structure
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
 from koopscope.runs.checkpoints.huggingface import folder_snapshot, weights_in
 from koopscope.runs.checkpoints.keras import (
@@ -72,7 +72,9 @@ def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
     """
     for source in sources:
         for path in checkpoints_in(source):
-            yield folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+            with structure.reading(path):
+                described = folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+            yield described
 
 
 def checkpoints_in(source: Path) -> list[Path]:
