@@ -48,7 +48,7 @@ def command(
     from koopscope.report.report import Failure, Report
 
     jobs = openers(runs, shards)
-    outputs.check(list(jobs))
+    outputs.check(list(jobs), inputs=runs)
     began = time.perf_counter()
     diagnoses, failures = [], []
     for path, opened in jobs.items():

@@ -133,6 +133,11 @@ def _done(words: list[str]) -> int:
             code = _complain(
                 f"{where}{error.strerror or error}", "check the disk's free space and permissions"
             )
+        except MemoryError as error:
+            code = _complain(
+                f"memory ran out: {error or 'no more could be had'}",
+                "look at fewer snapshots with --window, or at fewer tensors with --include",
+            )
         except Exception as error:  # the last line of defence: no traceback reaches a user
             code = _complain(
                 f"{type(error).__name__}: {error}",

@@ -25,6 +25,9 @@ from koopscope.runs.stacked import StackedRun, patiently, prepared, read_slab
 #: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
 SNAPSHOT_LIMIT = 2**24
 
+#: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
+METRIC_BYTES = 128 * 2**20
+
 #: What ``@kind`` may say of a dataset, or at the root of all of them.
 KINDS = ("parameter", "buffer", "state")
 
@@ -142,10 +145,15 @@ class RunFile(StackedRun):
             if group is not None:
                 self._skip("/metrics", getattr(group, "reason", "not a group"))
             return
+        room = METRIC_BYTES + 2 * self.path.stat().st_size
         for name, member in self._found_metrics(group, "", {safety.address(group)}):
             problem = _metric_problem(member)
             if problem or not isinstance(member, h5py.h5d.DatasetID):
                 self._skip(f"/metrics/{name}", problem)
+                continue
+            room -= 8 * snapshots
+            if room < 0:
+                self._skip(f"/metrics/{name}", "more metrics than the file has room for")
                 continue
             values = np.full(snapshots, np.nan)
             rows = min(snapshots, member.shape[0])

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from koopscope.errors import KoopscopeError
 
@@ -30,6 +31,11 @@ MOST_SECONDS = 60.0
 WHOLE_SECONDS = 5.0
 WHOLE_SECONDS_PER_MEBIBYTE = 4.0
 WHOLE_MOST_SECONDS = 600.0
+
+#: Memory that reading the structure may take. Sixteen thousand tensors take 540 bytes each in the
+#: file, and as objects some 20 kB.
+BYTES = 384 * 2**20
+BYTES_PER_BYTE = 40
 
 #: How long a walk in another process may take by the clock, per second of processor time.
 _PATIENCE = 5.0
@@ -49,10 +55,11 @@ CRASHES = tuple(
 
 @dataclass
 class _Limit:
-    """Seconds of processor time for the next member and for all, and the end of the latter."""
+    """Seconds of processor time for the next member and for all, the end of the latter, memory."""
 
     step: float
     whole: float
+    memory: int
     end: float = 0.0
 
 
@@ -93,10 +100,36 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     _limits.append(limit)
     progressed()
     try:
-        yield
+        with _bounded_memory(limit.memory):
+            yield
     finally:
         _limits.pop()
         progressed()
+
+
+@contextlib.contextmanager
+def _bounded_memory(room: int) -> Iterator[None]:
+    """Let this process have only so many bytes more than it has now, where the system counts them.
+
+    The last line of defence: what a file declares is held against what it stores before that.
+    """
+    try:
+        import resource
+
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[5])
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        ceiling = pages * resource.getpagesize() + room
+        if before[0] != resource.RLIM_INFINITY:
+            ceiling = min(ceiling, before[0])
+        resource.setrlimit(resource.RLIMIT_DATA, (ceiling, before[1]))
+    except (ImportError, OSError, ValueError, IndexError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def progressed() -> None:
@@ -119,14 +152,16 @@ def limit_of(path: str | os.PathLike[str]) -> _Limit:
     return _Limit(
         min(MOST_SECONDS, SECONDS + SECONDS_PER_MEBIBYTE * size / 2**20),
         min(WHOLE_MOST_SECONDS, WHOLE_SECONDS + WHOLE_SECONDS_PER_MEBIBYTE * size / 2**20),
+        BYTES + BYTES_PER_BYTE * size,
     )
 
 
 def walk_first(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Let another process open HDF5 files that this one has not seen as they are now.
 
-    A fresh interpreter does it (a fork of a process with threads, JAX or CUDA may hang), all files
-    at once. Where none can be started, nothing is done.
+    A fresh interpreter does it, all files at once: a fork of a process with threads, as JAX and
+    CUDA have them, may hang, and is taken only where there is a single one. Where no process can
+    be started, nothing is done.
 
     Raises
     ------
@@ -190,6 +225,12 @@ def _stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
 
 def _walk(names: list[str]) -> int:
     """Open files in another process; return the signal that ended it, 0 where it came through."""
+    if _has_one_thread():
+        child = os.fork()
+        if child == 0:
+            _walk_here(names)
+        _, status = os.waitpid(child, 0)
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if not sys.executable or getattr(sys, "frozen", False):
         return 0
     limit = sum(limit_of(name).whole for name in names)
@@ -216,16 +257,26 @@ def _walk(names: list[str]) -> int:
     return max(0, -ended.returncode)
 
 
-def _walk_here(names: list[str]) -> None:
-    from koopscope.runs.opening import open_run
+def _has_one_thread() -> bool:
+    """Whether the process may be forked: Linux says how many threads it has, in any library."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
 
-    contained(lambda name: None)
-    with contextlib.suppress(ImportError, OSError, ValueError):
+
+def _walk_here(names: list[str]) -> NoReturn:
+    try:
+        from koopscope.runs.opening import open_run
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        contained(lambda name: None)
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name in names:
-        # What is wrong with it is said by the process that asked; here it only must not hang.
-        with contextlib.suppress(Exception), reading(name):
-            open_run(Path(name)).close()
-    os._exit(0)
+        for name in names:
+            # What is wrong with it is said by the process that asked; here it only must end.
+            with contextlib.suppress(Exception), reading(name):
+                open_run(Path(name)).close()
+    finally:
+        os._exit(0)
