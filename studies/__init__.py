@@ -1,0 +1,1 @@
+"""Long studies, run by hand; their results are committed next to them."""
