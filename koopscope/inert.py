@@ -31,12 +31,12 @@ def inert(text: str) -> str:
     return without_commands(text)
 
 
-def without_commands(text: str) -> str:
+def without_commands(text: str, escape: str = r"\x") -> str:
     r"""Return a text of any number of lines with commands to a CI spelled out: ``\x3a:error::``."""
     if "##" in text:
-        text = _HASH_COMMAND.sub(r"\\x23", text)
+        text = _HASH_COMMAND.sub(lambda _: f"{escape}23", text)
     if "::" in text:
-        text = _COLON_COMMAND.sub(r"\\x3a", text)
+        text = _COLON_COMMAND.sub(lambda _: f"{escape}3a", text)
     return text
 
 

@@ -1,4 +1,11 @@
-"""What all tests share: machines differ in speed, so no example of Hypothesis has a deadline."""
+"""What all tests share: the threads of the command, and examples of Hypothesis without a deadline.
+
+Machines differ in speed, so a deadline would only tell the machine.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as koopscope.cli.main says, before NumPy
 
 from hypothesis import settings
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from koopscope.inert import without_commands
 
 
 def plain(value: Any) -> Any:
@@ -30,4 +31,4 @@ def json_text(document: Any) -> str:
     Names keep their value: what a CI's log would obey is escaped the way JSON escapes.
     """
     text = json.dumps(document, indent=2, allow_nan=False)
-    return re.sub(r"#(?=#\w*\[)", r"\\u0023", text) + "\n"
+    return without_commands(text, r"\u00") + "\n"
