@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from koopscope.errors import KoopscopeError
+# As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
+# koopscope.cli.start can give it a meaning.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.errors import KoopscopeError
     from koopscope.forecasting.api import forecast
     from koopscope.integrations.accelerator import KoopmanAccelerator
     from koopscope.pruning.api import prune
@@ -33,6 +36,7 @@ __all__ = [
 _HOMES = {
     "DMD": "koopscope.spectra.estimator",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
+    "KoopscopeError": "koopscope.errors",
     "KoopmanAccelerator": "koopscope.integrations.accelerator",
     "Recorder": "koopscope.runs.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",
