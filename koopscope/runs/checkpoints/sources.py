@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -55,6 +56,8 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
     **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
 }
 
+_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".bin.index.json")
+
 #: What lies next to weights in training folders and is none.
 _STATE_FILE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args).*\.(pt|pth|bin)")
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
@@ -72,7 +75,7 @@ def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
     """
     for source in sources:
         for path in checkpoints_in(source):
-            with structure.reading(path):
+            with nullcontext() if _needs_torch(path) else structure.reading(path):
                 described = folder_snapshot(path) if path.is_dir() else _describer(path)(path)
             yield described
 
@@ -153,6 +156,12 @@ def _only_one(folder: Path) -> list[Path]:
             "name the checkpoint files themselves",
         )
     return found
+
+
+def _needs_torch(path: Path) -> bool:
+    """Whether describing it may load PyTorch first, which takes more than any structure may."""
+    weights = weights_in(path) if path.is_dir() else path
+    return weights is not None and _suffix(weights) in _TORCH
 
 
 def _is_weights(path: Path) -> bool:
