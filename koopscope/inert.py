@@ -15,7 +15,7 @@ import unicodedata
 _HASH_COMMAND = re.compile(r"#(?=#\w*\[)")
 _COLON_COMMAND = re.compile(r"(?<!\S):(?=:[\w-])")
 
-#: The styles that ``koopscope.report.page`` writes, and no other escape sequence.
+#: The styles that ``koopscope.report.text.terminal_style`` writes, and no other escape sequence.
 _OWN_STYLES = re.compile(r"(\x1b\[(?:0|1|2|3[2356]|1;31)m)")
 
 

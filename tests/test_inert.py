@@ -18,11 +18,11 @@ from koopscope.errors import KoopscopeError
 from koopscope.gate.rules import RULES
 from koopscope.inert import inert, inert_report
 from koopscope.report.gate.gate import FORMATS
-from koopscope.report.page import Cell, Page, wrapped
+from koopscope.report.json_values import json_text
 from koopscope.report.pictures import picture_paths
-from koopscope.report.plain import json_text
+from koopscope.report.text.terminal_style import Cell, Page, wrapped
 from koopscope.runs import structure
-from koopscope.runs.arrayfile import ArraySpec, array_writer
+from koopscope.runs.arrays.writing import ArraySpec, array_writer
 from studies.fuzzing.seeds import safetensors
 
 #: A title of a window, a colour, a line of its own, a turned direction, and orders to three CIs.

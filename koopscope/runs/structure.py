@@ -267,7 +267,7 @@ def _has_one_thread() -> bool:
 
 def _walk_here(names: list[str]) -> NoReturn:
     try:
-        from koopscope.runs.opening import open_run
+        from koopscope.runs.detect.opening import open_run
 
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         contained(lambda name: None)

@@ -19,7 +19,7 @@ from koopscope import Recorder
 from koopscope.engine import cluster
 from koopscope.engine.cluster import DaskEngine
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 

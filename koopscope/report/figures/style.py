@@ -22,7 +22,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.inert import inert
 
 #: Width of a page's text block, in inches.
