@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from koopscope._version import __version__
-from koopscope.errors import KoopscopeError
+# As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
+# koopscope.cli.start can give it a meaning.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from koopscope._version import __version__
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.errors import KoopscopeError
     from koopscope.estimator.dmd import DMD
     from koopscope.forecasting.api import forecast
     from koopscope.integrations.torch.accelerator import KoopmanAccelerator
@@ -34,6 +37,8 @@ __all__ = [
 _HOMES = {
     "DMD": "koopscope.estimator.dmd",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
+    "KoopscopeError": "koopscope.errors",
+    "__version__": "koopscope._version",
     "KoopmanAccelerator": "koopscope.integrations.torch.accelerator",
     "Recorder": "koopscope.runs.native.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",

@@ -1,5 +1,5 @@
 """``python -m koopscope``."""
 
-from koopscope.cli.main import main
+from koopscope.cli.start import main
 
 main()

@@ -1,1 +1,1 @@
-"""The yardstick of the verdicts: real training runs, what became of them, and the scores."""
+"""Long studies, run by hand; their results are committed next to them."""

@@ -1,4 +1,11 @@
-"""What all tests share: examples without deadlines, and the frameworks that must be there."""
+"""What all tests share: the command's threads, no deadlines, the frameworks that must be there.
+
+Machines differ in speed, so a deadline would only tell the machine.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as koopscope.cli.main says, before NumPy
 
 from importlib.util import find_spec
 

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: Rooms from the ground up. A room imports only from floors below its own, never from its own
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
-    {"errors", "_types", "_version"},
+    {"_types", "_version", "inert"},
+    {"errors"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
     {"engine", "estimator"},
@@ -25,7 +26,7 @@ FLOORS = (
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"dtypes", "atomic", "names"},
+    {"dtypes", "atomic", "names", "bounded_json", "targets"},
     {"run"},
     {"nodes", "hdf5", "views"},
     {"native", "checkpoints"},

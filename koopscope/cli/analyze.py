@@ -58,7 +58,7 @@ def command(
         )
     if metrics is not None:
         jobs = {path: with_metrics(opened, metrics) for path, opened in jobs.items()}
-    outputs.check(list(jobs))
+    outputs.check(list(jobs), inputs=runs)
     began = time.perf_counter()
     diagnoses, failures = [], []
     for path, opened in jobs.items():

@@ -79,7 +79,7 @@ def command(
     from koopscope.gate.baseline import stored_report
 
     jobs = openers(runs, shards)
-    outputs.check(list(jobs))
+    outputs.check(list(jobs), inputs=[*runs, baseline])
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []
     policy = read_policy([*overrides, *given], os.environ, isolated)

@@ -115,7 +115,7 @@ def _parsed(text: str, where: str) -> Mapping[str, Any]:
     library = _toml()
     try:
         values: Mapping[str, Any] = library.loads(text)
-    except library.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's limits
         raise KoopscopeError(f"{where} is not valid TOML: {error}", "mend that line") from error
     return values
 

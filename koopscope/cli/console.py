@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from koopscope.errors import KoopscopeError
+from koopscope.inert import inert, inert_report
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -68,9 +69,9 @@ def _writes_unicode(stream: TextIO) -> bool:
     return True
 
 
-def result(text: str) -> None:
-    """Write a result to stdout."""
-    sys.stdout.write(text)
+def result(text: str, *, commands: bool = False) -> None:
+    """Write a result to stdout, inert unless its ``commands`` are meant for a CI."""
+    sys.stdout.write(text if commands else inert_report(text))
     sys.stdout.flush()
 
 
@@ -94,7 +95,7 @@ def say(sentence: str) -> None:
 
 def _to_stderr(line: str) -> None:
     with contextlib.suppress(OSError):  # nobody can be told
-        click.echo(line, err=True)
+        click.echo(inert(line), err=True)
 
 
 def say_more(sentence: str) -> None:
@@ -130,6 +131,7 @@ class _Bar:
     """A rich progress bar that comes into being when patience has run out."""
 
     def __init__(self, title: str, total_bytes: int) -> None:
+        title = inert(title)
         cut = len(title) > WIDEST_TITLE
         self._title = f"{title[:8]}...{title[11 - WIDEST_TITLE :]}" if cut else title
         self._total = total_bytes

@@ -10,7 +10,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import some_analysis_options
-from koopscope.cli.outputs import Outputs, refuse_inputs, report_options
+from koopscope.cli.outputs import Outputs, report_options
 
 if TYPE_CHECKING:
     from koopscope.analysis.analysis import Analysis
@@ -55,13 +55,12 @@ def command(
     """
     from koopscope.analysis.analysis import Analysis
     from koopscope.export.fixed_point import write_fixed_point
-    from koopscope.runs.arrays.writing import check_output
+    from koopscope.runs.arrays.writing import check_suffix
     from koopscope.runs.detect.opening import open_run
 
-    outputs.check((run,))
     if output is not None:
-        check_output(output, outputs.force)
-        refuse_inputs((output,), (run,))
+        check_suffix(output)
+    outputs.check((run,), others=[output] if output is not None else [])
     with open_run(run) as opened:
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,10 +58,12 @@ def command(
     from koopscope.runs.detect.opening import open_foreign
     from koopscope.runs.names import TensorFilter
     from koopscope.runs.run import select_tensors
+    from koopscope.runs.targets import check_targets
 
     if "" in sources:
         raise KoopscopeError("the name of a source is empty", "name a file or a folder")
-    target = _checked_output(output, sources, force)
+    target = Path(output)
+    check_targets([target], [*sources, *([metrics] if metrics else [])], force=force)
     began = time.perf_counter()
 
     run = open_foreign(
@@ -99,19 +100,3 @@ def command(
         f"steps {description.steps[0]} to {description.steps[-1]}, from {description.format} "
         f"to {output}{resumed} in {time.perf_counter() - began:.1f} s."
     )
-
-
-def _checked_output(output: str, sources: tuple[str, ...], force: bool) -> Path:
-    target = Path(output)
-    if not target.parent.is_dir():
-        raise KoopscopeError(
-            f"{output} cannot be written: {target.parent} is not a directory",
-            "create the directory first",
-        )
-    if target.is_dir():
-        raise KoopscopeError(f"{output} is a directory", "name a file, for example -o run.h5")
-    if any(os.path.realpath(source) == os.path.realpath(target) for source in sources):
-        raise KoopscopeError(f"{output} is one of the sources", "choose another output")
-    if target.exists() and not force:
-        raise KoopscopeError(f"{output} exists", "add --force to replace it")
-    return target

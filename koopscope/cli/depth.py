@@ -36,7 +36,7 @@ def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
     from koopscope.runs.arrays.signal import read_signal
     from koopscope.spectra.scales import scales_of
 
-    outputs.check([])
+    outputs.check([], inputs=[signal, signal.rpartition(":")[0] or None])
     samples = read_signal(signal)
     found = [
         scales_of(samples.values, samples.spacing, "fft" if method == "fft" else "dmd")

@@ -11,7 +11,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
-from koopscope.cli.outputs import Outputs, refuse_inputs, report_options, write_file
+from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
     from koopscope.forecasting.api import write_prediction
     from koopscope.forecasting.forecast import Forecaster
     from koopscope.forecasting.plan import ForecastSettings
-    from koopscope.runs.arrays.writing import check_output
+    from koopscope.runs.arrays.writing import check_suffix
     from koopscope.runs.detect.opening import open_run
 
     options["every"] = options["every"] or 0
@@ -119,9 +119,8 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
             raise KoopscopeError(
                 f"nothing says which step's weights go to {output}", "give a step with --to"
             )
-        check_output(output, outputs.force)
-        refuse_inputs((output,), (run,))
-    outputs.check((run,), (PICTURE,))
+        check_suffix(output)
+    outputs.check((run,), (PICTURE,), others=[output] if output is not None else [])
     began = time.perf_counter()
     with open_run(run) as opened:
         volume = 2 * opened.volume(opened.description.tensors)

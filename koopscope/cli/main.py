@@ -6,6 +6,7 @@ A verb's module is imported only when it is called, so that ``--help`` stays ins
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -89,12 +90,37 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 ``check`` found something, 2 could not do it."""
+    """Run the command line and exit: 0 done, 1 ``check`` found something, 2 could not do it.
+
+    What a user started works in a child process (see ``koopscope.cli.containment``); with arguments
+    given, or ``--debug``, it works in this one.
+    """
     # Small matrices are no work for OpenBLAS's threads, so it need not start any; who has work for
     # them asks (koopscope._threads). Said before NumPy is loaded, because it looks only then.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = _hoisted(sys.argv[1:] if arguments is None else arguments)
     console.set_up()
+    if "--debug" in words:
+        from koopscope.runs.hdf5.structure import without_walks
+
+        without_walks()
+    elif arguments is None and _reads_files(words):
+        from koopscope.cli.containment import can_contain, contain
+
+        if can_contain():
+            os._exit(contain(lambda: _done(words), console.complain))
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(_done(words))
+
+
+def _reads_files(words: list[str]) -> bool:
+    verb = next((word for word in words if not word.startswith("-")), "explain")
+    return verb in VERBS and verb != "explain" and not {"-h", "--help"} & set(words)
+
+
+def _done(words: list[str]) -> int:
+    """Run the command line, whatever happens, and return the exit code."""
     if "--debug" in words:
         code = _run(words)
     else:
@@ -107,13 +133,18 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             code = _complain(
                 f"{where}{error.strerror or error}", "check the disk's free space and permissions"
             )
+        except MemoryError as error:
+            code = _complain(
+                f"memory ran out: {error or 'no more could be had'}",
+                "look at fewer snapshots with --window, or at fewer tensors with --include",
+            )
         except Exception as error:  # the last line of defence: no traceback reaches a user
             code = _complain(
                 f"{type(error).__name__}: {error}",
                 "this is a fault of koopscope; `koopscope --debug ...` shows where it happened",
             )
     _close_streams()
-    sys.exit(code)
+    return code
 
 
 def _hoisted(words: list[str]) -> list[str]:

@@ -25,6 +25,7 @@ from koopscope.report.pictures import (
 from koopscope.report.registry import formats, render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.atomic import drafted
+from koopscope.runs.targets import check_targets
 
 if TYPE_CHECKING:
     from koopscope.report.analysis_report import Report
@@ -88,7 +89,14 @@ class Outputs:
     plot_format: str = "png"
     force: bool = False
 
-    def check(self, runs: Sequence[str], pictures: Iterable[str] = tuple(PICTURES)) -> None:
+    def check(
+        self,
+        runs: Sequence[str],
+        pictures: Iterable[str] = tuple(PICTURES),
+        *,
+        inputs: Iterable[str | Path | None] = (),
+        others: Sequence[Path] = (),
+    ) -> None:
         """Find out before the work whether everything can be written.
 
         Parameters
@@ -97,11 +105,15 @@ class Outputs:
             As the user named them.
         pictures
             What would be drawn of each, by name.
+        inputs
+            Whatever else is read; ``None`` is nothing.
+        others
+            What the verb writes besides.
 
         Raises
         ------
         KoopscopeError
-            If two reports would share stdout or a file, or a file exists and may not be replaced.
+            If two reports would share stdout, or a file cannot be written: ``check_targets``.
         """
         to_stdout = [report.format for report in self.reports if report.path is None]
         if len(to_stdout) > 1:
@@ -110,11 +122,8 @@ class Outputs:
                 f"give all but one a file, such as --format {to_stdout[-1]}=FILE",
             )
         files = [report.path for report in self.reports if report.path is not None]
-        for file in files:
-            if files.count(file) > 1:
-                raise KoopscopeError(f"two reports would go to {file}", "give each its own file")
-            if not file.parent.is_dir():
-                raise KoopscopeError(f"there is no folder {file.parent}", "create it first")
+        read = [*runs, *(name for name in inputs if name is not None)]
+        check_targets([*files, *others], read, force=self.force)
         if self.plots is not None:
             if self.plots.exists() and not self.plots.is_dir():
                 raise KoopscopeError(f"{self.plots} is not a folder", "name a folder for --plots")
@@ -123,12 +132,7 @@ class Outputs:
             files += [path for run in drawn for path in run.values()]
             if several:
                 files.append(self._sweep_picture(self.plots))
-        refuse_inputs(files, runs)
-        for file in files:
-            if file.is_dir():
-                raise KoopscopeError(f"{file} is a folder", "name a file")
-            if file.is_file() and not self.force:
-                raise KoopscopeError(f"{file} exists and is kept", "pass --force to replace it")
+            check_targets([*files, *others], read, force=self.force, folders_are_made=True)
 
     def write(self, report: Report) -> None:
         """Write everything; files first, so that a closed pipe costs none of them."""
@@ -144,7 +148,7 @@ class Outputs:
                 console.say_more(f"wrote {wanted.path}")
         to_stdout = [wanted.format for wanted in self.reports if wanted.path is None]
         form = to_stdout[0] if to_stdout else formats(kind)[0]
-        console.result(render(kind, data, form, console.page()))
+        console.result(render(kind, data, form, console.page()), commands=form == "github")
 
     def _sweep_picture(self, folder: Path) -> Path:
         return folder / f"{SWEEP_PICTURE}.{self.plot_format}"
@@ -206,14 +210,6 @@ _OUTPUT_OPTIONS = (
     ),
     click.option("--force", is_flag=True, help="Replace outputs that exist already."),
 )
-
-
-def refuse_inputs(files: Iterable[Path], runs: Iterable[str]) -> None:
-    """Raise if a file that would be written is one of the runs, ``--force`` or not."""
-    for run in runs:
-        for file in files:
-            if file.exists() and Path(run).exists() and file.samefile(run):
-                raise KoopscopeError(f"{file} is the run itself", "write to another file")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
-from koopscope.cli.outputs import Outputs, refuse_inputs, report_options, write_file
+from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport
-    from koopscope.runs.arrays.writing import check_output
+    from koopscope.runs.arrays.writing import check_suffix
     from koopscope.runs.detect.opening import open_run
 
     settings = _chosen(PruningSettings, options)
@@ -155,9 +155,8 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
         )
     files = output_paths(options["output"], sparsities)
     for file in files:
-        check_output(file, outputs.force)
-    refuse_inputs(files, (run,))
-    outputs.check((run,), (PICTURE,))
+        check_suffix(file)
+    outputs.check((run,), (PICTURE,), inputs=[checkpoint], others=files)
     began = time.perf_counter()
     with ExitStack() as stack:
         opened = stack.enter_context(open_run(run))

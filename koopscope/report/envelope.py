@@ -13,7 +13,7 @@ from typing import Any
 
 from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
-from koopscope.report.json_values import plain
+from koopscope.report.json_values import json_text, plain
 
 #: Of every document; later minor versions only add keys.
 SCHEMA_VERSION = "1.0"
@@ -52,7 +52,7 @@ def of_runs(
 
 def dumped(document: JsonObject) -> str:
     """Return a document as indented JSON in ASCII, ending in a newline."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def schema(name: str) -> JsonObject:

@@ -228,15 +228,9 @@ def _cells(texts: Iterable[str]) -> list[Cell]:
 
 def _listed(pairs: Iterable[tuple[str, str]], page: Page) -> Iterator[str]:
     for name, text in pairs:
-        first, *rest = wrapped(_printable(f"{name}: {text}"), page, indent=4)
+        first, *rest = wrapped(" ".join(f"{name}: {text}".split()), page, indent=4)
         yield f"  {first}"
         yield from (f"    {line}" for line in rest)
-
-
-def _printable(text: str) -> str:
-    """Return a text from a file on one line and without the signs that steer a terminal."""
-    line = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
 
 
 def _text(value: Any) -> str:

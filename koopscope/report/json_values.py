@@ -1,12 +1,15 @@
-"""Values as JSON can hold them: the one place that turns numbers of any kind into plain ones."""
+"""Values as JSON can hold them, and JSON as it is written: in ASCII, with nothing a CI obeys."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from koopscope.inert import without_commands
 
 
 def plain(value: Any) -> Any:
@@ -20,3 +23,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def json_text(document: Any) -> str:
+    """Return a document of plain values as indented JSON in ASCII, ending in a newline.
+
+    Names keep their value: what a CI's log would obey is escaped the way JSON escapes.
+    """
+    text = json.dumps(document, indent=2, allow_nan=False)
+    return without_commands(text, r"\u00") + "\n"

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from koopscope.inert import inert
+
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis
 
@@ -41,13 +43,19 @@ def picture_paths(
     names = tuple(names)
     folders: list[Path] = []
     for run in runs:
-        wanted = candidate = folder / (Path(run).stem or "run") if a_folder_each else folder
+        wanted = candidate = folder / _folder_name(run) if a_folder_each else folder
         count = 1
         while candidate in folders:
             count += 1
             candidate = wanted.with_name(f"{wanted.name}-{count}")
         folders.append(candidate)
     return [{name: place / f"{name}.{suffix}" for name in names} for place in folders]
+
+
+def _folder_name(run: str) -> str:
+    """Return a name for a run's own folder: inert, and never the way out of the folder of all."""
+    stem = inert(Path(run).stem)
+    return "run" if stem in ("", ".", "..") else stem
 
 
 def draw_sweep(sweep: Mapping[str, Any], file_format: str) -> bytes:

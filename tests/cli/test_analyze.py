@@ -142,7 +142,7 @@ def test_a_window_may_be_open(call, small, window):
         ("--format yaml", "there is no format 'yaml'"),
         ("--format json=", "'json=' names no file"),
         ("--format json --format table", "json and table cannot both go to stdout"),
-        ("--format json=x --format table=x", "two reports would go to x"),
+        ("--format json=x --format table=x", "two outputs would go to x"),
         ("--format json=no/such/folder.json", "there is no folder no/such"),
         ("--include nothing.*", "no tensor of"),
         ("--plots /dev/null", "/dev/null is not a folder"),
@@ -330,7 +330,7 @@ def test_a_report_never_replaces_the_run_it_is_of(call, small):
     before = small.read_bytes()
     code, out, err = call("analyze", small, "--format", f"json={small}", "--force")
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: {small} is the run itself")
+    assert err.startswith(f"error: {small} is an input of this command")
     assert small.read_bytes() == before
 
 

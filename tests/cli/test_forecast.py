@@ -84,7 +84,7 @@ def test_an_output_that_exists_is_kept_unless_forced(network, tmp_path, capsys):
 def test_the_run_itself_is_never_written_over(network, capsys):
     before = network.read_bytes()
     error = refused(capsys, network, "--ahead", 2, "-o", network, "--force")
-    assert "is the run itself" in error
+    assert "is an input of this command" in error
     assert network.read_bytes() == before
 
 

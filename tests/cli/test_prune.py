@@ -162,7 +162,7 @@ def test_outputs_that_exist_are_kept_unless_forced(network, tmp_path, capsys):
         (("--sparsity", 0.5, "--at", -3), "no snapshot lies at or before step -3"),
         (("--sparsity", 0.5, "--at", 1, "--criterion", "koopman-magnitude"), "2 usable snapshots"),
         (("--sparsity", 0.5, "-o", "masks.pt"), "masks.pt does not say how to write arrays"),
-        (("--sparsity", 0.5, "-o", "nowhere/masks.npz"), "nowhere is not a directory"),
+        (("--sparsity", 0.5, "-o", "nowhere/masks.npz"), "there is no folder nowhere"),
         (("--sparsity", 0.5, "--format", "xml"), "no format 'xml'"),
         (("--sparsity", 0.5, "--rank", "many"), "many"),
     ],
@@ -178,7 +178,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
 
 def test_the_run_itself_is_never_replaced(network, capsys):
     before = network.read_bytes()
-    assert "is the run itself" in refused(
+    assert "is an input of this command" in refused(
         capsys, network, "--sparsity", 0.5, "-o", network, "--force"
     )
     assert network.read_bytes() == before

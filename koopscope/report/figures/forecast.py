@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from koopscope._types import Float64
 from koopscope.forecasting.backtest import FORECAST
 from koopscope.forecasting.results import Forecast
+from koopscope.inert import inert
 from koopscope.report.figures.style import (
     COLORS,
     DASHES,
@@ -40,7 +41,7 @@ def figure(found: Forecast) -> Figure:
         _fan(axes, found, coordinate)
     rows[-1].set_xlabel("step")
     _errors(picture.add_subplot(grid[:, 1]), found)
-    name = PurePath(found.description.path).name
+    name = inert(PurePath(found.description.path).name)
     picture.suptitle(f"Forecast of {name} from step {_last_step(found):,.0f}", fontsize=10)
     return picture
 

@@ -23,6 +23,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.inert import inert
 
 #: Width of a page's text block, in inches.
 PAGE_WIDTH = 7.2
@@ -68,6 +69,8 @@ _SETTINGS: dict[Any, Any] = {
     # The same picture gives the same bytes.
     "svg.hashsalt": "koopscope",
     "svg.fonttype": "none",
+    # A dollar in a name is a dollar, not the beginning of a formula.
+    "text.parse_math": False,
     "pdf.fonttype": 42,
 }
 
@@ -124,11 +127,12 @@ def area_of_share(share: float) -> float:
 
 def run_name(analysis: Analysis) -> str:
     """Return the run's file name for a title; folders would not fit."""
-    return PurePath(analysis.description.path).name
+    return inert(PurePath(analysis.description.path).name)
 
 
 def fitting_name(name: str) -> str:
     """Return a layer's name as a key has room for it: the end tells names apart."""
+    name = inert(name)
     return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from koopscope.gate.judgement import Outcome, Verdict
+from koopscope.inert import inert
 from koopscope.report.gate.gate import Gate
 from koopscope.report.text.terminal_style import Page
 
@@ -31,12 +32,14 @@ def render(gate: Gate, page: Page) -> str:
 def _lines(outcomes: Sequence[Outcome]) -> list[str]:
     """Every message, and each hint once."""
     hints = dict.fromkeys(outcome.hint for outcome in outcomes if outcome.hint)
-    return [*(outcome.message for outcome in outcomes), *hints]
+    return [inert(line) for line in (*(outcome.message for outcome in outcomes), *hints)]
 
 
 def _data(text: str) -> str:
+    """Return the text of a command, inert in each line, with what ends one encoded."""
+    text = "\n".join(inert(line) for line in text.split("\n"))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(inert(text)).replace(":", "%3A").replace(",", "%2C")

@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from koopscope.gate.judgement import Judgement, Outcome
+from koopscope.inert import inert
 from koopscope.report.gate.gate import Gate, interval_text
 from koopscope.report.text.terminal_style import Page
 
@@ -43,15 +44,15 @@ def _suite(judgement: Judgement) -> ET.Element:
         skipped=judgement.count("inconclusive"),
     )
     for outcome in judgement.outcomes:
-        name = _text(f"{outcome.code} {outcome.title}")
+        name = _text(inert(f"{outcome.code} {outcome.title}"))
         case = ET.SubElement(suite, "testcase", name=name, classname="koopscope", time="0")
         if outcome.verdict == "error":
             element = ET.SubElement(
-                case, "failure", message=_text(outcome.message), type=outcome.id
+                case, "failure", message=_text(inert(outcome.message)), type=outcome.id
             )
             element.text = _text(_details(outcome))
         elif outcome.verdict == "inconclusive":
-            ET.SubElement(case, "skipped", message=_text(outcome.message))
+            ET.SubElement(case, "skipped", message=_text(inert(outcome.message)))
         elif outcome.verdict == "warn":
             ET.SubElement(case, "system-out").text = _text(f"warning: {_details(outcome)}")
     return suite
@@ -59,19 +60,19 @@ def _suite(judgement: Judgement) -> ET.Element:
 
 def _new_suite(name: str, **counts: int) -> ET.Element:
     numbers = {key: str(value) for key, value in counts.items()}
-    return ET.Element("testsuite", {"name": _text(name), **numbers, "time": "0"})
+    return ET.Element("testsuite", {"name": _text(inert(name)), **numbers, "time": "0"})
 
 
 def _details(outcome: Outcome) -> str:
-    lines = [outcome.message]
+    lines = [inert(outcome.message)]
     if outcome.expected is not None and outcome.found is not None:
-        lines.append(f"expected {outcome.expected}, found {outcome.found}")
+        lines.append(inert(f"expected {outcome.expected}, found {outcome.found}"))
     if outcome.interval is not None:
         lines.append(f"interval {interval_text(outcome)}")
     if outcome.hint:
-        lines.append(f"hint: {outcome.hint}")
+        lines.append(inert(f"hint: {outcome.hint}"))
     return "\n".join(lines)
 
 
 def _text(text: str) -> str:
-    return _FORBIDDEN.sub("\ufffd", text)
+    return _FORBIDDEN.sub("\ufffd", "\n".join(inert(line) for line in text.split("\n")))

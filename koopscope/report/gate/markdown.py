@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from koopscope.gate.judgement import Judgement, Outcome
+from koopscope.inert import inert
 from koopscope.report.gate.gate import Gate, interval_text
 from koopscope.report.text.terminal_style import Page
 
@@ -56,6 +57,6 @@ def _row(outcome: Outcome) -> str:
 
 def _cell(text: str) -> str:
     """Escape what would leave the cell, start markup or notify somebody."""
-    text = re.sub(r"[\r\n]+", " ", text)
+    text = inert(re.sub(r"[\r\n]+", " ", text))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#@])", r"\\\1", text)

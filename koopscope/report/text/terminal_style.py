@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from koopscope.inert import inert
+
 
 @dataclass(frozen=True)
 class Glyphs:
@@ -101,7 +103,8 @@ class Page:
         return UNICODE if self.unicode else ASCII
 
     def style(self, text: str, role: str) -> str:
-        """Return the text in the style of a role, plain where the page knows no styles."""
+        """Return the text, inert, in the style of a role; plain where the page has no styles."""
+        text = inert(text)
         codes = _SEQUENCES[role]
         if not text.strip() or not codes or not self.styled:
             return text
@@ -112,11 +115,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of text with one style; numbers go to the right of their column."""
+    """A piece of text, made inert, with one style; numbers go to the right of their column."""
 
     text: str
     role: str = "plain"
     right: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", inert(self.text))
 
 
 def columns_of(text: str) -> int:
@@ -181,7 +187,8 @@ def _padded(row: Sequence[Cell], widths: Sequence[int], page: Page) -> list[str]
 
 
 def wrapped(text: str, page: Page, indent: int = 0) -> list[str]:
-    """Break a sentence into lines for the page; names and numbers are never broken."""
+    """Break a sentence, made inert, into lines for the page; no name or number is broken."""
+    text = inert(text)
     if page.width is None:
         return [text]
     return textwrap.wrap(

@@ -6,7 +6,6 @@ numbers: bfloat16 stays bfloat16. Must never hold more of an array than its form
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.npz import members_of, read_member
 from koopscope.runs.checkpoints.safetensors import StoredTensor, stored_tensors
 from koopscope.runs.checkpoints.series import CheckpointSeries
@@ -114,9 +114,17 @@ def _safetensor(path: Path, tensor: StoredTensor) -> SourceArray:
 
     def parts() -> Iterator[Words]:
         if spec.size:
-            words = np.memmap(path, spec.words, "r", tensor.start, (spec.size,))
-            for start in range(0, spec.size, _CHUNK):
-                yield words[start : start + _CHUNK]
+            # Copies, not a map: a file that is cut while it is mapped kills the process.
+            with path.open("rb") as file:
+                file.seek(tensor.start)
+                for start in range(0, spec.size, _CHUNK):
+                    wanted = min(_CHUNK, spec.size - start) * spec.words.itemsize
+                    raw = file.read(wanted)
+                    if len(raw) < wanted:
+                        raise KoopscopeError(
+                            f"{path} ends inside {tensor.name}", "save or copy the file again"
+                        )
+                    yield np.frombuffer(raw, spec.words)
 
     return SourceArray(tensor.name, spec, parts)
 
@@ -154,7 +162,7 @@ def _npz(path: Path) -> ArraySource:
 
 def _strings(text: str) -> dict[str, str]:
     try:
-        parsed = json.loads(text)
+        parsed = loaded(text)
     except ValueError:
         return {}
     if not isinstance(parsed, dict):

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.hdf5 import structure
 from koopscope.runs.hdf5.safety import Member, hdf5_failures, member, open_hdf5, storage_problem
 
 #: Gaps between x may differ by this part of their mean and still count as equal.
@@ -62,12 +64,14 @@ def read_signal(name: str) -> Signal:
         raise KoopscopeError(
             f"{path} has {file.stat().st_size:,} bytes", "a signal may have 256 MiB at most"
         )
-    if dataset or file.suffix in (".h5", ".hdf5"):
-        table = _from_hdf5(file, dataset)
-    elif file.suffix == ".npy":
-        table = _from_numpy(file)
-    else:
-        table = _from_text(file)
+    structure.walk_first([file], open_run)
+    with structure.reading(file):
+        if dataset or file.suffix in (".h5", ".hdf5"):
+            table = _from_hdf5(file, dataset)
+        elif file.suffix == ".npy":
+            table = _from_numpy(file)
+        else:
+            table = _from_text(file)
     return _signal(name, table)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.atomic import drafted
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import created
+from koopscope.runs.targets import check_targets
 
 SUFFIXES = (".safetensors", ".npz", ".h5")
 
@@ -67,6 +69,19 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
         If the suffix is unknown, the directory is missing, the file exists and ``force`` is not
         given, or ``.safetensors`` is asked for without the library.
     """
+    target = check_suffix(path)
+    check_targets([target], force=force)
+    return target
+
+
+def check_suffix(path: str | os.PathLike[str]) -> Path:
+    """Return the path if its name says how to write arrays, and that can be done here.
+
+    Raises
+    ------
+    KoopscopeError
+        If the suffix is unknown, or ``.safetensors`` is asked for without the library.
+    """
     target = Path(path)
     if target.suffix not in SUFFIXES:
         raise KoopscopeError(
@@ -75,13 +90,6 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
         )
     if target.suffix == ".safetensors":
         _safetensors()
-    if not target.parent.is_dir():
-        raise KoopscopeError(
-            f"{target} cannot be written: {target.parent} is not a directory",
-            "create the directory first",
-        )
-    if target.exists() and not force:
-        raise KoopscopeError(f"{target} exists and is kept", "pass --force to replace it")
     return target
 
 
@@ -178,6 +186,11 @@ class _NpzWriter:
 
     def _begin(self, name: str) -> None:
         spec = self._specs[name]
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+            raise KoopscopeError(
+                f"{name} cannot be a member of a .npz file: unpacked, it would leave its folder",
+                "write .safetensors or .h5, or leave it out with --exclude",
+            )
         self._out = self.member.enter_context(
             self._archive.open(f"{name}.npy", "w", force_zip64=True)
         )

@@ -26,15 +26,19 @@ NUMBERS_LIMIT = 2**24
 
 
 def datasets(
-    path: Path, group: h5py.h5g.GroupID, prefix: str = ""
+    path: Path, group: h5py.h5g.GroupID, prefix: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:
     """Yield every dataset below a group by its path, numbered names in natural order.
+
+    A group that has several names is entered once (``seen`` holds addresses): a few that contain
+    each other twice would otherwise stand for billions of paths.
 
     Raises
     ------
     KoopscopeError
         If something in there must not be followed or read.
     """
+    seen = {safety.address(group)} if seen is None else seen
     for key, member in sorted(
         safety.members(group, prefix.count("/")), key=lambda pair: natural_key(pair[0])
     ):
@@ -42,7 +46,9 @@ def datasets(
         if isinstance(member, safety.Refused):
             raise refused(path, name, member.reason)
         if isinstance(member, h5py.h5g.GroupID):
-            yield from datasets(path, member, f"{name}/")
+            if safety.address(member) not in seen:
+                seen.add(safety.address(member))
+                yield from datasets(path, member, f"{name}/", seen)
             continue
         problem = safety.storage_problem(member)
         if problem:

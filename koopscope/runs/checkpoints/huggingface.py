@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch import sharded_torch_snapshot, torch_snapshot
 
 _STATE = "trainer_state.json"
 _STATE_LIMIT = 256 * 2**20
+
+#: No step and no other whole number in a log is larger.
+_LARGEST = 2**63
 
 #: The names under which weights are saved, best first.
 _WEIGHTS: dict[str, Callable[[Path], Snapshot]] = {
@@ -48,7 +51,7 @@ def folder_snapshot(folder: Path) -> Snapshot:
     if state is None:
         return snapshot
     log = tuple(
-        {k: float(v) for k, v in entry.items() if isinstance(v, (int, float)) and k != "epoch"}
+        {k: float(v) for k, v in entry.items() if _is_number(v) and k != "epoch"}
         for entry in state.get("log_history") or []
         if isinstance(entry, dict) and "train_runtime" not in entry  # the closing summary
     )
@@ -56,10 +59,14 @@ def folder_snapshot(folder: Path) -> Snapshot:
     return replace(
         snapshot,
         kind=f"Hugging Face checkpoint ({snapshot.kind})",
-        step=step if type(step) is int else snapshot.step,
+        step=step if type(step) is int and 0 <= step < _LARGEST else snapshot.step,
         unit="step",
         log=log,
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST)
 
 
 def _state(path: Path) -> dict[str, Any] | None:
@@ -67,8 +74,8 @@ def _state(path: Path) -> dict[str, Any] | None:
         return None
     try:
         with path.open("rb") as file:
-            state = json.loads(file.read(_STATE_LIMIT))
-    except (OSError, ValueError, RecursionError):
+            state = loaded(file.read(_STATE_LIMIT))
+    except (OSError, ValueError):
         state = None
     if not isinstance(state, dict):
         raise KoopscopeError(

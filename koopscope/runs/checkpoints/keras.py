@@ -5,7 +5,6 @@ Reads them with HDF5 alone; it must never import Keras, nor rebuild a model from
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
@@ -38,8 +38,9 @@ from koopscope.runs.run import Skipped, TensorInfo
 _WEIGHTS = "model.weights.h5"
 _CONFIG_LIMIT = 64 * 2**20
 
-#: A compressed archive that claims to unpack to more than this many times its size is refused.
-_RATIO_LIMIT = 1000
+#: Weights that claim to unpack to more than this many times their size are refused, if not small.
+_RATIO_LIMIT = 20
+_SMALL = 64 * 2**20
 
 _NUMBERED_VARIABLE = re.compile(r"(^|/)vars/\d+$")
 
@@ -280,8 +281,8 @@ def _config(archive: zipfile.ZipFile) -> Any:
     try:
         if archive.getinfo("config.json").file_size > _CONFIG_LIMIT:
             return None
-        return json.loads(archive.read("config.json"))
-    except (KeyError, RecursionError, *DAMAGE):
+        return loaded(archive.read("config.json"))
+    except (KeyError, *DAMAGE):
         return None
 
 
@@ -292,7 +293,9 @@ def _open_archived(path: Path) -> h5py.File:
         entry = archive.getinfo(_WEIGHTS)
         stream: IO[bytes] = archive.open(entry)
         if entry.compress_type != zipfile.ZIP_STORED:
-            if entry.file_size > _RATIO_LIMIT * max(1, entry.compress_size):
+            if entry.compress_type != zipfile.ZIP_DEFLATED:
+                raise refused(path, _WEIGHTS, "it is packed in a way that Keras does not pack")
+            if entry.file_size > max(_SMALL, _RATIO_LIMIT * entry.compress_size):
                 raise refused(path, _WEIGHTS, f"it unpacks to {entry.file_size} bytes")
             stream = _unpacked(stream)
     except KeyError:

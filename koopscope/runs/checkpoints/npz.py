@@ -7,6 +7,7 @@ Objects are never unpickled.
 from __future__ import annotations
 
 import math
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -24,11 +25,25 @@ from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.names import plain_names
 from koopscope.runs.run import FloatArray, TensorInfo
 
+#: An array that must be unpacked as a whole may be so large, or so many times its packed size.
+_SMALL = 64 * 2**20
+_RATIO_LIMIT = 100
+
+#: NumPy's own limit.
+_MOST_AXES = 32
+
 _COPY_AGAIN = "save or copy the file again"
 
 #: What reading a damaged archive, or the header of an array in it, raises.
 DAMAGE = (
+    KeyError,
+    MemoryError,
+    NotImplementedError,
     OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    struct.error,
     ValueError,
     EOFError,
     RuntimeError,
@@ -152,10 +167,18 @@ def members_of(path: Path) -> list[Member]:
             name = entry.removesuffix(".npy")
             if name == entry:
                 continue
+            stored = archive.getinfo(entry)
             try:
+                if stored.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # Python unpacks bzip2 and lzma as a whole: a gigabyte out of a kilobyte.
+                    raise ValueError("it is packed in a way that NumPy does not pack")
                 with archive.open(entry) as stream:
                     member = _described(name, stream)
-                if archive.getinfo(entry).file_size < member.end:
+                if member.fortran and stored.file_size > max(
+                    _SMALL, _RATIO_LIMIT * stored.compress_size
+                ):
+                    raise ValueError(f"it would unpack to {stored.file_size} bytes at once")
+                if stored.file_size < member.end:
                     raise ValueError("it declares more values than it stores")
                 members.append(member)
             except DAMAGE as error:
@@ -172,6 +195,10 @@ def _described(name: str, stream: IO[bytes]) -> Member:
     if read is None:
         raise ValueError(f"version {version} of the .npy format is not known")
     shape, fortran, dtype = read(stream)
+    if len(shape) > _MOST_AXES or not all(0 <= size < 2**63 for size in shape):
+        raise ValueError("it has no valid shape")
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not unpickled")
     return Member(name, shape, dtype, fortran and len(shape) > 1, stream.tell())
 
 

@@ -7,7 +7,6 @@ must never read past what the header and the file agree on.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
@@ -27,6 +27,10 @@ from koopscope.runs.run import FloatArray, TensorInfo
 
 #: The format's own limit on its header.
 HEADER_LIMIT = 100_000_000
+
+#: No offset and no axis is larger, and no array has more axes (NumPy's own limit).
+_LARGEST = 2**63
+_MOST_AXES = 32
 
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 _DTYPES |= {"C64": "complex64"}
@@ -117,9 +121,9 @@ def read_index(index: Path) -> dict[str, str]:
     """
     try:
         with index.open("rb") as file:
-            weight_map = json.loads(file.read(HEADER_LIMIT))["weight_map"]
+            weight_map = loaded(file.read(HEADER_LIMIT))["weight_map"]
         named = {str(name): str(home) for name, home in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise KoopscopeError(
             f"{index} is not a readable index of shards", "save or copy the checkpoint again"
         ) from None
@@ -260,10 +264,10 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
                 )
             if length > HEADER_LIMIT:
                 raise KoopscopeError(f"{path} has a header of {length} bytes", _COPY_AGAIN)
-            header = json.loads(file.read(length))
+            header = loaded(file.read(length))
     except OSError as error:
         raise KoopscopeError(f"{path} cannot be read: {error.strerror}", "check the path") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise KoopscopeError(f"{path} is not a safetensors file", _COPY_AGAIN) from None
     if not isinstance(header, dict):
         raise KoopscopeError(f"{path} is not a safetensors file", _COPY_AGAIN)
@@ -298,7 +302,7 @@ def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
     if (
         not isinstance(offsets, list)
         or len(offsets) != 2
-        or not all(type(offset) is int and offset >= 0 for offset in offsets)
+        or not all(type(offset) is int and 0 <= offset < _LARGEST for offset in offsets)
     ):
         raise KoopscopeError(f"{name} of {path} has no valid offsets", _COPY_AGAIN)
     return offsets[0], offsets[1]
@@ -309,7 +313,11 @@ def _checked_entry(
 ) -> tuple[tuple[int, ...], str, int]:
     begin, end = _offsets(path, name, entry)
     shape, dtype = entry.get("shape"), entry.get("dtype")
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) > _MOST_AXES
+        or not all(type(n) is int and 0 <= n < _LARGEST for n in shape)
+    ):
         raise KoopscopeError(f"{name} of {path} has no valid shape", _COPY_AGAIN)
     if dtype in _BYTES and math.prod(shape) * _BYTES[dtype] != end - begin:
         raise KoopscopeError(

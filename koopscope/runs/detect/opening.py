@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import h5py
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5 import safety, structure
 from koopscope.runs.hdf5.stacked import patiently
 from koopscope.runs.native.header import FORMAT
 from koopscope.runs.native.reader import RunFile
@@ -41,8 +41,11 @@ def open_run(source: Source | Sequence[Source]) -> Run:
         If it cannot be read, or nothing here knows how to read it.
     """
     paths = _paths([source] if isinstance(source, (str, os.PathLike)) else source)
-    if len(paths) == 1 and _can_be_run_file(paths[0]) and patiently(lambda: is_run_file(paths[0])):
-        return RunFile(paths[0])
+    structure.walk_first(paths, open_run)
+    if len(paths) == 1 and _can_be_run_file(paths[0]):
+        with structure.reading(paths[0]):
+            if patiently(lambda: is_run_file(paths[0])):
+                return RunFile(paths[0])
     return open_foreign(paths)
 
 
@@ -73,12 +76,16 @@ def open_foreign(
     from koopscope.runs.checkpoints.series import CheckpointSeries
     from koopscope.runs.detect.sources import is_keras, snapshots_of
 
-    if len(paths) == 1 and _can_be_run_file(paths[0]) and not is_keras(paths[0]):
-        if patiently(lambda: is_run_file(paths[0])):
-            raise KoopscopeError(
-                f"{paths[0]} is a run file already", "use it as it is: it needs no conversion"
-            )
-        return open_layout(paths[0], time_axis)
+    structure.walk_first(paths, open_run)
+    if len(paths) == 1 and _can_be_run_file(paths[0]):
+        with structure.reading(paths[0]):
+            if not is_keras(paths[0]):
+                if patiently(lambda: is_run_file(paths[0])):
+                    raise KoopscopeError(
+                        f"{paths[0]} is a run file already",
+                        "use it as it is: it needs no conversion",
+                    )
+                return open_layout(paths[0], time_axis)
     if time_axis is not None:
         raise KoopscopeError(
             "a time axis was given for checkpoints with one snapshot each",
@@ -123,7 +130,8 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
     series: list[Path] | None = None
     for path in _paths(paths):
         try:
-            one_of_several = path.is_file() and is_single_snapshot(path)
+            with structure.reading(path):
+                one_of_several = path.is_file() and is_single_snapshot(path)
         except KoopscopeError:
             one_of_several = False
         if not one_of_several:

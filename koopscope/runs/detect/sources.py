@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -27,7 +28,7 @@ from koopscope.runs.checkpoints.numbering import natural_key
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch import sharded_torch_snapshot, torch_snapshot
-from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5 import safety, structure
 from koopscope.runs.native.header import FORMAT
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
@@ -56,6 +57,8 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
     **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
 }
 
+_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".bin.index.json")
+
 #: What lies next to weights in training folders and is none.
 _STATE_FILE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args).*\.(pt|pth|bin)")
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
@@ -73,7 +76,9 @@ def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
     """
     for source in sources:
         for path in checkpoints_in(source):
-            yield folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+            with nullcontext() if _needs_torch(path) else structure.reading(path):
+                described = folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+            yield described
 
 
 def checkpoints_in(source: Path) -> list[Path]:
@@ -152,6 +157,12 @@ def _only_one(folder: Path) -> list[Path]:
             "name the checkpoint files themselves",
         )
     return found
+
+
+def _needs_torch(path: Path) -> bool:
+    """Whether describing it may load PyTorch first, which takes more than any structure may."""
+    weights = weights_in(path) if path.is_dir() else path
+    return weights is not None and _suffix(weights) in _TORCH
 
 
 def _is_weights(path: Path) -> bool:

@@ -15,14 +15,16 @@ import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 _MAGIC = b"koopjrn1"
 _RECORD = struct.Struct("<QQ")  # offset and length of one patch; its bytes follow
 _TRAILER = struct.Struct("<8sQQI")  # magic, length of all records, end of the changed file, CRC-32
 
-#: No change of a run file needs more; whatever claims to is no journal.
-_LARGEST = 2**30
+#: No change of a run file needs more bytes or patches; whatever claims to is no journal.
+_LARGEST = 2**28
+_MOST_PATCHES = 2**20
 
 _PAGE = 4096
 
@@ -50,7 +52,8 @@ def pending_journal(descriptor: int) -> Journal | None:
     records = _read_exactly(descriptor, length, start)
     if zlib.crc32(records, zlib.crc32(_RECORD.pack(length, end))) != checksum:
         return None
-    return Journal(tuple(_unpacked(records)), end)
+    patches = tuple(islice(_unpacked(records), _MOST_PATCHES + 1))
+    return Journal(patches, end) if len(patches) <= _MOST_PATCHES else None
 
 
 def finish_change(descriptor: int, journal: Journal) -> None:
@@ -174,7 +177,7 @@ class JournaledFile(PatchedFile):
         records = b"".join(
             _RECORD.pack(offset, len(patch)) + patch for offset, patch in self.patches
         )
-        if len(records) > _LARGEST:
+        if len(records) > _LARGEST or len(self.patches) > _MOST_PATCHES:
             raise OSError(f"a change of {len(records)} bytes is too large for a journal")
         checksum = zlib.crc32(records, zlib.crc32(_RECORD.pack(len(records), self._end)))
         trailer = _TRAILER.pack(_MAGIC, len(records), self._end, checksum)

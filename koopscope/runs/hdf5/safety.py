@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.hdf5 import structure
 from koopscope.runs.hdf5.journal import view_of
 from koopscope.runs.hdf5.superblock import superblock_of, unmarked
 
@@ -30,7 +31,7 @@ MEMBER_LIMIT = 1_000_000
 DEPTH_LIMIT = 32
 NAME_LIMIT = 1024
 TEXT_LIMIT = 16 * 2**20
-CHUNK_LIMIT = 2**30
+CHUNK_LIMIT = 2**27
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,15 @@ def hdf5_failures(path: Path, what: str = "") -> Iterator[None]:
     """Turn any failure inside HDF5 into one sentence that names the file and the member."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         said = " ".join(str(error).strip("'\"").split()) or type(error).__name__
         where = f"{what} of {path}" if what else f"{path}"
         short = re.search(r"truncated file: eof = (\d+), .*stored_eof = (\d+)", said)
@@ -128,6 +137,7 @@ def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Memb
     if depth > DEPTH_LIMIT:
         raise ValueError(f"groups are nested more than {DEPTH_LIMIT} deep")
     for raw in list(group):
+        structure.progressed()
         name, problem = _decoded(raw)
         yield name, Refused(problem) if problem else member(group, raw)
 
@@ -167,9 +177,9 @@ def text_attribute(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID, name: str) -> s
     value = np.empty(attribute.shape, kind.dtype)
     attribute.read(value)
     text: Any = value.reshape(-1)[0]
-    if isinstance(text, bytes):
-        return text.decode("utf-8", "replace")
-    return text if isinstance(text, str) else None
+    if not isinstance(text, (bytes, str)) or len(text) > TEXT_LIMIT:
+        return None  # the size of a text of variable length is known only once it is read
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 def address(found: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:

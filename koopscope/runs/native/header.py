@@ -6,7 +6,6 @@ version of another major number stops the reading.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import h5py
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.bounded_json import loaded
 from koopscope.runs.hdf5.safety import text_attribute
 from koopscope.runs.run import Skipped
 
@@ -76,6 +76,6 @@ def said_skipped(root: h5py.h5g.GroupID) -> list[Skipped]:
 
 def _parsed(text: str | None) -> Any:
     try:
-        return json.loads(text or "null")
-    except (ValueError, RecursionError):
+        return loaded(text or "null")
+    except ValueError:
         return None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import STORABLE, STORED_AS
-from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5 import safety, structure
 from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
 from koopscope.runs.native.header import checked_version, read_metadata, said_skipped
@@ -25,6 +25,9 @@ from koopscope.runs.run import RunDescription, Skipped, TensorInfo
 
 #: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
 SNAPSHOT_LIMIT = 2**24
+
+#: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
+METRIC_BYTES = 128 * 2**20
 
 #: What ``@kind`` may say of a dataset, or at the root of all of them.
 KINDS = ("parameter", "buffer", "state")
@@ -46,6 +49,7 @@ class RunFile(StackedRun):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(Path(path))
+        structure.walk_first([self.path], RunFile)
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
         # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
@@ -142,10 +146,15 @@ class RunFile(StackedRun):
             if group is not None:
                 self._skip("/metrics", getattr(group, "reason", "not a group"))
             return
+        room = METRIC_BYTES + 2 * self.path.stat().st_size
         for name, member in self._found_metrics(group, "", {safety.address(group)}):
             problem = _metric_problem(member)
             if problem or not isinstance(member, h5py.h5d.DatasetID):
                 self._skip(f"/metrics/{name}", problem)
+                continue
+            room -= 8 * snapshots
+            if room < 0:
+                self._skip(f"/metrics/{name}", "more metrics than the file has room for")
                 continue
             values = np.full(snapshots, np.nan)
             rows = min(snapshots, member.shape[0])

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.inert import inert
 from koopscope.runs.dtypes import StoredArray, as_stored, named_tensors
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
 from koopscope.runs.native.reader import RunFile
@@ -257,7 +258,7 @@ class Recorder:
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:
             self._warned.add(cause)
-            warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+            warnings.warn(inert(message), RuntimeWarning, stacklevel=_level_of_caller())
 
 
 def _level_of_caller() -> int:

@@ -140,7 +140,7 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("out.pt", "does not say how"), ("missing/out.npz", "not a directory")]
+    ("name", "problem"), [("out.pt", "does not say how"), ("missing/out.npz", "there is no folder")]
 )
 def test_a_target_that_cannot_be_written_is_named(tmp_path: Path, name: str, problem: str) -> None:
     with pytest.raises(KoopscopeError, match=problem):

@@ -1,0 +1,147 @@
+"""Work in a child process, so that a file that hangs or crashes a reader costs one sentence.
+
+The child is forked before NumPy and HDF5 are loaded, which takes some milliseconds. It stays in the
+foreground with its parent and has the same streams; the parent only waits, passes signals on, and
+turns the child's end into its own. Where the system cannot do that (Windows, macOS), the work is
+done in the first process, and ``koopscope.runs.hdf5.structure`` looks at files beforehand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from mmap import mmap
+from typing import NoReturn
+
+#: Passed on to the child, unless the terminal has told it already.
+_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
+
+#: ``si_code`` of a signal from the kernel, as for a key: it goes to the whole foreground group.
+_FROM_KERNEL = 0x80
+
+#: Room for the name of the file that is being read.
+_NAME_BYTES = 4096
+
+#: Linux: the signal that a process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+
+def can_contain() -> bool:
+    """Return whether this system lets a process wait for its child as it has to."""
+    return hasattr(os, "fork") and hasattr(signal, "sigtimedwait")
+
+
+def contain(job: Callable[[], int], complain: Callable[[str, str | None], None]) -> int:
+    """Do a job in a child and return its exit code; for a child that was lost, complain: 2.
+
+    In the child this function calls ``job`` and ends the process; it never returns there.
+
+    Parameters
+    ----------
+    job
+        Returns the exit code.
+    complain
+        Writes an error and a hint.
+    """
+    watched = {signal.Signals[name] for name in _PASSED_ON}
+    # Ignored signals (SIGINT of a background job, SIGHUP under nohup) stay ignored in both.
+    watched -= {number for number in watched if signal.getsignal(number) == signal.SIG_IGN}
+    watched |= {signal.SIGCHLD}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    name = mmap(-1, _NAME_BYTES)
+    parent = os.getpid()
+    try:
+        child = os.fork()
+    except OSError:  # no process left: do without
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return job()
+    if child == 0:
+        _become_child(job, before, name, parent)
+    status = _wait(child, watched)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if not number:
+        return os.WEXITSTATUS(status)
+    return _sentence(number, name[:].rstrip(b"\0"), complain)
+
+
+def _wait(child: int, watched: set[signal.Signals]) -> int:
+    """Pass signals on until the child has ended; return how it ended."""
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status
+        arrived = signal.sigwaitinfo(watched)
+        if arrived.si_signo != signal.SIGCHLD and arrived.si_code != _FROM_KERNEL:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, arrived.si_signo)
+
+
+def _become_child(
+    job: Callable[[], int], mask: set[int | signal.Signals], name: mmap, parent: int
+) -> NoReturn:
+    from koopscope.runs.hdf5 import structure
+
+    # Until there is something to clean up, Ctrl-C just ends the child: an exception raised while
+    # libraries are loaded comes out of them as anything, and so it does while Python ends.
+    _let_interrupts_kill()
+    is_tied = False
+
+    def announce(path: str) -> None:
+        nonlocal is_tied
+        raw = os.fsencode(path)[:_NAME_BYTES]
+        name[:] = raw.ljust(_NAME_BYTES, b"\0")
+        if not is_tied:
+            is_tied = True
+            _die_with(parent)
+            if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    structure.contained(announce)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    code = job()
+    _let_interrupts_kill()
+    sys.exit(code)
+
+
+def _let_interrupts_kill() -> None:
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel end this process when its parent is killed; it loads what NumPy has loaded."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(2)
+
+
+def _sentence(number: int, name: bytes, complain: Callable[[str, str | None], None]) -> int:
+    """Turn the signal that ended the child into words, or into the parent's own end."""
+    from koopscope.runs.hdf5 import structure
+
+    path = os.fsdecode(name)
+    if number == signal.SIGINT:
+        complain("interrupted", None)
+        return 130
+    if number == structure.OUT_OF_TIME or number in structure.CRASHES:
+        error = structure.lost(path, number)
+        complain(error.message, error.hint)
+        return 2
+    if number == signal.SIGKILL:
+        complain(
+            f"the work{f' on {path}' if path else ''} was killed, as the system does when memory "
+            "runs out",
+            "free some memory, or choose fewer tensors with --include",
+        )
+        return 2
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number

@@ -1,0 +1,1 @@
+"""Damaged files of every kind for every verb: no hang, no crash, no traceback, no gigabytes."""

@@ -1,0 +1,210 @@
+"""Try mutants: ``python -m studies.fuzzing.campaign --mutants 10000 --seed 0``.
+
+Everything is loaded once; each mutant is read by a fork of this process, which works like the
+command's own child (``koopscope.cli.containment``): with limits on reading the structure, so that a
+hang or a crash that the command turns into a sentence counts as contained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from studies.fuzzing.mutations import mutate
+from studies.fuzzing.seeds import Seed, seeds
+
+#: What no mutant may cost: seconds of processor time, and bytes.
+SECONDS = 10.0
+BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one command took one mutant: ``kind`` is one of ``KINDS``."""
+
+    kind: str
+    what: str
+    seconds: float
+    bytes: int
+
+
+#: Right, refused in a sentence, or stopped by the limits; and what must not happen.
+KINDS = ("answered", "refused", "contained hang", "contained crash",
+         "hang", "signal", "traceback", "memory", "no sentence", "control")  # fmt: skip
+FAULTS = KINDS[4:]
+
+
+def load() -> None:
+    """Import what the verbs import, so that a fork starts at once."""
+    from importlib import import_module
+
+    from koopscope.cli.main import VERBS
+
+    for module, _ in VERBS.values():
+        import_module(module)
+    for module in ("analysis", "following", "report.json", "report.inspection", "report.terminal",
+                   "diagnostics.diagnosis", "diagnostics.depth", "gate.judgement", "gate.baseline",
+                   "cli.configuration", "report.gate.github", "report.panel", "pruning.prune",
+                   "forecasting.forecast", "forecasting.api", "runs.converting",
+                   "diagnostics.fixed_points", "engine.cache", "engine.local", "report.pruning",
+                   "report.forecast", "report.contraction", "pruning.application"):  # fmt: skip
+        import_module(f"koopscope.{module}")
+
+
+def tried(words: list[str], folder: Path) -> Outcome:
+    """Run a command in a fork and tell how it went."""
+    output = folder / "output"
+    child = os.fork()
+    if child == 0:
+        _work(words, output)
+    _, status, usage = os.wait4(child, 0)
+    seconds, size = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    said = output.read_bytes()
+    kind, what = _judged(status, seconds, size, said)
+    return Outcome(kind, what, seconds, size)
+
+
+def _work(words: list[str], output: Path) -> None:
+    code = 99
+    try:
+        stream = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(2 * SECONDS), int(2 * SECONDS) + 1))
+        from koopscope.cli import console, main
+        from koopscope.runs.hdf5 import structure
+
+        structure.contained(lambda name: None)
+        console.set_up()
+        code = main._done(words)
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _judged(status: int, seconds: float, size: int, said: bytes) -> tuple[str, str]:
+    from koopscope.runs.hdf5 import structure
+
+    text = said.decode("utf-8", "replace")
+    first = next((line for line in text.splitlines() if line.startswith("error:")), "")
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == structure.OUT_OF_TIME:
+            return ("contained hang" if seconds <= SECONDS else "hang"), f"{seconds:.1f} s"
+        if number in structure.CRASHES:
+            return "contained crash", signal.Signals(number).name
+        return ("hang" if number == signal.SIGXCPU else "signal"), signal.Signals(number).name
+    if "Traceback (most recent call last)" in text or "fault of koopscope" in text:
+        return "traceback", first or text[-300:]
+    if size > BYTES:
+        return "memory", f"{size / 2**20:.0f} MiB"
+    if seconds > SECONDS:
+        return "hang", f"{seconds:.1f} s"
+    if re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", said):
+        return "control", first
+    if os.WEXITSTATUS(status) == 2:
+        return ("refused", first) if first else ("no sentence", text[-200:])
+    return "answered", ""
+
+
+def campaign(mutants: int, seed: int, folder: Path, keep: Path | None = None,
+             seconds: float = float("inf")) -> dict[str, dict[str, Counter[str]]]:  # fmt: skip
+    """Try mutants of all seeds in turn, each with one command; return counts by seed and verb."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    sources = seeds(folder)
+    counts: dict[str, dict[str, Counter[str]]] = {}
+    began = time.monotonic()
+    for number in range(mutants):
+        if time.monotonic() - began > seconds:
+            break
+        source = sources[number % len(sources)]
+        chance = random.Random(f"{seed}:{number}")
+        words, place = _laid_out(source, chance, folder)
+        outcome = tried(words, folder)
+        verb = words[0]
+        count = counts.setdefault(source.name, {}).setdefault(verb, Counter())
+        count[outcome.kind] += 1
+        count["milliseconds"] = max(count["milliseconds"], round(1000 * outcome.seconds))
+        count["mebibytes"] = max(count["mebibytes"], round(outcome.bytes / 2**20))
+        if outcome.kind in FAULTS:
+            print(f"{seed}:{number} {source.name}: {' '.join(words)}: {outcome.kind}: "
+                  f"{outcome.what}", flush=True)  # fmt: skip
+            if keep is not None:
+                shutil.copytree(place, keep / f"{seed}-{number}", dirs_exist_ok=True)
+    return counts
+
+
+def _laid_out(source: Seed, chance: random.Random, folder: Path) -> tuple[list[str], Path]:
+    place, out = folder / "in", folder / "out"
+    for each in (place, out):
+        shutil.rmtree(each, ignore_errors=True)
+        each.mkdir()
+    for name, content in source.files.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        damaged = mutate(content, chance, source.is_text) if name == source.damaged else content
+        path.write_bytes(damaged)
+    run = place / next(iter(source.files)).split("/")[0]
+    command = chance.choice(source.commands)
+    named = {"in": run, "out": out, "damaged": place / source.damaged}
+    return ["-q", *(word.format(**named) for word in command.split())][1:], place
+
+
+def table(counts: dict[str, dict[str, Counter[str]]]) -> str:
+    """Return the counts as a Markdown table, a row for each kind of file."""
+    heads = ("damaged", "tried", *KINDS[:4], "faults", "longest, s", "most, MiB")
+    lines = [f"| {' | '.join(heads)} |", "|---|" + 8 * "---:|"]
+    whole: Counter[str] = Counter()
+    for name, verbs in counts.items():
+        total = sum(verbs.values(), Counter[str]())
+        for most in ("milliseconds", "mebibytes"):
+            total[most] = max(count[most] for count in verbs.values())
+        lines.append(_row(name, total))
+        for kind, value in total.items():
+            is_most = kind in ("milliseconds", "mebibytes")
+            whole[kind] = max(whole[kind], value) if is_most else whole[kind] + value
+    return "\n".join([*lines, _row("all", whole)]) + "\n"
+
+
+def _row(name: str, total: Counter[str]) -> str:
+    cells = [sum(total[kind] for kind in KINDS), *(total[kind] for kind in KINDS[:4])]
+    cells.append(sum(total[kind] for kind in FAULTS))
+    texts = [*map(str, cells), f"{total['milliseconds'] / 1000:.1f}", str(total["mebibytes"])]
+    return f"| {name} | " + " | ".join(texts) + " |"
+
+
+def main() -> None:
+    """Run a campaign by hand."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutants", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--keep", type=Path, help="folder for the mutants that were faults")
+    parser.add_argument("--output", type=Path, help="file for the counts, as JSON")
+    given = parser.parse_args()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    load()
+    with tempfile.TemporaryDirectory() as folder:
+        counts = campaign(given.mutants, given.seed, Path(folder), given.keep, given.seconds)
+    print(table(counts))
+    if given.output is not None:
+        given.output.write_text(json.dumps(counts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
