@@ -68,10 +68,18 @@ def _writes_unicode(stream: TextIO) -> bool:
     return True
 
 
-def result(text: str) -> None:
-    """Write a result to stdout."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def result(text: str) -> bool:
+    """Write a result to stdout; return whether somebody still reads there.
+
+    A reader that left (``| grep -q``) is no error: the verb goes on to its own exit code.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True
 
 
 def complain(message: str, hint: str | None = None, kind: str = "error") -> None:

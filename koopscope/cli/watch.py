@@ -65,7 +65,8 @@ def command(run: str, once: bool, interval: float, idle: float | None) -> None:
             _show(watcher, interval, idle)
         else:
             for _ in watcher.looks(interval, idle):
-                console.result(recording(watcher.seen) + "\n")
+                if not console.result(recording(watcher.seen) + "\n"):
+                    break
     console.say(f"Stopped watching {run}: {recording(watcher.seen)}.")
 
 
