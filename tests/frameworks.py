@@ -13,7 +13,7 @@ from koopscope.analysis import Analysis, Settings
 from koopscope.runs.opening import open_run
 
 #: Names of modules that must be there, separated by spaces: their absence fails instead of skips.
-REQUIRED = "KOOPSCOPE_REQUIRE_FRAMEWORKS"
+REQUIRED = "REQUIRE_FRAMEWORKS"
 
 
 def framework(name: str):

@@ -20,7 +20,7 @@ from koopscope.report.gate.gate import FORMATS
 if TYPE_CHECKING:
     from koopscope.analysis import Settings
     from koopscope.engine.local import GramSource
-    from koopscope.gate.judgement import Verdict
+    from koopscope.gate.judgement import Judgement, Verdict
     from koopscope.gate.policy import Policy
     from koopscope.report.gate.gate import Gate
     from koopscope.runs.run import Run
@@ -49,9 +49,12 @@ FOUND, COULD_NOT = 1, 2
 @click.option("--strict", is_flag=True, help="Exit with 2 where a rule cannot tell.")
 @click.option(
     "--baseline",
+    "baselines",
     type=click.Path(path_type=Path),
+    multiple=True,
     metavar="REPORT",
-    help="A JSON report stored earlier, to hold values and findings against.",
+    help="A JSON report stored earlier, to hold values and findings against. Repeat it with other "
+    "seeds of the same recipe: their spread says what counts as a change.",
 )
 @analysis_options
 @engine_options
@@ -64,7 +67,7 @@ def command(
     isolated: bool,
     fail_on: str | None,
     strict: bool,
-    baseline: Path | None,
+    baselines: Sequence[Path],
     settings: Settings,
     source: GramSource,
     shards: bool,
@@ -83,9 +86,11 @@ def command(
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []
     policy = read_policy([*overrides, *given], os.environ, isolated)
-    stored = None if baseline is None else stored_report(baseline)
+    stored = [stored_report(path) for path in baselines]
     gate = _judged(jobs, policy, stored, settings, source)
     _write(gate, outputs)
+    for judgement in gate.judgements:
+        _warn_of_nothing(judgement)
     console.say(_closing_sentence(gate, policy))
     ctx.exit(_exit_code(gate, policy))
 
@@ -93,7 +98,7 @@ def command(
 def _judged(
     jobs: Mapping[str, Callable[[], Run]],
     policy: Policy,
-    baseline: Mapping[str, Any] | None,
+    baseline: Sequence[Mapping[str, Any]],
     settings: Settings,
     source: GramSource,
 ) -> Gate:
@@ -117,20 +122,32 @@ def _write(gate: Gate, outputs: Outputs) -> None:
     from koopscope.report.gate.gate import render
     from koopscope.report.page import Page
 
-    outputs.write_reports(lambda name, page: render(gate, name, page))
     summary = step_summary_path()
     if summary is not None:
         before = summary.read_bytes() if summary.is_file() else b""
         write_file(summary, before + render(gate, "markdown", Page()).encode())
+    outputs.write_reports(lambda name, page: render(gate, name, page))
+
+
+def _warn_of_nothing(judgement: Judgement) -> None:
+    """Say why a run cannot pass of which nothing was judged."""
+    if not judgement.outcomes:
+        console.complain(
+            f"{judgement.diagnosis.analysis.description.path}: no rule that is on applies to this "
+            "run, so nothing was judged",
+            "turn rules on (preset, rules.NAME); `koopscope explain` lists them",
+        )
 
 
 def _exit_code(gate: Gate, policy: Policy) -> int:
     """Not judged beats found, found beats cannot tell."""
-    if gate.failures:
+    if gate.failures or not all(judgement.outcomes for judgement in gate.judgements):
         return COULD_NOT
     found = {"error": gate.count("error"), "warn": gate.count("error") + gate.count("warn")}
     if found.get(policy.fail_on):
         return FOUND
+    if not all(judgement.is_decided for judgement in gate.judgements):
+        return COULD_NOT
     return COULD_NOT if policy.strict and gate.count("inconclusive") else 0
 
 
@@ -146,4 +163,4 @@ def _closing_sentence(gate: Gate, policy: Policy) -> str:
         counts.insert(0, f"{len(gate.failures)} not judged")
     code = _exit_code(gate, policy)
     said = {0: "passed", FOUND: "failed", COULD_NOT: "could not be decided"}[code]
-    return f"The gate {said}: {', '.join(counts) or 'every rule is off'}."
+    return f"The gate {said}: {', '.join(counts) or 'nothing was judged'}."

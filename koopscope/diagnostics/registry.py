@@ -8,6 +8,7 @@ from __future__ import annotations
 from koopscope.analysis import Analysis
 from koopscope.diagnostics import (
     convergence,
+    coverage,
     depth,
     finiteness,
     fixed_points,
@@ -26,6 +27,7 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,
+    coverage.DIAGNOSTIC,
 )
 
 #: Asked in their place of a run that holds iterates of a network operator.
@@ -34,6 +36,7 @@ ITERATE_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     fixed_points.ITERATIONS,
     fixed_points.ACCELERATION,
     finiteness.DIAGNOSTIC,
+    coverage.DIAGNOSTIC,
 )
 
 

@@ -32,6 +32,7 @@ from koopscope.runs.drafts import drafted
 from koopscope.runs.hyperslabs import slabs
 from koopscope.runs.journal import JournaledFile, finish_change, pending_journal
 from koopscope.runs.labels import FORMAT, MAJOR, MINOR
+from koopscope.runs.run import Skipped
 
 #: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
 CHUNK_ELEMENTS = 262_144
@@ -158,7 +159,7 @@ class RunWriter:
 def create_run(
     path: Path,
     tensors: Sequence[TensorPlan],
-    skipped: Mapping[str, str],
+    skipped: Sequence[Skipped],
     metadata: Mapping[str, Any],
 ) -> Iterator[RunWriter]:
     """Create a run file that appears under its name only when its first snapshot is complete."""
@@ -169,7 +170,11 @@ def create_run(
         file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         file.attrs["metadata"] = json.dumps(_jsonable(metadata))
         file.attrs["skipped"] = json.dumps(
-            [{"name": name, "reason": reason} for name, reason in skipped.items()]
+            [
+                {"name": left.name, "reason": left.reason}
+                | ({} if left.weights is None else {"weights": left.weights})
+                for left in skipped
+            ]
         )
         file.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(_SCALAR_CHUNK,))
         weights = file.create_group("weights", track_order=True)

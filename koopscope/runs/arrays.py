@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from koopscope.runs.run import unread_weights
+
 #: What a run file stores, and the NumPy dtype that holds it there.
 STORED_AS: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
@@ -85,6 +87,15 @@ def as_stored(value: Any) -> StoredArray | str:
     if array.size == 0:
         return f"no elements (shape {list(array.shape)})"
     return StoredArray(name, np.ascontiguousarray(array, STORED_AS[name]).reshape(array.shape))
+
+
+def weights_left_out(name: str, value: Any) -> int | None:
+    """Return how many weights a value holds that is not recorded, ``None`` if it does not say."""
+    shape = value.words.shape if isinstance(value, StoredArray) else getattr(value, "shape", ())
+    try:
+        return unread_weights(name, [int(length) for length in shape], _dtype_name(value))
+    except (TypeError, ValueError):
+        return None
 
 
 def widen_bfloat16(

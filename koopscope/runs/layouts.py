@@ -30,7 +30,13 @@ from koopscope.runs.checkpoints.hdf5tensors import (
 from koopscope.runs.checkpoints.series import CheckpointSeries, conventional
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit
 from koopscope.runs.hyperslabs import Slab
-from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import (
+    FloatArray,
+    RunDescription,
+    Skipped,
+    TensorInfo,
+    unread_weights,
+)
 from koopscope.runs.stacked import StackedRun, prepared, read_slab
 
 Layout: TypeAlias = Literal["groups", "stacked", "matrix", "snapshot"]
@@ -153,7 +159,7 @@ class GroupPerStep(CheckpointSeries):
                 continue
             info = described(name, shape, dtype)
             if isinstance(info, str):
-                skipped.append(Skipped(name, info))
+                skipped.append(Skipped(name, info, unread_weights(name, shape, dtype)))
                 continue
             must_be_written(path, place, dataset)
             tensors.append(info)
@@ -225,7 +231,9 @@ class StackedLayout(StackedRun):
             if shape[:1] != (len(steps),):
                 info = f"its first axis is {list(shape[:1])}, not the {len(steps)} snapshots"
             if isinstance(info, str):
-                skipped.append(Skipped(name, info))
+                inner = shape[1:] if len(shape) > 1 else (0,)  # lists of numbers are no weights
+                unread = unread_weights(name, inner, tensor_dtype(dataset))
+                skipped.append(Skipped(name, info, unread))
             elif len(shape) > 1 or (name in weights and _home(name) in homes):
                 must_be_written(self.path, name, dataset)
                 self._tensors[name] = prepared(dataset, len(steps))

@@ -26,8 +26,8 @@ from koopscope.runs.appending import (
     name_problem,
     open_for_appending,
 )
-from koopscope.runs.arrays import StoredArray, as_stored, named_tensors
-from koopscope.runs.run import BUFFER_NAMES
+from koopscope.runs.arrays import StoredArray, as_stored, named_tensors, weights_left_out
+from koopscope.runs.run import BUFFER_NAMES, Skipped
 from koopscope.runs.runfile import RunFile
 
 #: Seconds to wait for a lock that another program holds before a snapshot is given up.
@@ -174,12 +174,12 @@ class Recorder:
 
     def _create(self, row: _Row) -> None:
         plan: dict[str, TensorPlan] = {}
-        skipped: dict[str, str] = {}
+        skipped: list[Skipped] = []
         for name, value in row.tensors.items():
             stored = as_stored(value)
             problem = stored if isinstance(stored, str) else name_problem(name, plan)
             if isinstance(stored, str) or problem:
-                skipped[name] = problem
+                skipped.append(Skipped(name, problem, weights_left_out(name, value)))
             else:
                 plan[name] = TensorPlan.of(name, stored, self._kinds)
         if not plan:
@@ -190,7 +190,7 @@ class Recorder:
         with create_run(self.path, [*plan.values()], skipped, self._metadata) as writer:
             self._write(writer, [row])
         if skipped:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:5])
+            listed = "; ".join(f"{left.name}: {left.reason}" for left in skipped[:5])
             more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
             self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
 
@@ -314,6 +314,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _example(skipped: Mapping[str, str]) -> str:
-    name, reason = next(iter(skipped.items()))
+def _example(skipped: Sequence[Skipped]) -> str:
+    name, reason = skipped[0].name, skipped[0].reason
     return f"{name} is {reason}"

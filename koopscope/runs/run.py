@@ -7,6 +7,7 @@ through the weights block by block; it knows no mathematics and must never hold 
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,12 +75,38 @@ class TensorInfo:
         return self.name[:cut] if cut > 0 else self.name
 
 
+#: Number formats that networks are stored in, read here or not; packed ones only by their name.
+_REAL_OR_COMPLEX = re.compile(r"b?float\d|longdouble|complex|[fc]\d|\d+-bit float", re.IGNORECASE)
+_PACKED = re.compile(r"q?u?int\d|[iu]\d", re.IGNORECASE)
+_PACKED_NAMES = re.compile(r"weight(?!_mask|_zero|_shape)|kernel", re.IGNORECASE)
+
+
+def unread_weights(name: str, shape: Sequence[int], dtype: str) -> int:
+    """Return how many weights of the network a tensor holds that is left out; counters hold none.
+
+    Real and complex numbers are weights, and so are integers where the name says ``weight`` or
+    ``kernel`` (quantized and packed networks).
+    """
+    packed = _PACKED.match(dtype) and _PACKED_NAMES.search(name.rpartition(".")[2])
+    return math.prod(shape) if packed or _REAL_OR_COMPLEX.match(dtype) else 0
+
+
 @dataclass(frozen=True)
 class Skipped:
-    """Something in the source that is not part of the trajectory, and why."""
+    """Something in the source that is not part of the trajectory, and why.
+
+    Attributes
+    ----------
+    name, reason
+        What it is called, and why it is left out.
+    weights
+        How many weights of the network are not read for it: 0 for what is none (a counter, an
+        optimizer's state, another name of a tensor that is read), ``None`` where it is not known.
+    """
 
     name: str
     reason: str
+    weights: int | None = 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs import safety
 from koopscope.runs.hyperslabs import Slab
 from koopscope.runs.labels import checked_version, read_metadata, said_skipped
-from koopscope.runs.run import RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import RunDescription, Skipped, TensorInfo, unread_weights
 from koopscope.runs.stacked import StackedRun, patiently, prepared, read_slab
 
 #: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
@@ -99,11 +99,13 @@ class RunFile(StackedRun):
                 raise _refused(self.path, name, problem)
             info = _tensor_info(name, dataset, default_kind)
             if isinstance(info, str):
-                self._skip(name, info)
+                shape = (dataset.shape or ())[1:]
+                self._skip(name, info, unread_weights(name, shape, safety.stored_dtype(dataset)))
                 continue
             rows = dataset.shape[0]
             if rows < snapshots:
-                self._skip(name, f"recorded in only {rows} of {snapshots} snapshots")
+                why = f"recorded in only {rows} of {snapshots} snapshots"
+                self._skip(name, why, info.size)
                 continue
             missing = safety.missing_bytes(dataset, snapshots)
             if missing:
@@ -162,8 +164,8 @@ class RunFile(StackedRun):
                 seen.add(safety.address(member))
                 yield from self._found_metrics(member, f"{prefix}{key}/", seen)
 
-    def _skip(self, name: str, reason: str) -> None:
-        self._skipped.append(Skipped(name, reason))
+    def _skip(self, name: str, reason: str, weights: int = 0) -> None:
+        self._skipped.append(Skipped(name, reason, weights))
 
 
 def _committed_snapshots(path: Path) -> int:

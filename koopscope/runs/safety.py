@@ -206,6 +206,12 @@ def stored_dtype(dataset: h5py.h5d.DatasetID) -> str:
             return str(kind.dtype.name)
         except (TypeError, ValueError):
             return f"{8 * kind.get_size()}-bit float"
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        try:
+            if kind.dtype.kind == "c":
+                return str(kind.dtype.name)
+        except (TypeError, ValueError):
+            return "other than number"
     return "other than number"
 
 

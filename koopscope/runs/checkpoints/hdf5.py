@@ -17,7 +17,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit
-from koopscope.runs.run import Skipped, TensorInfo
+from koopscope.runs.run import Skipped, TensorInfo, unread_weights
 
 #: Attributes of a file that number it, and what they count.
 STEP_ATTRIBUTES: dict[str, Unit] = {
@@ -40,9 +40,10 @@ def hdf5_snapshot(path: Path) -> Snapshot:
     skipped: list[Skipped] = []
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
         for name, dataset in datasets(path, h5py.h5g.open(file.id, b"/")):
-            info = described(name, tuple(dataset.shape), tensor_dtype(dataset))
+            shape, dtype = tuple(dataset.shape), tensor_dtype(dataset)
+            info = described(name, shape, dtype)
             if isinstance(info, str):
-                skipped.append(Skipped(name, info))
+                skipped.append(Skipped(name, info, unread_weights(name, shape, dtype)))
                 continue
             must_be_written(path, name, dataset)
             tensors.append(info)

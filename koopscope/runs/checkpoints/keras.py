@@ -6,6 +6,7 @@ Reads them with HDF5 alone; it must never import Keras, nor rebuild a model from
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -32,7 +33,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
 )
 from koopscope.runs.checkpoints.npz import DAMAGE
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.run import Skipped, TensorInfo
+from koopscope.runs.run import Skipped, TensorInfo, unread_weights
 
 #: The weights inside a ``.keras`` archive, and the largest config.json that is looked at.
 _WEIGHTS = "model.weights.h5"
@@ -169,9 +170,10 @@ def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str
             step = _iterations(dataset) if place == "optimizer/vars/0" else step
             continue
         kind = "buffer" if _is_moving_statistic(place, found) else "parameter"
-        info = described(names[place], tuple(dataset.shape), tensor_dtype(dataset), kind)
+        shape, dtype = tuple(dataset.shape), tensor_dtype(dataset)
+        info = described(names[place], shape, dtype, kind)
         if isinstance(info, str):
-            skipped.append(Skipped(names[place], info))
+            skipped.append(Skipped(names[place], info, unread_weights(place, shape, dtype)))
         else:
             must_be_written(path, place, dataset)
             tensors.append(info)
@@ -232,9 +234,11 @@ def _legacy_contents(
                 "buffer" if buffer else "parameter",
             )
             if isinstance(info, str):
-                skipped.append(Skipped(weight, info))
+                shape, dtype = tuple(found[place].shape), tensor_dtype(found[place])
+                skipped.append(Skipped(weight, info, unread_weights(weight, shape, dtype)))
             elif info.name in places:
-                skipped.append(Skipped(weight, "a second tensor of this name"))
+                size = math.prod(found[place].shape)
+                skipped.append(Skipped(weight, "a second tensor of this name", size))
             else:
                 must_be_written(Path(file.filename), weight, found[place])
                 tensors.append(info)

@@ -21,7 +21,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, unread_weights, usual_kind
 
 _STEP_MEMBERS: dict[str, Unit] = {
     "step": "step",
@@ -80,7 +80,8 @@ def npz_snapshot(path: Path) -> Snapshot:
         if name in _STEP_MEMBERS and math.prod(member.shape) == 1 and member.dtype.kind in "iu":
             step, unit = int(read_member(path, member).reshape(-1)[0]), _STEP_MEMBERS[name]
         elif dtype not in STORED_AS:
-            skipped.append(Skipped(name, f"{dtype} values, not floats that are recorded"))
+            why = f"{dtype} values, not floats that are recorded"
+            skipped.append(Skipped(name, why, unread_weights(name, member.shape, dtype)))
         elif math.prod(member.shape) == 0:
             skipped.append(Skipped(name, f"no elements (shape {list(member.shape)})"))
         else:

@@ -21,7 +21,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS, widen_bfloat16
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, unread_weights, usual_kind
 
 #: The format's own limit on its header.
 HEADER_LIMIT = 100_000_000
@@ -151,7 +151,8 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
     homes: dict[str, _Place] = {}
     for name, (shape, dtype) in infos.items():
         if dtype not in STORED_AS:
-            skipped.append(Skipped(shown[name], f"{dtype} values, not floats that are recorded"))
+            why = f"{dtype} values, not floats that are recorded"
+            skipped.append(Skipped(shown[name], why, unread_weights(name, shape, dtype)))
         elif math.prod(shape) == 0:
             skipped.append(Skipped(shown[name], f"no elements (shape {list(shape)})"))
         else:

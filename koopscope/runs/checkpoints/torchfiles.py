@@ -18,7 +18,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays import STORED_AS
 from koopscope.runs.checkpoints.safetensorfiles import read_index
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, unread_weights, usual_kind
 
 #: Where training programs keep the weights in a checkpoint, first found first taken.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
@@ -93,13 +93,15 @@ def _snapshot(path: Path, files: Sequence[Path], kind: str) -> Snapshot:
         skipped += left_out
         owners: dict[Any, str] = {}
         for name, tensor in weights.items():
-            found = _described(name, tensor)
-            if not isinstance(found, str):
+            found, unread = _described(name, tensor), 0
+            if isinstance(found, str):
+                unread = unread_weights(name, tensor.shape, str(tensor.dtype).rpartition(".")[2])
+            else:
                 place = (tensor.data_ptr(), tensor.stride(), tuple(tensor.shape))
                 owner = owners.setdefault(place, name)
                 found = found if owner == name else f"tied to {owner}"
             if isinstance(found, str):
-                skipped.append(Skipped(name, found))
+                skipped.append(Skipped(name, found, unread))
             else:
                 tensors.append(found)
     return Snapshot(
