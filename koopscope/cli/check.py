@@ -11,7 +11,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers
-from koopscope.cli.engines import engine_options
+from koopscope.cli.engines import judging_engine_options
 from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
@@ -57,7 +57,7 @@ FOUND, COULD_NOT = 1, 2
     "seeds of the same recipe: their spread says what counts as a change.",
 )
 @analysis_options
-@engine_options
+@judging_engine_options
 @report_options(*FORMATS)
 @click.pass_context
 def command(

@@ -203,6 +203,7 @@ def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> list[dict[str, Any
             "statistic": float(rule.ahead[t]),
             "interval": [float(rule.low[t]), float(rule.high[t])],
             "score": float(rule.score[t]),
+            "allowed": bool(rule.allowed[t]),
         }
         for t in range(LEAST_SNAPSHOTS - 1, len(steps))
     ]
