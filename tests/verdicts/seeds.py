@@ -1,8 +1,8 @@
 """How much another seed of the same recipe changes what a report says: the gate's default spread.
 
 Every family of the yardstick is trained with two optimizers and several seeds (of the start and of
-the order of the batches; the data stay). ``python -m tests.verdicts.seeds FOLDER`` trains, analyses
-and prints; ``--from FILE`` prints again from what was stored.
+the order of the batches; the data stay). ``python -m tests.verdicts.seeds FOLDER`` trains what the
+folder lacks, analyses and prints.
 """
 
 from __future__ import annotations
