@@ -22,22 +22,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
+    from koopscope.analysis.settings import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
+    from koopscope.export.modes import write_modes
     from koopscope.forecasting.api import forecast
-    from koopscope.integrations.accelerator import KoopmanAccelerator
+    from koopscope.integrations.torch.accelerator import KoopmanAccelerator
     from koopscope.integrations.tracker import Tracker
-    from koopscope.modefile import write_modes
     from koopscope.pruning.api import prune
-    from koopscope.runs.opening import open_run
-    from koopscope.runs.recorder import Recorder
+    from koopscope.runs.detect.opening import open_run
+    from koopscope.runs.native.recorder import Recorder
     from koopscope.runs.run import Run
-    from koopscope.settings import Settings
     from koopscope.spectra.estimator import DMD
 
-__version__ = "0.1.0"
 __all__ = [
     "DMD",
     "Diagnosis",
@@ -59,16 +59,16 @@ __all__ = [
 _HOMES = {
     "DMD": "koopscope.spectra.estimator",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
-    "KoopmanAccelerator": "koopscope.integrations.accelerator",
-    "Recorder": "koopscope.runs.recorder",
+    "KoopmanAccelerator": "koopscope.integrations.torch.accelerator",
+    "Recorder": "koopscope.runs.native.recorder",
     "Run": "koopscope.runs.run",
-    "Settings": "koopscope.settings",
+    "Settings": "koopscope.analysis.settings",
     "Tracker": "koopscope.integrations.tracker",
     "analyze": "koopscope.diagnostics.diagnosis",
     "forecast": "koopscope.forecasting.api",
-    "open_run": "koopscope.runs.opening",
+    "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",
-    "write_modes": "koopscope.modefile",
+    "write_modes": "koopscope.export.modes",
 }
 
 

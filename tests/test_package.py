@@ -6,8 +6,8 @@ import sys
 from dataclasses import fields
 
 import koopscope
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Sampling
-from koopscope.settings import Settings
 
 
 def test_every_public_name_is_listed_found_and_documented() -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.analysis import Analysis
-from koopscope.diagnostics.course import layer_grams
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.gram import total
 
 #: The weights grew before they broke if they moved this many times faster than usual at the end,

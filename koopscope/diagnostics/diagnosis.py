@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, TypedDict
 
-from koopscope.analysis import NETWORK, Analysis, Settings
+from koopscope._threads import product_threads
+from koopscope.analysis.analysis import NETWORK, Analysis, Settings
+from koopscope.analysis.settings import Level, Method
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
-from koopscope.settings import Level, Method
-from koopscope.spectra.blas import product_threads
+from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
-from koopscope.spectra.measurement import Measurement
+from koopscope.spectra.measured import Measurement
 from koopscope.spectra.noise import NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Sampling(TypedDict, total=False):
-    """How a compressed reading samples: see ``koopscope.engine.compressed.Measuring``."""
+    """How a compressed reading samples: see ``koopscope.engine.sampled.Measuring``."""
 
     measurement: Measurement
     measurements: int | None

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
-from koopscope.diagnostics.course import RANK, layer_grams
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.statistics.trajectory import RANK, layer_grams
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 import koopscope
-from koopscope.report.page import Page
-from koopscope.report.panel import Watched, render
-from koopscope.runs.opening import open_run
+from koopscope.report.text.terminal_style import Page
+from koopscope.report.watch_frame import Watched, render
+from koopscope.runs.detect.opening import open_run
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 
 WRITER = """
 import sys, time
 import numpy as np
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 rng = np.random.default_rng(0)
 start, away = rng.normal(size=(2, 30, 20))
 recorder = Recorder(sys.argv[1])

@@ -19,8 +19,8 @@ import koopscope
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.gate.judgement import judge
 from koopscope.gate.policy import policy
-from koopscope.report.json import run_document
-from koopscope.runs.recorder import Recorder
+from koopscope.report.analysis_json import run_document
+from koopscope.runs.native.recorder import Recorder
 from tests.verdicts import training
 from tests.verdicts.plan import FAMILIES, HELD_OUT, TUNING
 

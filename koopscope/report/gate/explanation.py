@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from koopscope.diagnostics.finding import limit_words
 from koopscope.gate.rules import PRESETS, Level, Preset, Rule
-from koopscope.report.page import Cell, Page, table, wrapped
+from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
 
 _LEVELS: dict[Level, str] = {"off": "not judged", "warn": "a warning", "error": "an error"}
 
