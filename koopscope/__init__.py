@@ -1,4 +1,22 @@
-"""koopscope: what the Koopman spectrum of recorded weights tells about a training run."""
+"""koopscope: what the Koopman spectrum of recorded weights tells about a training run.
+
+Record a run while it trains, then ask what it shows::
+
+    with koopscope.Recorder("run.h5") as recorder:
+        for step, batch in enumerate(batches):
+            loss = train(batch)
+            recorder.snapshot(step, model, loss=loss)
+
+    diagnosis = koopscope.analyze("run.h5")
+    for finding in diagnosis.findings:
+        print(finding.code, finding.status, finding.message)
+
+Recording: ``Recorder`` for a loop of your own, ``Tracker`` for a schedule and a stop; callbacks of
+frameworks are in ``koopscope.integrations``. Reading: ``open_run`` gives a ``Run``. Asking:
+``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``prune`` gives masks, ``forecast`` weights
+that are still to come, ``write_modes`` a file of modes. ``DMD`` decomposes any snapshots,
+``KoopmanAccelerator`` extrapolates while training. What cannot be done raises ``KoopscopeError``.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +28,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from koopscope._version import __version__
+    from koopscope.analysis.settings import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.errors import KoopscopeError
     from koopscope.estimator.dmd import DMD
+    from koopscope.export.modes import write_modes
     from koopscope.forecasting.api import forecast
     from koopscope.integrations.torch.accelerator import KoopmanAccelerator
+    from koopscope.integrations.tracker import Tracker
     from koopscope.pruning.api import prune
     from koopscope.runs.detect.opening import open_run
     from koopscope.runs.native.recorder import Recorder
+    from koopscope.runs.run import Run
 
 __all__ = [
     "DMD",
@@ -25,11 +47,15 @@ __all__ = [
     "KoopmanAccelerator",
     "KoopscopeError",
     "Recorder",
+    "Run",
+    "Settings",
+    "Tracker",
     "__version__",
     "analyze",
     "forecast",
     "open_run",
     "prune",
+    "write_modes",
 ]
 
 # Names resolve on first use, so that `import koopscope` costs a training script, and
@@ -41,11 +67,20 @@ _HOMES = {
     "__version__": "koopscope._version",
     "KoopmanAccelerator": "koopscope.integrations.torch.accelerator",
     "Recorder": "koopscope.runs.native.recorder",
+    "Run": "koopscope.runs.run",
+    "Settings": "koopscope.analysis.settings",
+    "Tracker": "koopscope.integrations.tracker",
     "analyze": "koopscope.diagnostics.diagnosis",
     "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",
+    "write_modes": "koopscope.export.modes",
 }
+
+
+def __dir__() -> list[str]:
+    """Name what the package offers, loaded or not: for completion and ``help``."""
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "annotations"})
 
 
 def __getattr__(name: str) -> Any:
@@ -53,4 +88,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'koopscope' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found  # so that it is looked up once, and `help` lists it
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -15,7 +15,7 @@ from koopscope.gate.policy import policy
 def assert_healthy(
     run: str | PathLike[str],
     *,
-    baseline: str | PathLike[str] | None = None,
+    baseline: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     settings: Mapping[str, Any] | None = None,
     **demands: Any,
 ) -> Diagnosis:
@@ -28,7 +28,8 @@ def assert_healthy(
     run
         A run file.
     baseline
-        A JSON report stored earlier, to hold values and findings against.
+        A JSON report stored earlier, to hold values and findings against, or several, of other
+        seeds.
     settings
         Fields of ``koopscope.analysis.settings.Settings``, for example ``{"until": 5000}``.
     **demands
@@ -43,14 +44,16 @@ def assert_healthy(
     Raises
     ------
     AssertionError
-        If a rule at or above ``fail_on`` is violated, or, with ``strict``, cannot tell.
+        If a rule at or above ``fail_on`` is violated, or, with ``strict``, cannot tell; or if
+        nothing was judged, or not what was demanded by name.
     KoopscopeError
         If the run cannot be read, or a demand is unknown.
     """
     values: Mapping[str, Any] = {key.replace("_", "-"): value for key, value in demands.items()}
     demanded = policy(values, "assert_healthy")
     diagnosis = analyze(run, **(settings or {}))
-    judged = judge(diagnosis, demanded, None if baseline is None else stored_report(baseline))
+    paths = [baseline] if isinstance(baseline, (str, PathLike)) else list(baseline or ())
+    judged = judge(diagnosis, demanded, [stored_report(path) for path in paths])
     levels: dict[str, tuple[Verdict, ...]] = {
         "error": ("error",),
         "warn": ("error", "warn"),
@@ -60,6 +63,10 @@ def assert_healthy(
     if demanded.strict:
         failing = (*failing, "inconclusive")
     violated = [outcome for outcome in judged.outcomes if outcome.verdict in failing]
+    if not violated and not judged.is_decided:
+        violated = [outcome for outcome in judged.outcomes if outcome.verdict == "inconclusive"]
+        if not violated:
+            raise AssertionError(f"{run}: no rule that is on applies, so nothing was judged")
     if violated:
         lines = [f"{run} is not healthy:", *(_line(outcome) for outcome in violated)]
         raise AssertionError("\n".join(lines))

@@ -15,7 +15,7 @@ from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 
 #: Names of modules that must be there, separated by spaces: their absence fails instead of skips.
-REQUIRED = "KOOPSCOPE_REQUIRE_FRAMEWORKS"
+REQUIRED = "REQUIRE_FRAMEWORKS"
 
 #: What some tests train with, read from or compare to, and a machine may lack. No test module may
 #: import one of them by itself: see ``framework``, and tests/test_bare_machine.py.

@@ -11,7 +11,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers
-from koopscope.cli.engines import engine_options
+from koopscope.cli.engines import judging_engine_options
 from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
@@ -20,7 +20,7 @@ from koopscope.report.registry import formats, render
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
     from koopscope.engine.local import GramSource
-    from koopscope.gate.judgement import Verdict
+    from koopscope.gate.judgement import Judgement, Verdict
     from koopscope.gate.policy import Policy
     from koopscope.report.gate.gate import Gate
     from koopscope.runs.run import Run
@@ -49,12 +49,15 @@ FOUND, COULD_NOT = 1, 2
 @click.option("--strict", is_flag=True, help="Exit with 2 where a rule cannot tell.")
 @click.option(
     "--baseline",
+    "baselines",
     type=click.Path(path_type=Path),
+    multiple=True,
     metavar="REPORT",
-    help="A JSON report stored earlier, to hold values and findings against.",
+    help="A JSON report stored earlier, to hold values and findings against. Repeat it with other "
+    "seeds of the same recipe: their spread says what counts as a change.",
 )
 @analysis_options
-@engine_options
+@judging_engine_options
 @report_options(*formats("gate"))
 @click.pass_context
 def command(
@@ -64,7 +67,7 @@ def command(
     isolated: bool,
     fail_on: str | None,
     strict: bool,
-    baseline: Path | None,
+    baselines: Sequence[Path],
     settings: Settings,
     source: GramSource,
     shards: bool,
@@ -79,13 +82,15 @@ def command(
     from koopscope.gate.baseline import stored_report
 
     jobs = openers(runs, shards)
-    outputs.check(list(jobs), inputs=[*runs, baseline])
+    outputs.check(list(jobs), inputs=[*runs, *baselines])
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []
     policy = read_policy([*overrides, *given], os.environ, isolated)
-    stored = None if baseline is None else stored_report(baseline)
+    stored = [stored_report(path) for path in baselines]
     gate = _judged(jobs, policy, stored, settings, source)
     _write(gate, outputs)
+    for judgement in gate.judgements:
+        _warn_of_nothing(judgement)
     console.say(_closing_sentence(gate, policy))
     ctx.exit(_exit_code(gate, policy))
 
@@ -93,7 +98,7 @@ def command(
 def _judged(
     jobs: Mapping[str, Callable[[], Run]],
     policy: Policy,
-    baseline: Mapping[str, Any] | None,
+    baseline: Sequence[Mapping[str, Any]],
     settings: Settings,
     source: GramSource,
 ) -> Gate:
@@ -116,20 +121,32 @@ def _write(gate: Gate, outputs: Outputs) -> None:
     from koopscope.cli.configuration import step_summary_path
     from koopscope.report.text.terminal_style import Page
 
-    outputs.write_reports("gate", gate)
     summary = step_summary_path()
     if summary is not None:
         before = summary.read_bytes() if summary.is_file() else b""
         write_file(summary, before + render("gate", gate, "markdown", Page()).encode())
+    outputs.write_reports("gate", gate)
+
+
+def _warn_of_nothing(judgement: Judgement) -> None:
+    """Say why a run cannot pass of which nothing was judged."""
+    if not judgement.outcomes:
+        console.complain(
+            f"{judgement.diagnosis.analysis.description.path}: no rule that is on applies to this "
+            "run, so nothing was judged",
+            "turn rules on (preset, rules.NAME); `koopscope explain` lists them",
+        )
 
 
 def _exit_code(gate: Gate, policy: Policy) -> int:
     """Not judged beats found, found beats cannot tell."""
-    if gate.failures:
+    if gate.failures or not all(judgement.outcomes for judgement in gate.judgements):
         return COULD_NOT
     found = {"error": gate.count("error"), "warn": gate.count("error") + gate.count("warn")}
     if found.get(policy.fail_on):
         return FOUND
+    if not all(judgement.is_decided for judgement in gate.judgements):
+        return COULD_NOT
     return COULD_NOT if policy.strict and gate.count("inconclusive") else 0
 
 
@@ -145,4 +162,4 @@ def _closing_sentence(gate: Gate, policy: Policy) -> str:
         counts.insert(0, f"{len(gate.failures)} not judged")
     code = _exit_code(gate, policy)
     said = {0: "passed", FOUND: "failed", COULD_NOT: "could not be decided"}[code]
-    return f"The gate {said}: {', '.join(counts) or 'every rule is off'}."
+    return f"The gate {said}: {', '.join(counts) or 'nothing was judged'}."

@@ -6,6 +6,7 @@ The only module that looks for configuration files; what the values mean is deci
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,15 @@ from typing import Any
 
 from koopscope.errors import KoopscopeError
 from koopscope.gate.policy import Policy, policy
+from koopscope.gate.rules import did_you_mean
 
 #: KOOPSCOPE_PRESET=strict, KOOPSCOPE_RULES__CONVERGENCE=warn: two underscores for a dot.
 ENVIRONMENT_PREFIX = "KOOPSCOPE_"
+#: Our name as a part of a key or of a table's header.
+_OUR_KEY = re.compile(
+    r"""^\s*\[\[?[\w\s."'-]*koopscope["']?\s*[\].]|koopscope["']?\s*(?:\.|=(?!=))"""
+)
+
 _SETTINGS = ("PRESET", "FAIL_ON", "STRICT", "RULES", "METRICS", "BASELINE")
 
 
@@ -87,9 +94,22 @@ def _find(start: Path) -> Path | None:
 
 
 def _speaks_of_koopscope(project: Path) -> bool:
-    """Whether the file has a table for us; only then is it parsed, and only then must it parse."""
-    lines = project.read_text("utf-8", "replace").splitlines()
-    return any(line.lstrip().startswith(("[tool.koopscope", "[[tool.koopscope")) for line in lines)
+    """Whether the file has settings for us, however TOML lets them be spelt.
+
+    A file that cannot be parsed is somebody else's concern, unless a line names us as a key.
+    """
+    text = project.read_text("utf-8", "replace")
+    lines = [line.partition("#")[0] for line in text.splitlines()]
+    names_us = any(_OUR_KEY.search(line) for line in lines)
+    try:
+        library = _toml()
+    except KoopscopeError:
+        return names_us
+    try:
+        tool = library.loads(text).get("tool")
+    except (library.TOMLDecodeError, RecursionError):
+        return names_us
+    return isinstance(tool, Mapping) and "koopscope" in tool
 
 
 def _from_file(path: Path) -> Source:
@@ -138,11 +158,19 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in sorted(environment.items()):
         key = name.removeprefix(ENVIRONMENT_PREFIX)
-        if key != name and key.split("__")[0] in _SETTINGS:
-            parts = [part.lower().replace("_", "-") for part in key.split("__")]
-            if parts[0] in ("rules", "metrics") and len(parts) > 1:
-                parts[1] = parts[1].replace("-", "_")  # ids and metrics are spelt with underscores
-            _merge(values, _nested(parts, _value(text)))
+        if key == name:
+            continue
+        if key.split("__")[0] not in _SETTINGS:
+            known = [ENVIRONMENT_PREFIX + setting for setting in _SETTINGS]
+            close = did_you_mean(name.split("__")[0], known)
+            raise KoopscopeError(
+                f"environment variable: there is no setting {name}",
+                f"{close}; unset it, or look at no variable with --isolated",
+            )
+        parts = [part.lower().replace("_", "-") for part in key.split("__")]
+        if parts[0] in ("rules", "metrics") and len(parts) > 1:
+            parts[1] = parts[1].replace("-", "_")  # ids and metrics are spelt with underscores
+        _merge(values, _nested(parts, _value(text)))
     return values
 
 
@@ -158,15 +186,35 @@ def _nested(parts: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Read a value as TOML would: true, 0.5, a list; anything else is a word."""
-    lowered = text.lower()
-    if lowered in ("true", "false"):
-        return lowered == "true"
+    """Read a value as TOML does: true, 0.5, a list, a table; what is no TOML is a word.
+
+    Python 3.10 has no TOML of its own; without tomli, true, false and numbers are read.
+    """
+    try:
+        library = _toml()
+    except KoopscopeError:
+        return _plain_value(text)
+    try:
+        return library.loads(f"value = {text}")["value"]
+    except (library.TOMLDecodeError, RecursionError):
+        return _words(text)
+
+
+def _plain_value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
+    return _words(text)
+
+
+def _words(text: str) -> Any:
+    """Read bare words, alone or in a list, as a shell leaves them: [converged, training]."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     if text.startswith("[") and text.endswith("]"):
         return [word.strip().strip("\"'") for word in text[1:-1].split(",") if word.strip()]
     return text.strip("\"'")

@@ -69,10 +69,20 @@ def _writes_unicode(stream: TextIO) -> bool:
     return True
 
 
-def result(text: str, *, commands: bool = False) -> None:
-    """Write a result to stdout, inert unless its ``commands`` are meant for a CI."""
-    sys.stdout.write(text if commands else inert_report(text))
-    sys.stdout.flush()
+def result(text: str, *, commands: bool = False) -> bool:
+    """Write a result to stdout; return whether somebody still reads there.
+
+    What the text names from files is made inert, unless its ``commands`` are meant for a CI.
+
+    A reader that left (``| grep -q``) is no error: the verb goes on to its own exit code.
+    """
+    try:
+        sys.stdout.write(text if commands else inert_report(text))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True
 
 
 def complain(message: str, hint: str | None = None, kind: str = "error") -> None:

@@ -34,27 +34,48 @@ _OPTIONS = [
         help="The cluster's scheduler, such as tcp://10.0.0.1:8786; without it, --engine dask "
         "starts workers on this machine.",
     ),
-    click.option(
-        "--no-cache", is_flag=True, help="Neither use nor keep the run's inner products on disk."
-    ),
 ]
+
+_NO_CACHE = click.option(
+    "--no-cache",
+    "cache",
+    flag_value=False,
+    type=bool,
+    default=True,
+    help="Neither use nor keep the run's inner products on disk.",
+)
+_CACHE = click.option(
+    "--cache",
+    "cache",
+    is_flag=True,
+    help="Use and keep the run's inner products on disk; without it they are computed anew.",
+)
+_IGNORED = click.option("--no-cache", "_", is_flag=True, hidden=True, expose_value=False)
 
 
 def engine_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the pass to a verb; it receives ``source`` and ``shards``."""
+    return decorated(_with_source(verb), [*_OPTIONS, _NO_CACHE])
 
+
+def judging_engine_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same to a verb that judges: it rests on the run alone unless a cache is asked for."""
+    return decorated(_with_source(verb), [*_OPTIONS, _CACHE, _IGNORED])
+
+
+def _with_source(verb: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(verb)
     def with_source(
-        *arguments: Any, engine: str, scheduler: str | None, no_cache: bool, **options: Any
+        *arguments: Any, engine: str, scheduler: str | None, cache: bool, **options: Any
     ) -> Any:
         if scheduler is not None and engine != "dask":
             raise click.UsageError("--scheduler needs --engine dask")
-        return verb(*arguments, source=_source(engine, scheduler, no_cache), **options)
+        return verb(*arguments, source=_source(engine, scheduler, cache), **options)
 
-    return decorated(with_source, _OPTIONS)
+    return with_source
 
 
-def _source(engine: str, scheduler: str | None, no_cache: bool) -> GramSource:
+def _source(engine: str, scheduler: str | None, cache: bool) -> GramSource:
     from koopscope.engine.cache import Cached
     from koopscope.engine.local import snapshot_grams
 
@@ -63,7 +84,7 @@ def _source(engine: str, scheduler: str | None, no_cache: bool) -> GramSource:
         from koopscope.engine.cluster import DaskEngine
 
         source = DaskEngine(scheduler)
-    return source if no_cache else Cached(_user_folder(), source, extend=engine == "local")
+    return Cached(_user_folder(), source, extend=engine == "local") if cache else source
 
 
 def what_happened(source: GramSource) -> list[str]:
@@ -72,7 +93,7 @@ def what_happened(source: GramSource) -> list[str]:
 
 
 def _user_folder() -> Path:
-    """Return where this user's programs keep what they can compute again."""
+    """Return where this user's programs keep what they can compute again, and the secret."""
     stated = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(stated) if Path(stated).is_absolute() else Path.home() / ".cache"
     return base / "koopscope"

@@ -74,7 +74,10 @@ def _verb_hint(wrong: str) -> str:
 
 
 @click.group(
-    cls=_LazyGroup, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_LazyGroup,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, message="koopscope %(version)s")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
@@ -87,6 +90,8 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
     A run file is recorded with koopscope.Recorder; see the README.
     """
     ctx.obj = {"quiet": quiet, "verbose": verbose, "debug": debug}
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -155,6 +160,7 @@ def _hoisted(words: list[str]) -> list[str]:
 
 
 def _run(words: list[str]) -> int:
+    stdout = sys.stdout
     try:
         code = cli.main(args=words, prog_name="koopscope", standalone_mode=False)
         sys.stdout.flush()
@@ -168,10 +174,13 @@ def _run(words: list[str]) -> int:
         return _complain(_sentence(error.format_message()), f"see `{where} --help`")
     except click.ClickException as error:
         return _complain(_sentence(error.format_message()), None)
-    except (BrokenPipeError, SystemExit):
-        # The reader has seen enough (`| head`; click turns that into an exit of its own, with a
-        # code of failure); it is none of ours.
+    except BrokenPipeError:  # the reader has seen enough (`| head`); it is none of ours
         return 0
+    except SystemExit as stop:
+        # Where the reader left, click wraps stdout and exits with 1; any other code is kept.
+        if sys.stdout is not stdout:
+            return 0
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KoopscopeError as error:
         if "--debug" in words:
             raise

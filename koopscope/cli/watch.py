@@ -65,7 +65,8 @@ def command(run: str, once: bool, interval: float, idle: float | None) -> None:
             _show(watcher, interval, idle)
         else:
             for _ in watcher.looks(interval, idle):
-                console.result(recording(watcher.seen) + "\n")
+                if not console.result(recording(watcher.seen) + "\n"):
+                    break
     console.say(f"Stopped watching {run}: {recording(watcher.seen)}.")
 
 
@@ -77,11 +78,12 @@ def _show(watcher: Watcher, interval: float, idle: float | None) -> None:
     from koopscope.report.watch_frame import render
 
     terminal = Console()
-    with Live(console=terminal, auto_refresh=False, screen=False) as live:
+    # Not redirected: what rich puts in stdout's place has no encoding, and nobody else writes.
+    with Live(console=terminal, auto_refresh=False, screen=False, redirect_stdout=False) as live:
         for _ in watcher.looks(interval, idle, every=True):
             height = max(4, shutil.get_terminal_size().lines - 1)
-            frame = render(watcher.seen, console.page()).split("\n")[:height]
-            live.update(Text.from_ansi("\n".join(frame)), refresh=True)
+            frame = render(watcher.seen, console.page(), height)
+            live.update(Text.from_ansi(frame), refresh=True)
 
 
 class Watcher:

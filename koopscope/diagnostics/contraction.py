@@ -91,7 +91,7 @@ def contraction_finding(found: Contraction) -> Finding:
         ),
         "non_expansive": (
             "warn",
-            f"Not expansive, but not a contraction either: {factor}, {ratio}.",
+            f"Neither contracts nor expands in the end: {factor}, {ratio}.",
             "plain iteration does not converge; see whether relaxation helps",
         ),
         "expanding": (
@@ -101,8 +101,9 @@ def contraction_finding(found: Contraction) -> Finding:
         ),
         "inconclusive": (
             "inconclusive",
-            f"Too few iterates to tell: {factor} holds 1, {ratio}.",
-            "record more iterations",
+            f"It cannot be told whether the operator contracts or expands: {factor} holds both, "
+            f"{ratio}.",
+            "record more iterations; a chaotic map stays undecided",
         ),
     }
     status, message, hint = words[found.state]
@@ -113,9 +114,7 @@ def contraction_finding(found: Contraction) -> Finding:
         "largest_ratio": fixed.largest_ratio,
         "iterates": fixed.usable,
     }
-    return CONTRACTION.finding(
-        status, message, evidence, value=fixed.factor, threshold=1.0, hint=hint
-    )
+    return CONTRACTION.finding(status, message, evidence, value=fixed.factor, hint=hint)
 
 
 def ask_iterations(analysis: Analysis) -> Finding:
@@ -226,6 +225,7 @@ CONTRACTION = Diagnostic(
     ),
     ask=ask_contraction,
     unit="per iteration",
+    threshold=1.0,
 )
 
 ITERATIONS = Diagnostic(

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.breaking import break_of
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
 from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
 from koopscope.spectra.dmd import dmd
@@ -156,8 +157,13 @@ def ask(analysis: Analysis) -> Finding:
     }
     if analysis.breaks_off:
         evidence["state"] = "diverging"
+        broken = break_of(analysis)
         message = f"Diverging: weights are not finite after step {steps[-1]}."
-        return DIAGNOSTIC.finding("fail", message, evidence, hint=_HINTS["diverging"])
+        hint = _HINTS["diverging"]
+        if broken is not None and not broken.grew:
+            message, hint = f"{broken.message}.", broken.hint
+        criterion = Criterion("finite weights", f"not finite after step {steps[-1]}")
+        return DIAGNOSTIC.finding("fail", message, evidence, hint=hint, criterion=criterion)
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few for a verdict: it takes {LEAST_SNAPSHOTS}."
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
@@ -203,6 +209,7 @@ def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> list[dict[str, Any
             "statistic": float(rule.ahead[t]),
             "interval": [float(rule.low[t]), float(rule.high[t])],
             "score": float(rule.score[t]),
+            "allowed": bool(rule.allowed[t]),
         }
         for t in range(min(EARLIEST_STOP, len(steps) - 1), len(steps))
     ]
@@ -233,7 +240,7 @@ def _relative(rest: Remainder, travelled: float) -> dict[str, Any]:
 _STATUS: dict[State, Status] = {
     "training": "info",
     "converged": "pass",
-    "stalled": "warn",
+    "stalled": "fail",
     "diverging": "fail",
     "inconclusive": "inconclusive",
 }
@@ -250,6 +257,15 @@ _HINTS = {
 }
 
 
+def _criterion(state: State, evidence: dict[str, Any]) -> Criterion:
+    """Return what the state was held against: the state decides, whatever lies ahead."""
+    ratio = evidence.get("training_loss_ratio")
+    if state == "diverging" and ratio is not None:
+        unit = "times the first training loss"
+        return Criterion.number(ratio, float(np.exp(DIVERGED)), "higher", unit)
+    return Criterion("converged or training", state)
+
+
 def _verdict(
     state: State,
     evidence: dict[str, Any],
@@ -257,7 +273,6 @@ def _verdict(
     stop: int | None,
     steps: npt.NDArray[np.int64],
 ) -> Finding:
-    limit = float(np.exp(STOP_BELOW) - GAIN_FLOOR)
     message = (
         f"{_WORDS[state]}: by the weights, {rule.ahead[-1]:.1%} "
         f"({rule.low[-1]:.1%} to {rule.high[-1]:.1%}) of the improvement lies ahead"
@@ -279,8 +294,8 @@ def _verdict(
         message,
         evidence,
         value=float(rule.ahead[-1]),
-        threshold=limit,
         hint=_HINTS.get(state),
+        criterion=_criterion(state, evidence),
     )
 
 
@@ -299,4 +314,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     unit="share of the improvement",
+    threshold=float(np.exp(STOP_BELOW) - GAIN_FLOOR),
 )

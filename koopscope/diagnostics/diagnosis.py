@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from koopscope._threads import product_threads
 from koopscope.analysis.analysis import Analysis
-from koopscope.analysis.scope import NETWORK, Scope
-from koopscope.analysis.settings import Settings
+from koopscope.analysis.scope import NETWORK, Level, Scope
+from koopscope.analysis.settings import Method, Settings
 from koopscope.analysis.summary import Summary, summarize
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
@@ -19,6 +20,21 @@ from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.measured import Measurement
+from koopscope.spectra.noise import NoiseFilter
+from koopscope.spectra.rank import AUTO, RankRule
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Sampling(TypedDict, total=False):
+    """How a compressed reading samples: see ``koopscope.engine.sampled.Measuring``."""
+
+    measurement: Measurement
+    measurements: int | None
+    seed: int
+    tolerance: float | None
 
 
 @dataclass(frozen=True)
@@ -75,22 +91,51 @@ def diagnose(analysis: Analysis) -> Diagnosis:
     )
 
 
-def analyze(path: str | PathLike[str], **settings: Any) -> Diagnosis:
+def analyze(
+    path: str | PathLike[str],
+    *,
+    observable: Observable = "increments",
+    rank: RankRule = AUTO,
+    delay: int = 1,
+    window: tuple[int | None, int | None] = (None, None),
+    until: int | None = None,
+    level: Level = "layer",
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    noise_filter: NoiseFilter = "none",
+    method: Method = "auto",
+    **sampling: Unpack[Sampling],
+) -> Diagnosis:
     """Read a run and say what there is to say: what ``koopscope analyze`` prints, as data.
 
     Parameters
     ----------
     path
-        A run file.
-    **settings
-        The fields of ``koopscope.analysis.settings.Settings``, for example
-        ``observable="weights"`` or ``rank=10``.
+        A run file, or anything else that ``koopscope.open_run`` opens.
+    observable, rank, delay, window, until, level, include, exclude, noise_filter, method
+        See ``koopscope.Settings``; a single glob need not be in a list.
+    **sampling
+        ``measurement``, ``measurements``, ``seed`` and ``tolerance`` of a compressed reading.
 
     Raises
     ------
     KoopscopeError
         If a setting is unknown, the run cannot be read, or the settings leave nothing of it.
     """
-    chosen = Settings.chosen(settings)
+    chosen = Settings.chosen(
+        {
+            "observable": observable,
+            "rank": rank,
+            "delay": delay,
+            "window": window,
+            "until": until,
+            "level": level,
+            "include": include if isinstance(include, str) else tuple(include),
+            "exclude": exclude if isinstance(exclude, str) else tuple(exclude),
+            "noise_filter": noise_filter,
+            "method": method,
+            **sampling,
+        }
+    )
     with open_run(path) as run:
         return diagnose(Analysis.of(evenly_spaced(run, chosen.asked_steps), chosen))

@@ -10,6 +10,44 @@ from koopscope.analysis.analysis import Analysis
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
+#: On which side of a limit a number is worse.
+Side = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What a status was decided by, in words.
+
+    Attributes
+    ----------
+    expected, found
+        What would have passed, and what is there; with units.
+    of_value
+        Whether it is the finding's own value against its threshold.
+    """
+
+    expected: str
+    found: str
+    of_value: bool = False
+
+    @classmethod
+    def number(
+        cls, found: float, limit: float, worse: Side, unit: str | None, of_value: bool = False
+    ) -> Criterion:
+        """Return the words for a number that is worse on one side of a limit."""
+        return cls(
+            f"{limit_words(limit, worse)}{_unit(unit)}", f"{found:.4g}{_unit(unit)}", of_value
+        )
+
+
+def limit_words(limit: float, worse: Side) -> str:
+    """Return "at most 0.5", or "at least" where lower is worse."""
+    return f"at {'least' if worse == 'lower' else 'most'} {limit:.4g}"
+
+
+def _unit(unit: str | None) -> str:
+    return f" {unit}" if unit else ""
+
 
 def usable(snapshots: int) -> str:
     """Return the beginning of a sentence that says what too few snapshots are too few for."""
@@ -36,6 +74,8 @@ class Finding:
         What the user can do, or ``None``.
     evidence
         Plain JSON values that other programs may rely on.
+    criterion
+        What the status was decided by, which need not be the value; ``None`` where nothing was.
     """
 
     id: str
@@ -47,6 +87,7 @@ class Finding:
     unit: str | None = None
     hint: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    criterion: Criterion | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +108,8 @@ class Diagnostic:
         On which side of a threshold a value is worse.
     unit
         Of its values.
+    threshold
+        That its values are held against; ``None`` where it depends on the run or there is none.
     """
 
     id: str
@@ -74,8 +117,9 @@ class Diagnostic:
     title: str
     explanation: str
     ask: Callable[[Analysis], Finding]
-    worse: Literal["higher", "lower"] = "higher"
+    worse: Side = "higher"
     unit: str | None = None
+    threshold: float | None = None
 
     def finding(
         self,
@@ -86,9 +130,16 @@ class Diagnostic:
         value: float | None = None,
         threshold: float | None = None,
         hint: str | None = None,
+        criterion: Criterion | None = None,
     ) -> Finding:
-        """Return an answer; threshold and unit are those of a value, and there is none without."""
+        """Return an answer; threshold and unit are those of a value, and there is none without.
+
+        The criterion is the value against the threshold, unless another one is given.
+        """
         known = value is not None
+        threshold = self.threshold if threshold is None else threshold
+        if criterion is None and value is not None and threshold is not None:
+            criterion = Criterion.number(value, threshold, self.worse, self.unit, of_value=True)
         return Finding(
             self.id,
             self.code,
@@ -99,4 +150,5 @@ class Diagnostic:
             unit=self.unit if known else None,
             hint=hint,
             evidence=evidence,
+            criterion=criterion if status != "inconclusive" else None,
         )

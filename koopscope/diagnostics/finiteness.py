@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.breaking import break_of
+from koopscope.diagnostics.coverage import share_read, unread
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 
@@ -27,8 +29,8 @@ def ask(analysis: Analysis) -> Finding:
                     "entries": int(counts.max()),
                 }
             )
-    status: Status = "pass"
-    message, hint = _all_finite(analysis.read_share), None
+    status: Status = "inconclusive" if unread(analysis) else "pass"
+    message, hint = _all_finite(analysis.read_share * share_read(analysis)), None
     if bad:
         worst = min(bad, key=lambda entry: entry["first_step"])  # model order within a step
         others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -38,10 +40,13 @@ def ask(analysis: Analysis) -> Finding:
             f"NaN or infinite weights in {worst['tensor']} from step {worst['first_step']} on"
             f"{others}{rest}."
         )
-        hint = "lower the learning rate or clip gradients; look at the steps just before"
-    return DIAGNOSTIC.finding(
-        status, message, {"tensors": bad}, value=float(len(bad)), threshold=0.0, hint=hint
-    )
+        broken = break_of(analysis)
+        hint = (
+            "look at the steps just before; a rate that is too high shows as growth there"
+            if broken is None
+            else broken.hint
+        )
+    return DIAGNOSTIC.finding(status, message, {"tensors": bad}, value=float(len(bad)), hint=hint)
 
 
 def _all_finite(read_share: float) -> str:
@@ -62,4 +67,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     unit="tensors",
+    threshold=0.0,
 )

@@ -65,9 +65,7 @@ def ask(analysis: Analysis) -> Finding:
             "that move stand still from one snapshot to the next."
         )
         hint = "record float32 master weights, or snapshots further apart"
-    return DIAGNOSTIC.finding(
-        status, message, evidence, value=share, threshold=COARSE_SHARE, hint=hint
-    )
+    return DIAGNOSTIC.finding(status, message, evidence, value=share, hint=hint)
 
 
 def _is_coarse(motion: Motion) -> bool:
@@ -88,4 +86,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     unit="share of the moving weights that are stored too coarsely",
+    threshold=COARSE_SHARE,
 )

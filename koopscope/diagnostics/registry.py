@@ -9,6 +9,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import (
     contraction,
     convergence,
+    coverage,
     depth,
     finiteness,
     initialization,
@@ -26,6 +27,7 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,
+    coverage.DIAGNOSTIC,
 )
 
 #: Asked in their place of a run that holds iterates of a network operator.
@@ -34,6 +36,7 @@ ITERATE_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     contraction.ITERATIONS,
     contraction.ACCELERATION,
     finiteness.DIAGNOSTIC,
+    coverage.DIAGNOSTIC,
 )
 
 

@@ -78,4 +78,5 @@ DIAGNOSTIC = Diagnostic(
     ask=ask,
     worse="lower",
     unit="snapshots",
+    threshold=float(FEW_SNAPSHOTS),
 )

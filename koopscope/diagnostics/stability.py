@@ -13,13 +13,22 @@ from typing import Any, Literal
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.breaking import break_of
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
 from koopscope.diagnostics.statistics.trajectory import RANK, layer_grams
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total
 
-State = Literal["stable", "edge of stability", "oscillating", "wandering", "blown up", "growing"]
+State = Literal[
+    "stable",
+    "edge of stability",
+    "oscillating",
+    "wandering",
+    "blown up",
+    "growing",
+    "broken off",
+]
 
 LEAST_SNAPSHOTS = 12
 
@@ -106,10 +115,13 @@ def ask(analysis: Analysis) -> Finding:
     evidence: dict[str, Any] = {"state": None, "snapshots": len(steps)}
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
-    if analysis.breaks_off:
-        evidence["state"] = "growing"
-        message = f"The weights grew until they were not finite, after step {steps[-1]}."
-        return DIAGNOSTIC.finding("fail", message, evidence, hint=_HINT)
+    broken = break_of(analysis)
+    if broken is not None:
+        evidence["state"] = "growing" if broken.grew else "broken off"
+        criterion = Criterion("finite weights", f"not finite from step {broken.next_step} on")
+        return DIAGNOSTIC.finding(
+            "fail", f"{broken.message}.", evidence, hint=broken.hint, criterion=criterion
+        )
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few: it takes {LEAST_SNAPSHOTS}."
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
@@ -143,7 +155,26 @@ _STATUS: dict[State, Status] = {
     "wandering": "warn",
     "blown up": "fail",
     "growing": "fail",
+    "broken off": "fail",
 }
+
+
+def _criterion(state: State, motion: Motion) -> Criterion | None:
+    """Return the limit that the state was called by; ``None`` where it is the finding's own."""
+    if state == "growing" and motion.growing is not None:
+        return Criterion.number(
+            motion.growing, GROWING_MAGNITUDE, "higher", "as the largest |eigenvalue| per snapshot"
+        )
+    if state == "blown up":
+        return Criterion.number(
+            float(np.exp(motion.growth)), float(np.exp(BLOWN_UP)), "higher", "times the first norm"
+        )
+    if state == "wandering":
+        part = max(part for part, far in WANDERING if motion.travel > far)
+        return Criterion.number(
+            motion.directness, part, "lower", "of the way as distance from the start"
+        )
+    return None
 
 
 def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
@@ -176,8 +207,8 @@ def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
         message + ".",
         evidence,
         value=motion.cosine,
-        threshold=ALTERNATING,
         hint=_HINT if status in ("warn", "fail") else None,
+        criterion=_criterion(state, motion),
     )
 
 
@@ -188,11 +219,13 @@ DIAGNOSTIC = Diagnostic(
     explanation=(
         "Reads the last increments: a mode that grows, increments that alternate (eigenvalues near "
         "-1, the edge of stability while the run still makes progress), motion that goes far but "
-        "nowhere, and weights that were thrown far out. Noise about a minimum is no instability: "
+        "nowhere, weights that were thrown far out, and weights that stop being finite, with "
+        "growth before or out of the blue. Noise about a minimum is no instability: "
         "its successive increments have a cosine of -0.5. Snapshots further apart than the "
         "oscillation hide it; record every step for a while to see it."
     ),
     ask=ask,
     worse="lower",
     unit="mean cosine of successive increments",
+    threshold=ALTERNATING,
 )

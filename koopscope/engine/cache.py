@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from koopscope._version import __version__
-from koopscope.engine.cache_file import CacheFile, read_cache, write_cache
+from koopscope.engine.cache_file import CacheFile, read_cache, secret_of_user, write_cache
 from koopscope.engine.local import (
     GramSource,
     Plan,
@@ -33,8 +33,8 @@ from koopscope.spectra.gram_joins import extended
 
 SUFFIX = ".koopscope-cache"
 
-#: Changes whenever other numbers would be computed from the same weights.
-_SCHEME = 2
+#: Changes whenever other numbers would be computed from the same weights, or sealed otherwise.
+_SCHEME = 3
 
 #: Smaller runs are read faster than a cache is worth a file.
 LEAST_BYTES = 64 * 2**20
@@ -58,7 +58,8 @@ class Cached:
     Parameters
     ----------
     folder
-        Where caches of runs go whose own folder cannot be written.
+        Of this user: holds the secret that caches are sealed with, and caches of runs whose own
+        folder cannot be written.
     source
         Who computes what is not known.
     extend
@@ -71,6 +72,7 @@ class Cached:
         self.folder = folder
         self.source = source
         self.extend = extend
+        self._secret: bytes | None = None
         #: What happened to the cache, in words.
         self.said: list[str] = []
 
@@ -82,7 +84,7 @@ class Cached:
     ) -> GramStore:
         """Return the Gram matrices, from the cache as far as it goes."""
         volume = run.volume(run.description.tensors)
-        if not run.files or volume < LEAST_BYTES:
+        if not run.files or volume < LEAST_BYTES or not self._has_secret():
             return self.source(run, tensors, on_progress)
         identity = _identity(run)
         for place in self._places(run):
@@ -108,16 +110,28 @@ class Cached:
         """Return about how long the answer takes: no time where the cache has it."""
         expected = getattr(self.source, "expected_seconds", expected_seconds)
         seconds = float(expected(run, tensors))
-        if seconds < _WORTH_A_LOOK or not run.files:
+        if seconds < _WORTH_A_LOOK or not run.files or not self._has_secret():
             return seconds
         identity = _identity(run)
         for place in self._places(run):
-            found = read_cache(place)
+            found = self._read(place)
             if isinstance(found, CacheFile):
                 with found.file:
                     if found.identity == identity and all(t.name in found.offsets for t in tensors):
                         return 0.0
         return seconds
+
+    def _has_secret(self) -> bool:
+        """Find the user's secret, without which no cache is believed and none is written."""
+        if self._secret is None:
+            self._secret = secret_of_user(self.folder)
+            if self._secret is None:
+                why = f"{self.folder} holds no secret that is this user's alone"
+                self.said.append(f"no cache is used: {why}")
+        return self._secret is not None
+
+    def _read(self, place: Path) -> CacheFile | str | None:
+        return None if self._secret is None else read_cache(place, self._secret)
 
     def _places(self, run: Run) -> tuple[Path, Path]:
         first = run.files[0]
@@ -125,7 +139,7 @@ class Cached:
         return first.with_name(first.name + SUFFIX), self.folder / (name + SUFFIX)
 
     def _usable(self, place: Path, run: Run, identity: dict[str, Any]) -> CacheFile | None:
-        found = read_cache(place)
+        found = self._read(place)
         if isinstance(found, str):
             self.said.append(f"the cache {place} {found} and is not used")
             return None
@@ -178,7 +192,8 @@ class Cached:
         for place in self._places(run):
             with contextlib.suppress(OSError):
                 place.parent.mkdir(parents=True, exist_ok=True)
-                write_cache(place, identity, grams)
+                if self._secret is not None:
+                    write_cache(place, identity, grams, self._secret)
                 return
         self.said.append("no cache was written: neither the run's folder nor the user's can be")
 

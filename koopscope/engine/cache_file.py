@@ -1,16 +1,21 @@
 """Gram matrices in a file of their own, checked before they are trusted.
 
 A line of JSON says what they are of, the records follow as ``pack`` made them, and a digest of it
-all comes last. The file appears whole or not at all; whoever reads it decides whether it is of the
-run at hand. Must never hand out a record of a file that is not exactly what was written.
+all comes last, keyed by a secret that only this user can read: who can write next to a run, or
+sends one, cannot make a cache that is believed. The file appears whole or not at all; whoever reads
+it decides whether it is of the run at hand. Must never hand out a record of a file that is not
+exactly what this user wrote.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import json
 import os
+import secrets
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +29,8 @@ from koopscope.spectra.gram import SnapshotGram
 
 _MAGIC = b"koopscope-cache\n"
 _DIGEST_BYTES = 32
+_SECRET_NAME = "cache.key"
+_SECRET_BYTES = 32
 _HEADER_LIMIT = 64 * 2**20
 _PIECE = 2**20
 
@@ -47,7 +54,48 @@ class CacheFile:
     offsets: Mapping[str, int]
 
 
-def write_cache(path: Path, identity: Mapping[str, Any], grams: Mapping[str, SnapshotGram]) -> None:
+def secret_of_user(folder: Path) -> bytes | None:
+    """Return this user's secret from a folder of theirs, made on first use.
+
+    ``None`` where there can be none: the folder cannot be written, or the file belongs to another
+    user, is a link, can be read by others or holds something else.
+    """
+    path = folder / _SECRET_NAME
+    for _ in range(2):
+        with contextlib.suppress(OSError):
+            return _read_secret(path)
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_secret(path)
+    return None
+
+
+def _read_secret(path: Path) -> bytes | None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        private = stat.S_ISREG(status.st_mode) and not status.st_mode & 0o077
+        if not private or status.st_uid != os.geteuid():
+            return None
+        secret = file.read(_SECRET_BYTES + 1)
+    return secret if len(secret) == _SECRET_BYTES else None
+
+
+def _make_secret(path: Path) -> None:
+    """Put a new secret in place, whole, unless another process was first."""
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+        os.link(draft, path)
+    finally:
+        os.unlink(draft)
+
+
+def write_cache(
+    path: Path, identity: Mapping[str, Any], grams: Mapping[str, SnapshotGram], secret: bytes
+) -> None:
     """Write all matrices, or leave what was there.
 
     Raises
@@ -57,7 +105,7 @@ def write_cache(path: Path, identity: Mapping[str, Any], grams: Mapping[str, Sna
     """
     header = {"identity": identity, "tensors": list(grams)}
     line = _MAGIC + json.dumps(header, separators=(",", ":")).encode() + b"\n"
-    digest = hashlib.blake2b(line, digest_size=_DIGEST_BYTES)
+    digest = hmac.new(secret, line, hashlib.sha256)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
@@ -74,16 +122,18 @@ def write_cache(path: Path, identity: Mapping[str, Any], grams: Mapping[str, Sna
         raise
 
 
-def read_cache(path: Path) -> CacheFile | str | None:
+def read_cache(path: Path, secret: bytes) -> CacheFile | str | None:
     """Open a cache: ``None`` if there is none, the reason if it cannot be used."""
     if not path.is_file():
         return None
     try:
-        file = path.open("rb")
+        file = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")  # noqa: SIM115
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     try:
-        found = _checked(file)
+        status = os.fstat(file.fileno())
+        foreign = status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode)
+        found = "belongs to another user" if foreign else _checked(file, secret)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         found = "is damaged"
     if isinstance(found, str):
@@ -91,7 +141,7 @@ def read_cache(path: Path) -> CacheFile | str | None:
     return found
 
 
-def _checked(file: IO[bytes]) -> CacheFile | str:
+def _checked(file: IO[bytes], secret: bytes) -> CacheFile | str:
     if file.read(len(_MAGIC)) != _MAGIC:
         return "is damaged"
     line = file.readline(_HEADER_LIMIT)
@@ -103,7 +153,7 @@ def _checked(file: IO[bytes]) -> CacheFile | str:
     end = begin + size * len(names)
     if os.fstat(file.fileno()).st_size != end + _DIGEST_BYTES:
         return "is damaged"
-    digest = hashlib.blake2b(_MAGIC + line, digest_size=_DIGEST_BYTES)
+    digest = hmac.new(secret, _MAGIC + line, hashlib.sha256)
     piece = np.empty(_PIECE, np.uint8)
     left = end - begin
     while left:
@@ -112,7 +162,7 @@ def _checked(file: IO[bytes]) -> CacheFile | str:
             return "is damaged"
         digest.update(piece[:count].data)
         left -= count
-    if file.read() != digest.digest():
-        return "is damaged"
+    if not hmac.compare_digest(file.read(), digest.digest()):
+        return "is damaged, or was not written by this user"
     offsets = {name: begin + size * index for index, name in enumerate(names)}
     return CacheFile(header["identity"], file, offsets)

@@ -1,10 +1,11 @@
-"""What changed since an earlier report of the same kind of run."""
+"""What changed since earlier reports of the same kind of run, against what another seed changes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import Finding, Side
 from koopscope.errors import KoopscopeError
 from koopscope.gate.policy import Policy
+from koopscope.gate.rules import did_you_mean, rule
+from koopscope.gate.spread import allowed_change, direction_of
 
 #: Better to worse; a finding that moves to the right got worse.
 _STATUSES = ("pass", "info", "inconclusive", "warn", "fail")
@@ -28,16 +32,22 @@ class Change:
     name
         A finding's id, or ``metrics.<name>`` for a metric's last value.
     exceeds
-        Whether it got worse, or moved by more than the tolerance.
+        Whether it got worse by more than the tolerance.
     message, expected, found
         In words.
+    hint
+        What to do, or ``None``.
+    is_undecided
+        Whether it could not be compared, because the run lacks what the report has.
     """
 
     name: str
     exceeds: bool
     message: str
-    expected: str
-    found: str
+    expected: str | None = None
+    found: str | None = None
+    hint: str | None = None
+    is_undecided: bool = False
 
 
 def stored_report(path: str | PathLike[str]) -> Mapping[str, Any]:
@@ -98,52 +108,132 @@ def _is_report(run: Mapping[str, Any]) -> bool:
     )
 
 
-def changes(diagnosis: Diagnosis, baseline: Mapping[str, Any], policy: Policy) -> list[Change]:
-    """Return every change against the earlier report, in its order."""
-    return [*_of_findings(diagnosis, baseline, policy), *_of_metrics(diagnosis, baseline, policy)]
+def changes(
+    diagnosis: Diagnosis, reports: Sequence[Mapping[str, Any]], policy: Policy
+) -> list[Change]:
+    """Return every change against earlier reports of one kind of run, in their order."""
+    return [*_of_findings(diagnosis, reports, policy), *_of_metrics(diagnosis, reports, policy)]
 
 
 def _of_findings(
-    diagnosis: Diagnosis, baseline: Mapping[str, Any], policy: Policy
+    diagnosis: Diagnosis, reports: Sequence[Mapping[str, Any]], policy: Policy
 ) -> Iterator[Change]:
     now = {finding.id: finding for finding in diagnosis.findings}
-    for old in baseline["findings"]:
-        finding = now.get(str(old.get("id")))
-        if finding is None or old.get("status") not in _STATUSES:
-            continue
-        worse = _STATUSES.index(finding.status) > _STATUSES.index(old["status"])
-        if worse:
-            yield Change(
-                finding.id,
-                True,
-                f"{finding.id} was {old['status']} and is {finding.status}: {finding.message}",
-                str(old["status"]),
-                finding.status,
-            )
-        elif isinstance(old.get("value"), (int, float)) and finding.value is not None:
-            yield _moved(finding.id, float(old["value"]), finding.value, policy)
+    old: dict[str, list[Mapping[str, Any]]] = {}
+    for report in reports:
+        for each in report["findings"]:
+            if each.get("status") in _STATUSES:
+                old.setdefault(str(each.get("id")), []).append(each)
+    compared = [name for name in old if name in now]
+    if not compared:
+        yield Change(
+            "findings",
+            False,
+            "The baseline is of another kind of run: they have no finding in common.",
+            hint="store a baseline of this kind of run: koopscope check RUN -f json=FILE",
+            is_undecided=True,
+        )
+    for name in compared:
+        yield from _of_finding(now[name], old[name], policy)
+
+
+def _of_finding(
+    finding: Finding, old: Sequence[Mapping[str, Any]], policy: Policy
+) -> Iterator[Change]:
+    """Hold a finding against the worst of the earlier ones, and its value against all of them."""
+    values = [float(each["value"]) for each in old if _is_number(each.get("value"))]
+    moved = None
+    if values and finding.value is not None:
+        side: Side = rule(finding.id).worse or "higher"
+        moved = _moved(finding.id, values, finding.value, policy, side)
+    status = max((str(each["status"]) for each in old), key=_STATUSES.index)
+    if _STATUSES.index(finding.status) <= _STATUSES.index(status):
+        if moved is not None:
+            # Where the rule itself sees nothing wrong, only a tolerance that is set counts.
+            judged = finding.status in ("warn", "fail") or policy.tolerance_of(finding.id)
+            yield moved if judged else replace(moved, exceeds=False)
+        return
+    said = f"{finding.id} was {status} and is {finding.status}: {finding.message}"
+    by_value = finding.criterion is None or finding.criterion.of_value
+    within = moved is not None and not moved.exceeds and by_value and values
+    if finding.status == "inconclusive":
+        yield Change(finding.id, False, said, status, finding.status, is_undecided=True)
+    elif finding.status == "info" or within:
+        # Told, not judged: the next seed may be on the other side of the threshold again.
+        yield Change(finding.id, False, said, status, finding.status)
+    else:
+        yield Change(finding.id, True, said, status, finding.status, hint=finding.hint)
 
 
 def _of_metrics(
-    diagnosis: Diagnosis, baseline: Mapping[str, Any], policy: Policy
+    diagnosis: Diagnosis, reports: Sequence[Mapping[str, Any]], policy: Policy
 ) -> Iterator[Change]:
-    stored = baseline["run"].get("metrics") or {}
-    for name, values in diagnosis.analysis.description.metrics.items():
-        old = stored.get(name, {}).get("last")
-        finite = values[np.isfinite(values)]
-        if isinstance(old, (int, float)) and len(finite):
-            yield _moved(f"metrics.{name}", float(old), float(finite[-1]), policy)
+    recorded = diagnosis.analysis.description.metrics
+    old: dict[str, list[float]] = {}
+    for report in reports:
+        for name, metric in (report["run"].get("metrics") or {}).items():
+            if _is_number(metric.get("last")):
+                old.setdefault(name, []).append(float(metric["last"]))
+    for name, values in old.items():
+        new = recorded.get(name)
+        if new is None or np.isnan(new).all():
+            yield Change(
+                f"metrics.{name}",
+                False,
+                f"The baseline has a last {name}, and the run holds none to compare.",
+                hint=did_you_mean(name, recorded) if recorded else "record it with the run",
+                is_undecided=True,
+            )
+        elif not math.isfinite(new[-1]):
+            yield Change(
+                f"metrics.{name}",
+                True,
+                f"The last {name} was {_center(values):.6g} and is not a finite number.",
+                "a finite number",
+                f"{new[-1]:g}",
+            )
+        else:
+            side = direction_of(name)
+            yield _moved(f"metrics.{name}", values, float(new[-1]), policy, side)
 
 
-def _moved(name: str, old: float, new: float, policy: Policy) -> Change:
+def _moved(
+    name: str, old: Sequence[float], new: float, policy: Policy, worse: Side | None
+) -> Change:
+    """Compare a value with earlier ones; ``worse`` is ``None`` where every change counts."""
+    center = _center(old)
     tolerance = policy.tolerance_of(name)
-    allowed = tolerance.absolute + tolerance.relative * abs(old)
-    exceeds = abs(new - old) > allowed
+    if tolerance is not None:
+        allowed = tolerance.absolute + tolerance.relative * abs(center)
+        low, high, why = center - allowed, center + allowed, "the tolerance that is set"
+    else:
+        low, high = allowed_change(name, old)
+        seeds = f"{len(old)} reports" if len(old) > 1 else "the usual spread"
+        why = f"what another seed makes, by {seeds}"
+    too_high, too_low = new > high and worse != "lower", new < low and worse != "higher"
+    exceeds = too_high or too_low
+    better = (new > high and worse == "lower") or (new < low and worse == "higher")
+    how = "worse than" if exceeds and worse else "beyond" if exceeds else "within"
+    if better:
+        how = "better than"
+    limits = {
+        "higher": f"at most {high:.6g}",
+        "lower": f"at least {low:.6g}",
+        None: f"{low:.6g} to {high:.6g}",
+    }
+    was = f"{center:.6g}" + (" (the median)" if len(old) > 1 else "")
     return Change(
         name,
         exceeds,
-        f"{name} was {old:.6g} and is {new:.6g}, a change of {new - old:+.3g} "
-        f"({'more than' if exceeds else 'within'} the tolerance of {allowed:.3g}).",
-        f"{old:.6g} ± {allowed:.3g}",
+        f"{name} was {was} and is {new:.6g}, {how} {why} ({low:.6g} to {high:.6g}).",
+        limits[worse],
         f"{new:.6g}",
     )
+
+
+def _center(values: Sequence[float]) -> float:
+    return float(np.median(values))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from koopscope.errors import KoopscopeError
-from koopscope.gate.rules import LEVELS, PRESETS, Level, Preset, Rule, did_you_mean, rule
+from koopscope.gate.rules import BASELINE, LEVELS, PRESETS, Level, Preset, Rule, did_you_mean, rule
 
 FailOn = Literal["error", "warn", "never"]
 
@@ -56,7 +56,7 @@ class Tolerance:
     """A change counts when it exceeds ``absolute + relative * |old value|``."""
 
     absolute: float = 0.0
-    relative: float = 0.1
+    relative: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Policy:
     strict: bool = False
     rules: Mapping[str, RuleSetting] = field(default_factory=dict)
     metrics: tuple[MetricBound, ...] = ()
-    tolerance: Tolerance = Tolerance()
+    tolerance: Tolerance | None = None
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
 
     def setting(self, of: Rule) -> RuleSetting:
@@ -76,8 +76,13 @@ class Policy:
         preset = RuleSetting(of.level(self.preset), warnings=self.preset == "strict")
         return self.rules.get(of.id, preset)
 
-    def tolerance_of(self, name: str) -> Tolerance:
-        """Return how much the value called ``name`` may change."""
+    @property
+    def baseline_level(self) -> Level:
+        """What a change counts as: a baseline that is given is judged even in the preset none."""
+        return self.rules[BASELINE.id].level if BASELINE.id in self.rules else "error"
+
+    def tolerance_of(self, name: str) -> Tolerance | None:
+        """Return how much the value called ``name`` may change; ``None`` is what a seed makes."""
         return self.tolerances.get(name, self.tolerance)
 
 
@@ -99,9 +104,10 @@ def policy(values: Mapping[str, Any], where: str) -> Policy:
     top = _Table(values, "", where, ("preset", "fail-on", "strict", "rules", "metrics", "baseline"))
     preset: Preset = top.choice("preset", PRESETS, "recommended")
     baseline = top.table("baseline", ("absolute", "relative", "values"))
-    general = Tolerance(
-        baseline.number("absolute", 0.0) or 0.0, _or(baseline.number("relative"), 0.1)
-    )
+    absolute, relative = baseline.number("absolute"), baseline.number("relative")
+    general = None
+    if absolute is not None or relative is not None:
+        general = Tolerance(absolute or 0.0, relative or 0.0)
     return Policy(
         preset=preset,
         fail_on=top.choice("fail-on", get_args(FailOn), "error"),
@@ -161,10 +167,6 @@ def _tolerances(baseline: _Table) -> list[tuple[str, Tolerance]]:
         absolute, relative = table.number("absolute"), table.number("relative")
         found.append((name, Tolerance(absolute or 0.0, relative or 0.0)))
     return found
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
 
 
 class _Table:

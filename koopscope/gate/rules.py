@@ -18,6 +18,7 @@ LEVELS: tuple[Level, ...] = ("off", "warn", "error")
 
 Preset = Literal["recommended", "strict", "none"]
 PRESETS: tuple[Preset, ...] = ("recommended", "strict", "none")
+_WARNINGS: dict[Preset, Level] = {"recommended": "warn", "strict": "error", "none": "off"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Rule:
         What it means, what it rests on, what it cannot tell.
     worse
         On which side of a threshold a value is worse; ``None`` for rules without a value.
+    unit
+        Of its value.
+    threshold
+        That its value is held against by default; ``None`` where the run decides, or there is none.
     """
 
     id: str
@@ -39,10 +44,16 @@ class Rule:
     title: str
     explanation: str
     worse: Literal["higher", "lower"] | None = "higher"
+    unit: str | None = None
+    threshold: float | None = None
 
     def level(self, preset: Preset) -> Level:
-        """Return the level that a preset gives the rule."""
+        """Return what a preset lets a failure of the rule count as."""
         return "off" if preset == "none" else "error"
+
+    def level_of_warnings(self, preset: Preset) -> Level:
+        """Return what a preset lets a finding count as that is only a warning."""
+        return _WARNINGS[preset]
 
 
 METRICS = Rule(
@@ -50,17 +61,21 @@ METRICS = Rule(
     "KS904",
     "Recorded metrics",
     "Holds metrics recorded with the run (loss, val_loss, accuracy, ...) against the bounds given "
-    "in the configuration, and their last values against being numbers at all. Without bounds it "
-    "looks only for a last value that is NaN or infinite after finite ones.",
+    "in the configuration, and their last values against being finite numbers. Without bounds it "
+    "looks only for a last value that is NaN or infinite. A metric that is bounded and was not "
+    "recorded cannot be judged, and the run does not pass.",
     None,
 )
 BASELINE = Rule(
     "baseline",
     "KS905",
     "Change against a baseline",
-    "Holds the findings' values and the metrics' last values against a report that was stored "
-    "earlier (--baseline): a finding that got worse, or a value that changed by more than the "
-    "tolerance, is named. It cannot tell whether a change is a change for the better.",
+    "Holds the findings and the metrics' last values against reports that were stored earlier "
+    "(--baseline, once or for several seeds): what got worse by more than another seed makes, or "
+    "than the tolerance that is set, is named; what got better passes. On which side a metric is "
+    "worse is read off its name (loss, error; accuracy, score); of other names every change "
+    "counts. Without several reports the spread of seeds is one that was measured on small "
+    "networks: docs/ci.md.",
     None,
 )
 
@@ -76,6 +91,8 @@ def _of_findings() -> Iterable[Rule]:
                 diagnostic.title,
                 diagnostic.explanation,
                 diagnostic.worse,
+                diagnostic.unit,
+                diagnostic.threshold,
             )
 
 

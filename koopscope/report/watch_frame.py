@@ -6,6 +6,7 @@ Lays out text from what it is given; it must never look at a clock, a file or a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -31,6 +32,8 @@ SILENT_INTERVALS = 5.0
 SILENT_SECONDS = 5.0
 
 _WIDTH_WITHOUT_TERMINAL = 80
+
+_WORST_FIRST = ("fail", "warn", "inconclusive", "info", "pass")
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,41 @@ class Watched:
         return self.quiet_seconds is not None and self.quiet_seconds > limit
 
 
-def render(watched: Watched, page: Page) -> str:
-    """Return the frame as text."""
-    lines = [page.style(watched.path, "title")]
-    lines += wrapped(recording(watched), page)
+def render(watched: Watched, page: Page, height: int | None = None) -> str:
+    """Return the frame as text, of at most ``height`` lines where one is given.
+
+    What does not fit is left out from the least important on: the spectrum, what the findings say
+    beyond a line, findings that pass; how many findings are missing is said.
+    """
+    lines = [page.style(watched.path, "title"), *wrapped(recording(watched), page)]
     if watched.diagnosis is None:
-        return "\n".join(lines)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            *_spectrum(watched.diagnosis, page),
-            *_convergence(watched.diagnosis, page),
-            "",
-            *findings_lines(watched.diagnosis.findings, page),
-        ]
-    )
+        return "\n".join(lines[:height])
+    spectrum = ["", *_spectrum(watched.diagnosis, page)]
+    convergence = _convergence(watched.diagnosis, page)
+    findings = ["", *findings_lines(watched.diagnosis.findings, page)]
+    if height is None or len(lines + spectrum + convergence + findings) <= height:
+        return "\n".join([*lines, *spectrum, *convergence, *findings])
+    if len(lines + convergence + findings) <= height:
+        return "\n".join([*lines, *convergence, *findings])
+    lines = [*lines, *convergence][: max(1, height - 2)]
+    return "\n".join([*lines, *_short(watched.diagnosis.findings, page, height - len(lines))])
+
+
+def _short(findings: Sequence[Finding], page: Page, room: int) -> list[str]:
+    """Return a line per finding, worst first, and how many are missing."""
+    ordered = sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.status))
+    columns = max((len(finding.id) for finding in ordered), default=0)
+    shown = ordered if len(ordered) <= room else ordered[: max(0, room - 1)]
+    lines = []
+    for finding in shown:
+        mark = page.style(page.glyphs.marks[finding.status], finding.status)
+        message = wrapped(finding.message, page, 6 + columns + 3)
+        more = "..." if len(message) > 1 else ""
+        lines.append(f"  {mark} {finding.id:<{columns}}  {message[0]}{more}")
+    missing = len(ordered) - len(shown)
+    if missing:
+        lines.append(f"    {count(missing, 'finding')} more: make the window taller")
+    return lines
 
 
 def recording(watched: Watched) -> str:

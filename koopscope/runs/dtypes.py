@@ -7,8 +7,10 @@ never raises for a value it cannot use: it answers with the reason.
 
 from __future__ import annotations
 
+import math
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +49,22 @@ class StoredArray:
             return StoredArray(dtype, _round_to_bfloat16(values))
         with np.errstate(over="ignore"):
             return StoredArray(dtype, values.astype(STORED_AS[dtype]))
+
+
+#: Number formats that networks are stored in, read here or not; packed ones only by their name.
+_REAL_OR_COMPLEX = re.compile(r"b?float\d|longdouble|complex|[fc]\d|\d+-bit float", re.IGNORECASE)
+_PACKED = re.compile(r"q?u?int\d|[iu]\d", re.IGNORECASE)
+_PACKED_NAMES = re.compile(r"weight(?!_mask|_zero|_shape)|kernel", re.IGNORECASE)
+
+
+def unread_weights(name: str, shape: Sequence[int], dtype: str) -> int:
+    """Return how many weights of the network a tensor holds that is left out; counters hold none.
+
+    Real and complex numbers are weights, and so are integers where the name says ``weight`` or
+    ``kernel`` (quantized and packed networks).
+    """
+    packed = _PACKED.match(dtype) and _PACKED_NAMES.search(name.rpartition(".")[2])
+    return math.prod(shape) if packed or _REAL_OR_COMPLEX.match(dtype) else 0
 
 
 def widens(old: str, new: str) -> bool:
@@ -92,6 +110,15 @@ def as_stored(value: Any) -> StoredArray | str:
     if array.size == 0:
         return f"no elements (shape {list(array.shape)})"
     return StoredArray(name, np.ascontiguousarray(array, STORED_AS[name]).reshape(array.shape))
+
+
+def weights_left_out(name: str, value: Any) -> int | None:
+    """Return how many weights a value holds that is not recorded, ``None`` if it does not say."""
+    shape = value.words.shape if isinstance(value, StoredArray) else getattr(value, "shape", ())
+    try:
+        return unread_weights(name, [int(length) for length in shape], _dtype_name(value))
+    except (TypeError, ValueError):
+        return None
 
 
 def widen_bfloat16(

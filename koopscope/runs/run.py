@@ -70,10 +70,20 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something in the source that is not part of the trajectory, and why."""
+    """Something in the source that is not part of the trajectory, and why.
+
+    Attributes
+    ----------
+    name, reason
+        What it is called, and why it is left out.
+    weights
+        How many weights of the network are not read for it: 0 for what is none (a counter, an
+        optimizer's state, another name of a tensor that is read), ``None`` where it is not known.
+    """
 
     name: str
     reason: str
+    weights: int | None = 0
 
     @property
     def counts(self) -> bool:

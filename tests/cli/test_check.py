@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from koopscope.cli.configuration import read_policy
+from koopscope.cli.configuration import _value, read_policy
 from koopscope.errors import KoopscopeError
 from koopscope.gate.rules import RULES, rule
 from koopscope.report.gate.explanation import rules_markdown
@@ -41,10 +44,13 @@ ONLY_PRECISION = ("--config", "preset=none", "--config")
         (("bfloat16.h5", *ONLY_PRECISION, "rules.precision=error", "--fail-on", "warn"), 1),
         (("bfloat16.h5", *ONLY_PRECISION, "rules.precision=warn", "--fail-on", "error"), 0),
         (("bfloat16.h5", *ONLY_PRECISION, "rules.precision.warnings=true"), 1),
-        (("stopped_early.h5", *ONLY_PRECISION, "metrics.bleu.final-above=20"), 0),
+        (("stopped_early.h5", *ONLY_PRECISION, "metrics.bleu.final-above=20"), 2),
         (("stopped_early.h5", *ONLY_PRECISION, "metrics.bleu.final-above=20", "--strict"), 2),
         (("stopped_early.h5", "missing.h5", *ONLY_PRECISION, "rules.precision=error"), 2),
-        (("stopped_early.h5", "--config", "preset=none"), 0),
+        (("stopped_early.h5", "--config", "preset=none"), 2),
+        (("stopped_early.h5", *ONLY_PRECISION, "rules.contraction=error"), 2),
+        (("stopped_early.h5", "--config", "rules.contraction=error"), 0),
+        (("stopped_early.h5", "--config", "rules.contraction=error", "--strict"), 2),
     ],
 )
 def test_the_exit_code_says_passed_failed_or_undecided(
@@ -206,3 +212,108 @@ def test_pages_list_the_rules_of_the_registry(page: str) -> None:
     begin, end = "<!-- rules: begin -->\n", "\n<!-- rules: end -->"
     table = text[text.index(begin) + len(begin) : text.index(end)]
     assert table == rules_markdown(RULES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tool.koopscope]\npreset = "strict"\n',
+        '[ tool . koopscope ]\npreset = "strict"\n',
+        '[tool."koopscope"]\npreset = "strict"\n',
+        "['tool'.'koopscope']\npreset = \"strict\"\n",
+        '[tool]\nkoopscope = { preset = "strict" }\n',
+        '[tool]\nkoopscope.preset = "strict"\n',
+        'tool.koopscope.preset = "strict"\n',
+        'tool = { koopscope = { preset = "strict" } }\n',
+        '[tool."koop\\u0073cope"]\npreset = "strict"\n',
+    ],
+)
+def test_every_spelling_of_our_table_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert read_policy([], {}).preset == "strict"
+
+
+def test_a_broken_project_file_matters_only_where_it_names_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    project = tmp_path / "pyproject.toml"
+    project.write_text('[project]\ndependencies = ["koopscope"]\n[broken\n')
+    assert read_policy([], {}).preset == "recommended"
+    project.write_text("[ tool.koopscope ]\npreset = \n")
+    with pytest.raises(KoopscopeError, match="is not valid TOML"):
+        read_policy([], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("KOOPSCOPE_PRESETT", "did you mean 'KOOPSCOPE_PRESET'?"),
+        ("KOOPSCOPE_RULE__PRECISION", "did you mean 'KOOPSCOPE_RULES'?"),
+        ("KOOPSCOPE_LOUD", "unset it"),
+    ],
+)
+def test_an_unknown_variable_is_an_error(name: str, hint: str) -> None:
+    with pytest.raises(KoopscopeError, match=f"there is no setting {name}") as caught:
+        read_policy([], {name: "strict"})
+    assert hint in str(caught.value.hint)
+    assert read_policy([], {name: "strict"}, isolated=True).preset == "recommended"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[0.1,0.2]", [0.1, 0.2]),
+        ("0.5", 0.5),
+        ("1_000", 1000),
+        ("0x10", 16),
+        ("true", True),
+        ("True", True),
+        ("strict", "strict"),
+        ("'strict'", "strict"),
+        ("[converged, training]", ["converged", "training"]),
+        ('["converged"]', ["converged"]),
+        ("{ level = 'warn' }", {"level": "warn"}),
+        ("a = b", "a = b"),
+    ],
+)
+def test_a_value_is_read_as_toml(text: str, value: object) -> None:
+    assert _value(text) == value
+    assert type(_value(text)) is type(value)
+
+
+def test_a_reader_that_leaves_early_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("koopscope")
+    for words, code in (
+        (("check", SAMPLES / "diverging.h5", "--isolated"), 1),
+        (("check", tmp_path / "missing.h5", "--isolated"), 2),
+        (("check", SAMPLES / "stopped_early.h5", "--isolated"), 0),
+        (("--help",), 0),
+        ((), 0),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([command, *words], stdout=writing, stderr=subprocess.DEVNULL)
+        os.close(writing)
+        assert done.returncode == code, words
+
+
+def test_explain_gives_levels_unit_and_threshold(call: Call) -> None:
+    _, out, _ = call("explain", "sampling")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "recommended an error a warning" in lines
+    assert "strict an error an error" in lines
+    assert "none not judged not judged" in lines
+    assert "unit snapshots" in lines
+    assert "threshold at least 10 by default; set rules.sampling.threshold" in lines
+
+
+def test_a_stalled_run_does_not_pass(call: Call) -> None:
+    shutil.copy(SAMPLES / "dead_init.h5", ".")
+    only = ("--config", "preset=none", "--config", "rules.convergence.level=error")
+    code, out, _ = call("check", "dead_init.h5", *only)
+    assert code == 1
+    assert "expected converged or training, found stalled" in out

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import koopscope
+from koopscope.report.text.terminal_style import Page
+from koopscope.report.watch_frame import Watched, render
 from koopscope.runs.detect.opening import open_run
+
+SAMPLES = Path(__file__).parents[2] / "sample_runs"
 
 WRITER = """
 import sys, time
@@ -170,3 +175,16 @@ def test_watching_takes_no_lock(tmp_path):
     assert writer(tmp_path / "other.h5", 1, 0).wait() == 0
     os.kill(watching.process.pid, signal.SIGINT)
     assert watching.end() == 0
+
+
+def test_a_frame_that_does_not_fit_says_how_many_findings_are_missing():
+    diagnosis = koopscope.analyze(SAMPLES / "diverging.h5")
+    page = Page(width=80)
+    whole = render(Watched("run.h5", diagnosis), page).split("\n")
+    for height in range(6, len(whole) + 2):
+        frame = render(Watched("run.h5", diagnosis), page, height).split("\n")
+        assert len(frame) <= height
+        shown = [f.id for f in diagnosis.findings if any(f" {f.id} " in line for line in frame)]
+        missing = len(diagnosis.findings) - len(shown)
+        assert (f"{missing} finding" in frame[-1]) == (missing > 0), height
+    assert frame == whole

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import koopscope
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import convergence, initialization
 from koopscope.runs.detect.opening import open_run
@@ -88,3 +90,40 @@ def test_few_snapshots_are_inconclusive():
     assert convergence.ask(short).status == "inconclusive"
     assert convergence.ask(short).evidence["stop_history"] == []
     assert initialization.ask(short).status == "inconclusive"
+
+
+def test_a_start_that_was_not_recorded_is_not_judged():
+    run = analysis("symmetric_init")
+    steps = run.description.steps
+    for missing, status in ((1, "pass"), (2, "inconclusive"), (20, "inconclusive")):
+        found = initialization.ask(
+            koopscope.analyze(
+                RUNS / "symmetric_init.h5", window=(int(steps[missing]), None)
+            ).analysis
+        )
+        assert found.status == status, missing
+    assert "20 intervals in" in found.message
+
+
+def broken(path, weights):
+    """Record weights [T, N] of a run and return what stability says of it."""
+    recorder = koopscope.Recorder(path)
+    for step, row in enumerate(weights):
+        recorder.snapshot(step, {"a.weight": row.reshape(4, 5)})
+    return koopscope.analyze(path).finding("stability")
+
+
+def test_weights_that_break_off_did_not_grow_and_weights_that_grew_did(tmp_path):
+    generator = np.random.default_rng(2)
+    calm = generator.normal(size=20) + 0.01 * generator.normal(size=(30, 20)).cumsum(axis=0)
+    calm[24:] = np.nan
+    found = broken(tmp_path / "calm.h5", calm.astype("f4"))
+    assert (found.status, found.evidence["state"]) == ("fail", "broken off")
+    assert "between steps 23 and 24" in found.message
+    assert "grew" not in found.message
+    assert "log or division of 0" in found.hint
+    grown = generator.normal(size=20) * 1.5 ** np.arange(30)[:, None]
+    grown[24:] = np.inf
+    found = broken(tmp_path / "grown.h5", grown.astype("f4"))
+    assert (found.status, found.evidence["state"]) == ("fail", "growing")
+    assert "grew until they were not finite, after step 23" in found.message

@@ -91,7 +91,7 @@ def test_the_second_answer_reads_no_tensor_and_is_the_same_to_the_bit(tmp_path: 
     assert_equal(first, read(tmp_path / "run.h5"))
     assert_equal(second, first)
     assert "come from" in cached.said[0]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5", "run.h5" + SUFFIX]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5", "run.h5" + SUFFIX, "user"]
 
 
 def test_appended_snapshots_extend_the_cache(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def _assert_cached_in(folder: Path, path: Path) -> None:
     second, _ = ask(path, folder, passes)
     assert passes.tensors == 3
     assert_equal(second, first)
-    assert [p.suffix for p in folder.iterdir()] == [SUFFIX]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".key", SUFFIX]
 
 
 def test_an_interrupted_write_leaves_the_old_cache_and_nothing_else(
@@ -260,7 +260,8 @@ def test_an_interrupted_write_leaves_the_old_cache_and_nothing_else(
     with pytest.raises(KeyboardInterrupt):
         ask(path, tmp_path)
     assert (tmp_path / ("run.h5" + SUFFIX)).read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 2
+    found = sorted(p.name for p in tmp_path.iterdir())
+    assert found == ["cache.key", "run.h5", "run.h5" + SUFFIX]  # the folder is the user's too
 
 
 def test_runs_at_the_same_time_leave_one_whole_cache(tmp_path: Path) -> None:
@@ -349,3 +350,37 @@ def test_only_the_new_rows_are_multiplied(tmp_path: Path) -> None:
         ((_, part),) = portion_grams(run, [Portion(tensor, 0, tensor.size)], None, 14)
     assert not part.increments[:14, :14].any()
     np.testing.assert_allclose(part.increments[14:], whole[14:], rtol=1e-12)
+
+
+def test_a_cache_sealed_with_another_secret_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    record(path, 20)
+    ask(path, tmp_path / "other")  # another user, or a cache that came with the run
+    passes = Passes()
+    _, cached = ask(path, tmp_path / "user", passes)
+    assert passes.tensors == 3
+    assert "was not written by this user and is not used" in cached.said[0]
+    _, again = ask(path, tmp_path / "user", passes)
+    assert passes.tensors == 3
+    assert "come from" in again.said[0]
+
+
+@pytest.mark.parametrize("harm", ["readable", "link", "short"])
+def test_a_secret_that_is_not_the_users_alone_is_not_used(tmp_path: Path, harm: str) -> None:
+    path, folder = tmp_path / "run.h5", tmp_path / "user"
+    record(path, 20)
+    ask(path, folder)
+    key = folder / "cache.key"
+    assert (key.stat().st_mode & 0o777, key.stat().st_size) == (0o600, 32)
+    if harm == "readable":
+        key.chmod(0o644)
+    elif harm == "link":
+        key.rename(folder / "elsewhere")
+        key.symlink_to(folder / "elsewhere")
+    else:
+        key.write_bytes(b"short")
+    passes = Passes()
+    found, cached = ask(path, folder, passes)
+    assert passes.tensors == 3
+    assert "holds no secret that is this user's alone" in cached.said[0]
+    assert_equal(found, read(path))

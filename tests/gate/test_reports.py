@@ -1,6 +1,6 @@
 """Every output of the gate is what it was, and is read by a parser that is not ours.
 
-Run with KOOPSCOPE_REWRITE_GOLDEN=1 after a change that is meant, and look at the difference.
+Run with REWRITE_GOLDEN=1 after a change that is meant, and look at the difference.
 """
 
 import json
@@ -81,7 +81,7 @@ SUFFIXES = {"table": "txt", "json": "json", "junit": "xml", "markdown": "md", "g
 def test_the_output_is_what_it_was(name: str) -> None:
     golden = HERE / "golden" / f"gate.{SUFFIXES[name]}"
     text = render("gate", GATE, name, Page(width=80))
-    if os.environ.get("KOOPSCOPE_REWRITE_GOLDEN"):
+    if os.environ.get("REWRITE_GOLDEN"):
         golden.write_text(text, "utf-8")
     assert text == golden.read_text("utf-8")
 

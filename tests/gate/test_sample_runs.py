@@ -18,7 +18,7 @@ EXPECTED: dict[str, tuple[str, str, str]] = {
     "bfloat16": ("KS301", "KS901", "KS101"),
     "cnn_adam": ("", "", ""),
     "cosine_schedule": ("", "", ""),
-    "dead_init": ("KS301", "KS101", "KS401"),
+    "dead_init": ("KS101 KS301", "", "KS401"),
     "diverging": ("KS101 KS201 KS301 KS903 KS904", "KS902", "KS401"),
     "lr_too_high": ("", "KS201", "KS101"),
     "mlp_sgd": ("", "", ""),

@@ -43,6 +43,18 @@ def figure(diagnosis: Diagnosis) -> Figure:
     rule = evidence["stop_rule"]
     lower.axhline(rule["threshold"], color=INK, linestyle="--", linewidth=0.9)
     lower.set_title(f"Stop rule, from {rule['from']}: stop below {rule['threshold']:.2f}")
+    waiting = [e for e in history if e["score"] < rule["threshold"] and not e["allowed"]]
+    if waiting:
+        lower.plot(
+            [entry["step"] for entry in waiting],
+            [entry["score"] for entry in waiting],
+            "o",
+            color=COLORS[1],
+            markerfacecolor="none",
+            markersize=4.0,
+            label="below, but waits: validation loss not its lowest of three",
+        )
+        lower.legend(loc="upper right")
     if evidence["stop_step"] is not None:
         for axes in (upper, lower):
             axes.axvline(evidence["stop_step"], color=COLORS[4], linestyle="-.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from koopscope.gate.rules import PRESETS, Rule
+from koopscope.diagnostics.finding import limit_words
+from koopscope.gate.rules import PRESETS, Level, Preset, Rule
 from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
+
+_LEVELS: dict[Level, str] = {"off": "not judged", "warn": "a warning", "error": "an error"}
 
 
 def rules_table(rules: Sequence[Rule], page: Page) -> str:
@@ -17,13 +20,26 @@ def rules_table(rules: Sequence[Rule], page: Page) -> str:
 
 def explanation(rule: Rule, page: Page) -> str:
     """Return a rule's explanation, its options and its level in every preset."""
-    levels = ", ".join(f"{preset}: {rule.level(preset)}" for preset in PRESETS)
     lines = [page.style(f"{rule.code} {rule.id}: {rule.title}", "title"), ""]
-    lines += [*wrapped(rule.explanation, page), "", f"level by preset  {levels}"]
-    if rule.worse is not None:
-        side = "above" if rule.worse == "higher" else "below"
-        lines.append(f"threshold        a value {side} it is worse; set rules.{rule.id}.threshold")
+    lines += [*wrapped(rule.explanation, page), ""]
+    rows = [[Cell(head, "faint") for head in ("preset", "a failure is", "a warning is")]]
+    rows += [
+        [Cell(preset), *(Cell(_LEVELS[level]) for level in _levels(rule, preset))]
+        for preset in PRESETS
+    ]
+    lines += [*table(rows, page), ""]
+    if rule.unit is not None:
+        lines.append(f"unit       {rule.unit}")
+    if rule.threshold is not None and rule.worse is not None:
+        limit = limit_words(rule.threshold, rule.worse)
+        lines.append(f"threshold  {limit} by default; set rules.{rule.id}.threshold")
+    elif rule.unit is not None:
+        lines.append(f"threshold  none by default; set rules.{rule.id}.threshold")
     return "\n".join([*lines, ""])
+
+
+def _levels(rule: Rule, preset: Preset) -> tuple[Level, Level]:
+    return rule.level(preset), rule.level_of_warnings(preset)
 
 
 def rules_markdown(rules: Sequence[Rule]) -> str:

@@ -36,7 +36,7 @@ def _run(judgement: Judgement, page: Page) -> list[str]:
         text = wrapped(f"{len(passed)} passed: {codes}", page, 4)
         lines += [f"  {mark} {text[0]}", *(f"    {line}" for line in text[1:])]
     if not judgement.outcomes:
-        lines.append("  every rule is off")
+        lines.append("  no rule that is on applies: nothing was judged")
     return lines
 
 

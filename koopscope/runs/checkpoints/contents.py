@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import STORED_AS
+from koopscope.runs.dtypes import STORED_AS, unread_weights
 from koopscope.runs.names import (
     COUNTERS,
     Unit,
@@ -75,7 +75,8 @@ class Contents:
             return None
         reason = not_a_weight(name)
         if dtype not in STORED_AS:
-            self.leave_out(name, f"{dtype} values, not float16, bfloat16, float32 or float64")
+            why = f"{dtype} values, not float16, bfloat16, float32 or float64"
+            self.leave_out(name, why, unread_weights(name, shape, dtype))
         elif size == 0:
             self.leave_out(name, f"no elements (shape {list(shape)})")
         elif reason:
@@ -87,9 +88,9 @@ class Contents:
             return tensor
         return None
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Note what is not part of the trajectory."""
-        self.skipped.append(Skipped(name, reason))
+    def leave_out(self, name: str, reason: str, weights: int | None = 0) -> None:
+        """Note what is not part of the trajectory; ``weights`` as in ``Skipped``."""
+        self.skipped.append(Skipped(name, reason, weights))
 
     def check(self) -> None:
         """Make sure that the names did not drop most of the network.

@@ -24,7 +24,7 @@ from koopscope.runs.checkpoints.hdf5_tensors import (
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.series import SnapshotRun
-from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.dtypes import STORED_AS, unread_weights, widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.stacked import StackedRun, prepared
@@ -193,7 +193,9 @@ class _Trajectory:
                 length = [*shape][self._axis :][:1] if shape else []
                 reason = f"its {which} axis is {length}, not the {len(self._steps)} snapshots"
             if reason or isinstance(info, str):
-                skipped.append(Skipped(name, reason))
+                inner = rest if len(shape) > 1 else (0,)  # lists of numbers are no weights
+                unread = unread_weights(name, inner, tensor_dtype(dataset))
+                skipped.append(Skipped(name, reason, 0 if not_a_weight(name) else unread))
             else:
                 rows = len(self._steps) if self._axis == 0 else None
                 must_be_written(self._path, name, dataset, rows)

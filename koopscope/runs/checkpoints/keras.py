@@ -5,6 +5,7 @@ Reads them with HDF5 alone; it must never import Keras, nor rebuild a model from
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ from koopscope.runs.checkpoints.hdf5_tensors import (
 )
 from koopscope.runs.checkpoints.npz import DAMAGE
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.dtypes import unread_weights
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.run import Skipped, TensorInfo
 
@@ -170,9 +172,10 @@ def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str
             step = _iterations(dataset) if place == "optimizer/vars/0" else step
             continue
         kind = "buffer" if _is_moving_statistic(place, found) else "parameter"
-        info = described(names[place], tuple(dataset.shape), tensor_dtype(dataset), kind)
+        shape, dtype = tuple(dataset.shape), tensor_dtype(dataset)
+        info = described(names[place], shape, dtype, kind)
         if isinstance(info, str):
-            skipped.append(Skipped(names[place], info))
+            skipped.append(Skipped(names[place], info, unread_weights(place, shape, dtype)))
         else:
             must_be_written(path, place, dataset)
             tensors.append(info)
@@ -233,9 +236,11 @@ def _legacy_contents(
                 "buffer" if buffer else "parameter",
             )
             if isinstance(info, str):
-                skipped.append(Skipped(weight, info))
+                shape, dtype = tuple(found[place].shape), tensor_dtype(found[place])
+                skipped.append(Skipped(weight, info, unread_weights(weight, shape, dtype)))
             elif info.name in places:
-                skipped.append(Skipped(weight, "a second tensor of this name"))
+                size = math.prod(found[place].shape)
+                skipped.append(Skipped(weight, "a second tensor of this name", size))
             else:
                 must_be_written(Path(file.filename), weight, found[place])
                 tensors.append(info)

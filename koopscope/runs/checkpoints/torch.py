@@ -17,7 +17,7 @@ from typing import Any
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.safetensors import read_index
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
-from koopscope.runs.dtypes import STORED_AS
+from koopscope.runs.dtypes import STORED_AS, unread_weights
 from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
 
 #: Where training programs keep the weights in a checkpoint, first found first taken.
@@ -93,13 +93,15 @@ def _snapshot(path: Path, files: Sequence[Path], kind: str) -> Snapshot:
         skipped += left_out
         owners: dict[Any, str] = {}
         for name, tensor in weights.items():
-            found = _described(name, tensor)
-            if not isinstance(found, str):
+            found, unread = _described(name, tensor), 0
+            if isinstance(found, str):
+                unread = unread_weights(name, tensor.shape, str(tensor.dtype).rpartition(".")[2])
+            else:
                 place = (tensor.data_ptr(), tensor.stride(), tuple(tensor.shape))
                 owner = owners.setdefault(place, name)
                 found = found if owner == name else f"tied to {owner}"
             if isinstance(found, str):
-                skipped.append(Skipped(name, found))
+                skipped.append(Skipped(name, found, unread))
             else:
                 tensors.append(found)
     return Snapshot(

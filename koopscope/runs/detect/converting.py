@@ -81,8 +81,7 @@ def convert(
             "converted_from": description.format,
             "conversion": identity,
         }
-        skipped = {skip.name: skip.reason for skip in description.skipped}
-        with create_run(partial, _plans(description.path, tensors), skipped, metadata):
+        with create_run(partial, _plans(description.path, tensors), description.skipped, metadata):
             done = 0
     values = {**description.metrics, **metrics}
     for index in range(done, description.snapshots):

@@ -68,10 +68,18 @@ def said_skipped(root: h5py.h5g.GroupID) -> list[Skipped]:
     listed = _parsed(text_attribute(root, "skipped"))
     entries = listed if isinstance(listed, list) else []
     return [
-        Skipped(str(entry.get("name")), str(entry.get("reason")))
+        Skipped(str(entry.get("name")), str(entry.get("reason")), _said_weights(entry))
         for entry in entries
         if isinstance(entry, dict)
     ]
+
+
+def _said_weights(entry: Mapping[str, Any]) -> int | None:
+    """Return how many weights an entry stands for; recorders did not always say."""
+    said = entry.get("weights", 0)
+    if "weights" not in entry and re.match(r"b?float|complex", str(entry.get("reason"))):
+        return None
+    return said if type(said) is int and said >= 0 else None
 
 
 def _parsed(text: str | None) -> Any:

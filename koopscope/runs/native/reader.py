@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import STORABLE, STORED_AS
+from koopscope.runs.dtypes import STORABLE, STORED_AS, unread_weights
 from koopscope.runs.hdf5 import safety, structure
 from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
@@ -104,11 +104,13 @@ class RunFile(StackedRun):
                 raise _refused(self.path, name, problem)
             info = _tensor_info(name, dataset, default_kind)
             if isinstance(info, str):
-                self._skip(name, info)
+                shape = (dataset.shape or ())[1:]
+                self._skip(name, info, unread_weights(name, shape, safety.stored_dtype(dataset)))
                 continue
             rows = dataset.shape[0]
             if rows < snapshots:
-                self._skip(name, f"recorded in only {rows} of {snapshots} snapshots")
+                why = f"recorded in only {rows} of {snapshots} snapshots"
+                self._skip(name, why, info.size)
                 continue
             missing = safety.missing_bytes(dataset, snapshots)
             if missing:
@@ -172,8 +174,8 @@ class RunFile(StackedRun):
                 seen.add(safety.address(member))
                 yield from self._found_metrics(member, f"{prefix}{key}/", seen)
 
-    def _skip(self, name: str, reason: str) -> None:
-        self._skipped.append(Skipped(name, reason))
+    def _skip(self, name: str, reason: str, weights: int = 0) -> None:
+        self._skipped.append(Skipped(name, reason, weights))
 
 
 def _committed_snapshots(path: Path) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.inert import inert
-from koopscope.runs.dtypes import StoredArray, as_stored, named_tensors
+from koopscope.runs.dtypes import StoredArray, as_stored, named_tensors, weights_left_out
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.native.writer import (
@@ -30,6 +30,7 @@ from koopscope.runs.native.writer import (
     name_problem,
     open_for_appending,
 )
+from koopscope.runs.run import Skipped
 
 #: Seconds to wait for a lock that another program holds before a snapshot is given up.
 LOCK_PATIENCE = 2.0
@@ -175,12 +176,12 @@ class Recorder:
 
     def _create(self, row: _Row) -> None:
         plan: dict[str, TensorPlan] = {}
-        skipped: dict[str, str] = {}
+        skipped: list[Skipped] = []
         for name, value in row.tensors.items():
             stored = as_stored(value)
             problem = stored if isinstance(stored, str) else name_problem(name, plan)
             if isinstance(stored, str) or problem:
-                skipped[name] = problem
+                skipped.append(Skipped(name, problem, weights_left_out(name, value)))
             else:
                 plan[name] = TensorPlan.of(name, stored, self._kinds)
         if not plan:
@@ -190,9 +191,9 @@ class Recorder:
             )
         with create_run(self.path, [*plan.values()], skipped, self._metadata) as writer:
             self._write(writer, [row])
-        missed = {name: why for name, why in skipped.items() if not is_running_count(name)}
+        missed = [left for left in skipped if not is_running_count(left.name)]
         if missed:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in list(missed.items())[:5])
+            listed = "; ".join(f"{left.name}: {left.reason}" for left in missed[:5])
             more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
             self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
 
@@ -318,6 +319,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _example(skipped: Mapping[str, str]) -> str:
-    name, reason = next(iter(skipped.items()))
+def _example(skipped: Sequence[Skipped]) -> str:
+    name, reason = skipped[0].name, skipped[0].reason
     return f"{name} is {reason}"

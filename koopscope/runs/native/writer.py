@@ -33,6 +33,7 @@ from koopscope.runs.hdf5.safety import stored_dtype
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import changed, created
 from koopscope.runs.native.header import FORMAT, MAJOR, MINOR
+from koopscope.runs.run import Skipped
 
 #: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
 CHUNK_ELEMENTS = 262_144
@@ -156,7 +157,7 @@ class RunWriter:
 def create_run(
     path: Path,
     tensors: Sequence[TensorPlan],
-    skipped: Mapping[str, str],
+    skipped: Sequence[Skipped],
     metadata: Mapping[str, Any],
 ) -> Iterator[RunWriter]:
     """Create a run file that appears under its name only when its first snapshot is complete."""
@@ -167,7 +168,11 @@ def create_run(
         file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         file.attrs["metadata"] = json.dumps(_jsonable(metadata))
         file.attrs["skipped"] = json.dumps(
-            [{"name": name, "reason": reason} for name, reason in skipped.items()]
+            [
+                {"name": left.name, "reason": left.reason}
+                | ({} if left.weights is None else {"weights": left.weights})
+                for left in skipped
+            ]
         )
         file.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(_SCALAR_CHUNK,))
         weights = file.create_group("weights", track_order=True)

@@ -35,9 +35,6 @@ RATIO_TOLERANCE = 1e-5
 #: An interval around 1 narrower than this on either side says 1, a wider one says nothing.
 NEUTRAL_RADIUS = 0.01
 
-#: Increments that are at the end at least this part of what they were at the start did not decay.
-UNDECAYED = 0.5
-
 #: Depths of the Anderson steps looked at.
 ANDERSON_DEPTHS = (1, 2, 5, 10)
 
@@ -74,9 +71,8 @@ class Contraction:
     state
         ``contracting``: every increment was shorter than the one before, and the factor is below 1.
         ``eventually_contracting``: the factor is below 1 although some increments grew (a
-        non-normal or nonlinear operator). ``non_expansive``: neither grows nor decays.
-        ``expanding``: grows, or grew on the way and does not decay. ``inconclusive``: the interval
-        holds 1.
+        non-normal or nonlinear operator). ``non_expansive``: neither grows nor decays in the end.
+        ``expanding``: the factor is above 1. ``inconclusive``: the interval holds both sides of 1.
     bounding_factor
         The larger of the interval's end and the largest ratio, where that is below 1: what the
         bounds rest on.
@@ -125,7 +121,7 @@ def contraction(
     whole = dmd(gram, "increments", rank=fixed.spectrum.rank)
     return Contraction(
         fixed=fixed,
-        state=_state(fixed, lengths.tolist()),
+        state=_state(fixed),
         bounding_factor=q,
         a_priori=None if q is None else q ** (fixed.usable - 1) / (1.0 - q) * float(lengths[0]),
         a_posteriori=None if q is None else q / (1.0 - q) * float(lengths[-1]),
@@ -140,17 +136,14 @@ def contraction(
     )
 
 
-def _state(fixed: FixedPoint, lengths: Sequence[float]) -> State:
+def _state(fixed: FixedPoint) -> State:
     low, high = fixed.interval
     grew = fixed.largest_ratio > 1.0 + RATIO_TOLERANCE
     if low > 1.0:
         return "expanding"
     if high < 1.0:
         return "eventually_contracting" if grew else "contracting"
-    third = max(1, len(lengths) // 3)
-    if grew and np.median(lengths[-third:]) > UNDECAYED * np.median(lengths[:third]):
-        return "expanding"
-    if not grew and max(high - 1.0, 1.0 - low) < NEUTRAL_RADIUS:
+    if max(high - 1.0, 1.0 - low) < NEUTRAL_RADIUS:
         return "non_expansive"
     return "inconclusive"
 

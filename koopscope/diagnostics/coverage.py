@@ -1,0 +1,112 @@
+"""Which share of the network was read and judged, and what was not?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.runs.run import Skipped
+
+#: Tensors named in the message; the evidence lists all of them.
+_NAMED = 3
+
+
+def unread(analysis: Analysis) -> tuple[Skipped, ...]:
+    """Return the tensors of the network that are not judged although nobody left them out."""
+    settings = analysis.settings
+    return tuple(
+        skipped
+        for skipped in analysis.description.skipped
+        if skipped.weights != 0
+        and (not settings.include or _matches(skipped.name, settings.include))
+        and not _matches(skipped.name, settings.exclude)
+    )
+
+
+def share_read(analysis: Analysis) -> float:
+    """Return the weights that were judged, as a part of those that were to be."""
+    read = sum(tensor.size for tensor in analysis.tensors)
+    missed = sum(skipped.weights or 0 for skipped in unread(analysis))
+    return read / (read + missed) if read + missed else 0.0
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Count the weights that were judged, and name the tensors that were not."""
+    read = sum(tensor.size for tensor in analysis.tensors)
+    missed = unread(analysis)
+    left_out = len(analysis.description.tensors) - len(analysis.tensors)
+    whole = read + sum(skipped.weights or 0 for skipped in missed)
+    share = share_read(analysis)
+    evidence: dict[str, Any] = {
+        "weights": whole,
+        "weights_judged": read,
+        "sampled": analysis.read_share,
+        "tensors_left_out": left_out,
+        "unread": [
+            {"tensor": skipped.name, "weights": skipped.weights, "reason": skipped.reason}
+            for skipped in missed
+        ],
+    }
+    asked = f" ({left_out} more tensor{'s' if left_out > 1 else ''} left out as asked)"
+    asked = asked if left_out else ""
+    if missed:
+        unsized = " or more" if any(skipped.weights is None for skipped in missed) else ""
+        message = (
+            f"{whole - read:,}{unsized} of {whole:,} weights were not judged{asked}: "
+            f"{', '.join(_named(missed))}."
+        )
+        return DIAGNOSTIC.finding(
+            "fail",
+            message,
+            evidence,
+            value=share,
+            hint="store them as float16, bfloat16, float32 or float64 in every snapshot, or leave "
+            "them out knowingly with --exclude",
+        )
+    if analysis.read_share < 1.0:
+        message = (
+            f"A sample of {analysis.read_share:.2%} of the {whole:,} weights was read, from every "
+            f"tensor{asked}: a few that went wrong do not show."
+        )
+        return DIAGNOSTIC.finding(
+            "warn",
+            message,
+            evidence,
+            value=share,
+            hint="read all of them with --method exact",
+        )
+    message = f"All {whole:,} weights{asked} were read and judged."
+    return DIAGNOSTIC.finding("pass", message, evidence, value=share)
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _named(missed: tuple[Skipped, ...]) -> Iterator[str]:
+    for skipped in missed[:_NAMED]:
+        yield f"{skipped.name} ({skipped.reason})"
+    if len(missed) > _NAMED:
+        yield f"and {len(missed) - _NAMED} more"
+
+
+DIAGNOSTIC = Diagnostic(
+    id="coverage",
+    code="KS906",
+    title="Coverage",
+    explanation=(
+        "Counts the weights that the other findings rest on, as a share of the network that the "
+        "run holds. A tensor is not judged where its numbers are of a format that is not read "
+        "(8-bit floats, complex numbers, packed integers), or where it was not recorded in every "
+        "snapshot; counters, optimizer states and second names of a tensor are no weights. What "
+        "--include and --exclude leave out is not missed. It cannot tell of weights that nobody "
+        "recorded."
+    ),
+    ask=ask,
+    worse="lower",
+    unit="share of the weights",
+    threshold=1.0,
+)
