@@ -10,7 +10,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers
 from koopscope.cli.engines import engine_options
-from koopscope.cli.options import analysis_options
+from koopscope.cli.options import analysis_options, key_option
 from koopscope.cli.outputs import Outputs, output_options
 from koopscope.errors import KoopscopeError
 
@@ -27,6 +27,7 @@ COULD_NOT = 2
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
+@key_option
 @output_options
 @click.pass_context
 def command(
@@ -35,6 +36,7 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
+    key: str | None,
     outputs: Outputs,
 ) -> None:
     """Tell how training went from the spectrum of the recorded weights.
@@ -47,7 +49,7 @@ def command(
     from koopscope.diagnostics.depth import sweep
     from koopscope.report.report import Failure, Report
 
-    jobs = openers(runs, shards)
+    jobs = openers(runs, shards, key)
     outputs.check(list(jobs))
     began = time.perf_counter()
     diagnoses, failures = [], []

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from koopscope.cli import console
+from koopscope.cli.options import key_option
 from koopscope.errors import KoopscopeError
 
 
@@ -22,6 +23,7 @@ from koopscope.errors import KoopscopeError
     metavar="REGEX",
     help="Take the step from the names: the expression's first group.",
 )
+@key_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
 @click.option("--force", is_flag=True, help="Replace an existing run file.")
@@ -30,6 +32,7 @@ def command(
     output: str,
     metrics: str | None,
     step_pattern: str | None,
+    key: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     force: bool,
@@ -55,7 +58,7 @@ def command(
             fnmatchcase(name, glob) for glob in exclude
         )
 
-    run = open_foreign([Path(s) for s in sources], step_pattern=step_pattern, keep=keep)
+    run = open_foreign([Path(s) for s in sources], step_pattern=step_pattern, keep=keep, key=key)
     with run:
         description = run.description
         tensors = select_tensors(description, include, exclude)

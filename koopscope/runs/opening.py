@@ -25,7 +25,7 @@ Source: TypeAlias = str | os.PathLike[str]
 ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout"
 
 
-def open_run(source: Source | Sequence[Source]) -> Run:
+def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Run:
     """Open a recorded run.
 
     Parameters
@@ -33,6 +33,8 @@ def open_run(source: Source | Sequence[Source]) -> Run:
     source
         A run file; an HDF5 file in another layout; a folder of checkpoints, or a list of
         checkpoint files with one snapshot each, which are read in place.
+    key
+        Where in each checkpoint of PyTorch the weights lie, if not where they are looked for.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def open_run(source: Source | Sequence[Source]) -> Run:
     paths = _paths([source] if isinstance(source, (str, os.PathLike)) else source)
     if len(paths) == 1 and _can_be_run_file(paths[0]) and patiently(lambda: is_run_file(paths[0])):
         return RunFile(paths[0])
-    return open_foreign(paths)
+    return open_foreign(paths, key=key)
 
 
 def open_foreign(
@@ -50,6 +52,7 @@ def open_foreign(
     *,
     step_pattern: str | None = None,
     keep: Callable[[str], bool] = lambda name: True,
+    key: str | None = None,
 ) -> ForeignRun:
     """Open what is no run file: an HDF5 file in another layout, or checkpoints.
 
@@ -59,6 +62,8 @@ def open_foreign(
         Files or folders.
     step_pattern, keep
         See ``CheckpointSeries``.
+    key
+        See ``open_run``.
 
     Raises
     ------
@@ -75,7 +80,7 @@ def open_foreign(
                 f"{paths[0]} is a run file already", "use it as it is: it needs no conversion"
             )
         return open_layout(paths[0])
-    return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
+    return CheckpointSeries(snapshots_of(paths, key), step_pattern=step_pattern, keep=keep)
 
 
 def open_shards(sources: Sequence[Source]) -> Run:
@@ -148,6 +153,9 @@ def is_run_file(path: Path) -> bool:
 def _can_be_run_file(path: Path) -> bool:
     """Return whether a name is a run file's: it may end in anything that no other kind claims."""
     from koopscope.runs.checkpoints.sources import HDF5_SUFFIXES, KINDS
+    from koopscope.runs.checkpoints.torch.snapshots import is_torch
 
     name = path.name.lower()
-    return not path.is_dir() and (name.endswith(HDF5_SUFFIXES) or not name.endswith(tuple(KINDS)))
+    if path.is_dir() or name.endswith(HDF5_SUFFIXES):
+        return not path.is_dir()
+    return not name.endswith(tuple(KINDS)) and not is_torch(path)

@@ -97,7 +97,7 @@ class CheckpointSeries(SnapshotRun):
             metrics=_metrics(found, steps, self.unit),
             metadata=found[-1].metadata,
             skipped=first.skipped,
-            notes=notes,
+            notes=(*first.notes, *notes),
         )
 
     def read_snapshot(

@@ -50,6 +50,8 @@ class Snapshot:
         What it says about the run.
     skipped
         What is not part of the trajectory, and why.
+    notes
+        Sentences a reader of the numbers should know.
     """
 
     path: str
@@ -62,6 +64,7 @@ class Snapshot:
     log: tuple[Mapping[str, float], ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def plain_names(names: list[str]) -> dict[str, str]:

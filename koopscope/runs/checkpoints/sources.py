@@ -14,7 +14,7 @@ import h5py
 from koopscope.errors import KoopscopeError
 from koopscope.runs import layouts, safety
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
-from koopscope.runs.checkpoints.huggingface import folder_snapshot, weights_in
+from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
 from koopscope.runs.checkpoints.keras import (
     is_keras3,
     is_legacy_keras,
@@ -26,7 +26,11 @@ from koopscope.runs.checkpoints.npz import npz_snapshot
 from koopscope.runs.checkpoints.numbering import natural_key
 from koopscope.runs.checkpoints.safetensorfiles import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torchfiles import sharded_torch_snapshot, torch_snapshot
+from koopscope.runs.checkpoints.torch.snapshots import (
+    is_torch,
+    sharded_torch_snapshot,
+    torch_snapshot,
+)
 from koopscope.runs.labels import FORMAT
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
@@ -51,7 +55,7 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
     ".safetensors": safetensors_snapshot,
     ".keras": keras_archive_snapshot,
     ".npz": npz_snapshot,
-    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), torch_snapshot),
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".pth.tar"), torch_snapshot),
     **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
 }
 
@@ -62,8 +66,15 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
 KNOWN = ", ".join(dict.fromkeys(suffix for suffix in KINDS if "index" not in suffix))
 
 
-def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
+def snapshots_of(sources: Sequence[Path], key: str | None = None) -> Iterator[Snapshot]:
     """Describe every checkpoint that files and folders stand for, one after the other.
+
+    Parameters
+    ----------
+    sources
+        Files and folders.
+    key
+        Where in each file of PyTorch the weights lie, if not where they are looked for.
 
     Raises
     ------
@@ -72,7 +83,10 @@ def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
     """
     for source in sources:
         for path in checkpoints_in(source):
-            yield folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+            if path.is_dir():
+                yield folder_snapshot(path, key)
+            else:
+                yield describe(_describer(path), path, key)
 
 
 def checkpoints_in(source: Path) -> list[Path]:
@@ -158,7 +172,9 @@ def _is_weights(path: Path) -> bool:
 
 
 def _suffix(path: Path) -> str:
-    return next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
+    """Return how a name ends; what has another name but the bytes of PyTorch's counts as such."""
+    known = next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
+    return known or (".pt" if is_torch(path) else "")
 
 
 def _describer(path: Path) -> Callable[[Path], Snapshot]:
