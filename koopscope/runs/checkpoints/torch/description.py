@@ -18,7 +18,7 @@ from koopscope.runs.checkpoints.torch.dtypes import READ_AS
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, scalar
-from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds
+from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds, is_of_training
 from koopscope.runs.checkpoints.torch.tensors import OtherTensor, StoredTensor
 from koopscope.runs.run import Skipped, TensorInfo, usual_kind
 
@@ -119,7 +119,7 @@ def _nothing_found(path: Path, value: Any, key: str | None) -> KoopscopeError:
     if key is not None:
         hint = f"tensors lie under {_listed(choices)}" if choices else "look with koopscope inspect"
         return KoopscopeError(f"{path} holds no tensors under {key}", hint)
-    if choices:
+    if choices and not is_of_training(choices[0]):
         return KoopscopeError(
             f"{path} holds no weights under a name that is known: {_listed(choices)}",
             f"name where they lie, for example --key {choices[0]}",

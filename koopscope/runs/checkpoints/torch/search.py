@@ -101,15 +101,20 @@ def find_weights(value: Any, key: str | None = None) -> Found | None:
 
 
 def holds(value: Any) -> list[str]:
-    """Return what ``--key`` may choose: the names under which there are tensors."""
-    return [str(name) for name, part in entries(value).items() if named_tensors(part)]
+    """Return what ``--key`` may choose: names under which there are tensors, networks first."""
+    names = [
+        name
+        for name, part in _named(value).items()
+        if not looks_like_a_tensor(part) and named_tensors(part)
+    ]
+    return sorted(names, key=is_of_training)
 
 
 def _under(value: Any, key: str) -> Any:
     """Return what lies at a path; a name may hold the sign that joins names."""
-    held = {str(name): part for name, part in entries(value).items()}
+    held = _named(value)
     if is_module(value):
-        held |= {k: v for k, v in _of_module(value).items() if k not in held}
+        held = _named(value.attributes.get("_modules")) | held
     if key in held:
         return held[key]
     for cut in (i for i, sign in enumerate(key) if sign in "./"):
@@ -120,15 +125,11 @@ def _under(value: Any, key: str) -> Any:
     return None
 
 
-def _of_module(value: Inert) -> dict[str, Any]:
-    return {str(name): part for name, part in entries(value.attributes.get("_modules")).items()}
-
-
 def _search(value: Any, depth: int) -> tuple[str, dict[str, Any]] | None:
     if is_module(value):
         tensors = named_tensors(value)
         return ("", tensors) if tensors else None
-    held = {str(name): part for name, part in entries(value).items()}
+    held = _named(value)
     return (
         _wrapped(held, _WEIGHTS, depth)
         or _direct(held, only_of_layers=True)
@@ -145,10 +146,18 @@ def _wrapped(
         part = held.get(name)
         if part is None or looks_like_a_tensor(part) or depth > _WRAPPED_DEEP:
             continue
-        inner = _search(part, depth + 1)
-        if inner is not None:
-            return f"{name}/{inner[0]}" if inner[0] else name, inner[1]
+        inside = {} if is_module(part) else _named(part)
+        deeper = _wrapped(inside, _WEIGHTS, depth + 1)
+        if deeper is not None:
+            return f"{name}/{deeper[0]}", deeper[1]
+        tensors = named_tensors(part)
+        if tensors:
+            return name, tensors
     return None
+
+
+def _named(value: Any) -> dict[str, Any]:
+    return {str(name): part for name, part in entries(value).items()}
 
 
 def _direct(held: Mapping[str, Any], *, only_of_layers: bool) -> tuple[str, dict[str, Any]] | None:
@@ -168,7 +177,7 @@ def _parts(held: Mapping[str, Any], depth: int) -> tuple[str, dict[str, Any]] | 
     networks = {
         name: tensors
         for name, part in held.items()
-        if not looks_like_a_tensor(part) and not _is_of_training(name)
+        if not looks_like_a_tensor(part) and not is_of_training(name)
         for tensors in [named_tensors(part)]
         if tensors
     }
@@ -189,7 +198,8 @@ def _words(name: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(name)}
 
 
-def _is_of_training(name: str) -> bool:
+def is_of_training(name: str) -> bool:
+    """Return whether a name is that of an optimizer, a scheduler or the like."""
     words = _words(name)
     return bool(words & _OF_TRAINING) or words == {"hyper", "parameters"}
 
@@ -221,10 +231,12 @@ def _why_left(name: str, part: Any) -> str:
         return "a tensor beside the weights"
     tensors = len(named_tensors(part))
     if tensors:
-        of = "state of training" if _is_of_training(name) else "not the weights taken"
+        of = "state of training" if is_of_training(name) else "not the weights taken"
         many = f"{tensors} tensors" if tensors > 1 else "a tensor"
         return f"{of}: {many}, which --key {name} takes"
     if isinstance(part, Bulk):
         return "not a tensor but a long text"
+    if part is None:
+        return "nothing is in it"
     kind = part.kind.rpartition(".")[2] if isinstance(part, Inert) else type(part).__name__
     return f"not a tensor but {'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
