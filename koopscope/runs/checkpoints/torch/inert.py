@@ -47,6 +47,9 @@ class Inert:
         self.items: dict[Any, Any] = {}
         self.members: list[Any] = []
 
+    def __repr__(self) -> str:
+        return f"<{self.kind}>"
+
     @property
     def kind(self) -> str:
         """The name of the class, or of what made the object."""

@@ -16,8 +16,8 @@ from koopscope.runs.checkpoints.torch.inert import Bulk, Inert, Name
 from koopscope.runs.checkpoints.torch.window import DamagedError
 
 #: What one pickle may build, in bytes roughly as Python counts them, and how many operations.
-BUDGET = 192 * 2**20
-OPERATIONS = 8_000_000
+BUDGET = 128 * 2**20
+OPERATIONS = 3_000_000
 
 #: Longer texts and bytes are passed over, and longer numbers and lines refused.
 KEPT_TEXT = 2**20
