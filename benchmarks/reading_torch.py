@@ -25,6 +25,7 @@ ROUNDS = 2
 
 
 def write(folder: Path) -> None:
+    """Save the checkpoints."""
     import torch
 
     torch.manual_seed(0)
@@ -76,6 +77,7 @@ def run(*words: str) -> tuple[float, float, float]:
 
 
 def main() -> None:
+    """Measure and print."""
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as scratch:
         folder = Path(scratch) / "saved"
         writer = Process(target=write, args=(folder,))  # what it held must not count as ours

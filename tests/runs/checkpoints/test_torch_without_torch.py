@@ -1,6 +1,5 @@
 """Small files that PyTorch wrote in every form are read without it, bit for bit.
 
-
 ``tests/data/torch/make.py`` wrote them, and what PyTorch itself reads of them.
 """
 
