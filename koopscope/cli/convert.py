@@ -40,7 +40,7 @@ def command(
     """Copy a series of checkpoints, or an HDF5 file in another layout, into a run file.
 
     SRC are files with one snapshot each, or their folder: safetensors, PyTorch and Lightning files,
-    distributed and Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
+    Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
     continued by the same command.
     """
     from koopscope.runs.checkpoints.metricslog import metrics_from_csv
