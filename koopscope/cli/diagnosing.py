@@ -11,7 +11,7 @@ from koopscope.cli import console
 from koopscope.cli.engines import what_happened
 
 if TYPE_CHECKING:
-    from koopscope.analysis import Settings
+    from koopscope.analysis.analysis import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
     from koopscope.runs.run import Run
@@ -24,7 +24,7 @@ def openers(
 
     Checkpoint files with one snapshot each are one run together; ``key`` as for ``open_run``.
     """
-    from koopscope.runs.opening import group_sources, open_run, open_shards
+    from koopscope.runs.detect.opening import group_sources, open_run, open_shards
 
     if shards:
         return {paths[0]: partial(open_shards, paths)}
@@ -37,7 +37,7 @@ def openers(
 
 def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:
     """Read and judge one run, with a progress bar where it takes long."""
-    from koopscope.analysis import Analysis
+    from koopscope.analysis.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
     from koopscope.runs.run import select_tensors
 

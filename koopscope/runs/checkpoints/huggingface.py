@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.safetensorfiles import safetensors_snapshot, sharded_snapshot
+from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch.distributed import METADATA, distributed_snapshot
 from koopscope.runs.checkpoints.torch.snapshots import (

@@ -12,7 +12,7 @@ import pytest
 from koopscope.cli.main import main
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.torch.snapshots import torch_snapshot
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.runs.checkpoints.pickles import archive, mapping, number, tensor, text
 
 STATE = mapping(**{"w.weight": tensor("0", (2,), (1,), 2)})

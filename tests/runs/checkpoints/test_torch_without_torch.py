@@ -14,7 +14,7 @@ import pytest
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.torch.distributed import distributed_snapshot
 from koopscope.runs.checkpoints.torch.snapshots import is_torch, torch_snapshot
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 
 DATA = Path(__file__).parents[2] / "data" / "torch"
 FILES = ("zip.pt", "stream.pt", "checkpoint_003.pth.tar", "module", "scripted.pt", "lightning.ckpt")

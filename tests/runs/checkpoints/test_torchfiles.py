@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.converting import convert
-from koopscope.runs.opening import open_foreign, open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.converting import convert
+from koopscope.runs.detect.opening import open_foreign, open_run
+from koopscope.runs.native.recorder import Recorder
 from tests.frameworks import assert_same_numbers, framework
 
 torch = framework("torch")

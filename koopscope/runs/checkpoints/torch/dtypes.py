@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.runs.arrays import widen_bfloat16
+from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.run import FloatArray
 
 #: Bytes of one element.

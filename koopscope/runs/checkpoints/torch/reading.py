@@ -28,7 +28,7 @@ from koopscope.runs.checkpoints.torch.window import (
     damage_of,
     open_regular,
 )
-from koopscope.runs.hyperslabs import slabs
+from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.run import FloatArray, TensorInfo
 
 #: Bytes of the file read at once where a view leaves gaps, and how many times what is wanted.

@@ -11,7 +11,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.safetensorfiles import read_index
+from koopscope.runs.checkpoints.safetensors import read_index
 from koopscope.runs.checkpoints.snapshot import Snapshot, plain_names
 from koopscope.runs.checkpoints.torch.archive import (
     ZIP,
