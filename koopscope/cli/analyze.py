@@ -10,7 +10,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers, with_metrics
 from koopscope.cli.engines import engine_options
-from koopscope.cli.options import analysis_options
+from koopscope.cli.options import analysis_options, key_option
 from koopscope.cli.outputs import Outputs, output_options
 from koopscope.errors import KoopscopeError
 
@@ -28,6 +28,7 @@ COULD_NOT = 2
 @analysis_options
 @engine_options
 @click.option("--metrics", metavar="FILE", help="Losses that training logged: CSV, JSON, events.")
+@key_option
 @output_options
 @click.pass_context
 def command(
@@ -37,6 +38,7 @@ def command(
     source: GramSource,
     shards: bool,
     metrics: str | None,
+    key: str | None,
     outputs: Outputs,
 ) -> None:
     """Tell how training went from the spectrum of the recorded weights.
@@ -50,7 +52,7 @@ def command(
     from koopscope.report.analysis_report import Report
     from koopscope.report.envelope import Failure
 
-    jobs = openers(runs, shards)
+    jobs = openers(runs, shards, key)
     if metrics is not None and len(jobs) > 1:
         raise KoopscopeError(
             f"--metrics names the log of one run, and there are {len(jobs)}",

@@ -12,7 +12,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers
 from koopscope.cli.engines import judging_engine_options
-from koopscope.cli.options import analysis_options
+from koopscope.cli.options import analysis_options, key_option
 from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
 from koopscope.report.registry import formats, render
@@ -58,6 +58,7 @@ FOUND, COULD_NOT = 1, 2
 )
 @analysis_options
 @judging_engine_options
+@key_option
 @report_options(*formats("gate"))
 @click.pass_context
 def command(
@@ -71,6 +72,7 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
+    key: str | None,
     outputs: Outputs,
 ) -> None:
     """Gate training runs: exit 0 if they pass, 1 if a rule found something, 2 if it cannot say.
@@ -81,7 +83,7 @@ def command(
     from koopscope.cli.configuration import read_policy
     from koopscope.gate.baseline import stored_report
 
-    jobs = openers(runs, shards)
+    jobs = openers(runs, shards, key)
     outputs.check(list(jobs), inputs=[*runs, *baselines])
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
+from koopscope.cli.options import key_option
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     type=click.Choice(["first", "last"]),
     help="Which axis of an HDF5 file's datasets is time, where the file does not say.",
 )
+@key_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
 @click.option("--force", is_flag=True, help="Replace an existing run file.")
@@ -43,6 +45,7 @@ def command(
     metrics: str | None,
     step_pattern: str | None,
     time_axis: TimeAxis | None,
+    key: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     force: bool,
@@ -71,6 +74,7 @@ def command(
         step_pattern=step_pattern,
         keep=TensorFilter(include, exclude),
         time_axis=time_axis,
+        key=key,
     )
     with run:
         description = run.description

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from koopscope.runs.run import Run
 
 
-def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
+def openers(
+    paths: Sequence[str], shards: bool, key: str | None = None
+) -> dict[str, Callable[[], Run]]:
     """Return how to open each run by its name; shards are one run, called after the first.
 
-    Checkpoint files with one snapshot each are one run together.
+    Checkpoint files with one snapshot each are one run together; ``key`` as for ``open_run``.
     """
     from koopscope.runs.detect.opening import group_sources, open_run, open_shards
 
@@ -31,7 +33,9 @@ def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
         return {paths[0]: partial(open_shards, paths)}
     groups = group_sources(paths)
     names = [f"{group[0]} ... {group[-1]}" if len(group) > 1 else str(group[0]) for group in groups]
-    return {name: partial(open_run, group) for name, group in zip(names, groups, strict=True)}
+    return {
+        name: partial(open_run, group, key=key) for name, group in zip(names, groups, strict=True)
+    }
 
 
 def with_metrics(opened: Callable[[], Run], path: str) -> Callable[[], Run]:

@@ -6,6 +6,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.diagnosing import openers
+from koopscope.cli.options import key_option
 from koopscope.errors import KoopscopeError
 
 #: Exit code when a run could not be read.
@@ -23,8 +24,9 @@ COULD_NOT = 2
     show_default=True,
     help="For people or for programs.",
 )
+@key_option
 @click.pass_context
-def command(ctx: click.Context, runs: tuple[str, ...], form: str) -> None:
+def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | None) -> None:
     """Show what is in each RUN: tensors, steps, metrics, metadata, and what is skipped and why.
 
     Reads no weights, so it is quick on files of any size, and it may look at a run that is still
@@ -35,7 +37,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str) -> None:
     from koopscope.report.registry import render
 
     found, failed = [], []
-    jobs = openers(runs, shards=False)
+    jobs = openers(runs, shards=False, key=key)
     for path, opened in jobs.items():
         try:
             with opened() as run:

@@ -11,7 +11,12 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torch import sharded_torch_snapshot, torch_snapshot
+from koopscope.runs.checkpoints.torch.distributed import METADATA, distributed_snapshot
+from koopscope.runs.checkpoints.torch.snapshots import (
+    deepspeed_snapshot,
+    sharded_torch_snapshot,
+    torch_snapshot,
+)
 
 _STATE = "trainer_state.json"
 _STATE_LIMIT = 256 * 2**20
@@ -27,7 +32,34 @@ _WEIGHTS: dict[str, Callable[[Path], Snapshot]] = {
     "pytorch_model.bin": torch_snapshot,
     "pytorch_model.bin.index.json": sharded_torch_snapshot,
     "adapter_model.bin": torch_snapshot,
+    METADATA: distributed_snapshot,
+    "mp_rank_00_model_states.pt": deepspeed_snapshot,
+    "zero_pp_rank_0_mp_rank_00_model_states.pt": deepspeed_snapshot,
 }
+
+
+#: The kinds in which a key chooses what the weights are.
+_KEYED: dict[Callable[..., Snapshot], Callable[[Path, str | None], Snapshot]] = {
+    kind: kind
+    for kind in (torch_snapshot, sharded_torch_snapshot, distributed_snapshot, deepspeed_snapshot)
+}
+
+
+def describe(kind: Callable[[Path], Snapshot], path: Path, key: str | None) -> Snapshot:
+    """Describe a file as one of a kind; ``key``, if given, says where in it the weights lie.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read, or is of a kind without keys.
+    """
+    if key is None:
+        return kind(path)
+    if kind not in _KEYED:
+        raise KoopscopeError(
+            f"--key {key} chooses inside files of PyTorch, and {path} is none", "leave it out"
+        )
+    return _KEYED[kind](path, key)
 
 
 def weights_in(folder: Path) -> Path | None:
@@ -35,8 +67,8 @@ def weights_in(folder: Path) -> Path | None:
     return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
 
 
-def folder_snapshot(folder: Path) -> Snapshot:
-    """Describe a folder such as ``checkpoint-500``.
+def folder_snapshot(folder: Path, key: str | None = None) -> Snapshot:
+    """Describe a folder such as ``checkpoint-500``; ``key`` as for files of PyTorch.
 
     Raises
     ------
@@ -46,7 +78,7 @@ def folder_snapshot(folder: Path) -> Snapshot:
     weights = weights_in(folder)
     if weights is None:
         raise KoopscopeError(f"{folder} holds no model.safetensors", "name a checkpoint folder")
-    snapshot = replace(_WEIGHTS[weights.name](weights), path=str(folder))
+    snapshot = replace(describe(_WEIGHTS[weights.name], weights, key), path=str(folder))
     state = _state(folder / _STATE)
     if state is None:
         return snapshot

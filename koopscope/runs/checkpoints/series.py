@@ -99,7 +99,7 @@ class CheckpointSeries(SnapshotRun):
             metrics=_metrics(found, steps, self.unit),
             metadata=found[-1].metadata,
             skipped=first.skipped,
-            notes=(*notes, *_shortened([*unnumbered, *copies])),
+            notes=(*first.notes, *notes, *_shortened([*unnumbered, *copies])),
         )
 
     def read_snapshot(

@@ -49,6 +49,8 @@ class Snapshot:
         What it says about the run.
     skipped
         What is not part of the trajectory, and why.
+    notes
+        Sentences a reader of the numbers should know.
     """
 
     path: str
@@ -61,3 +63,4 @@ class Snapshot:
     log: tuple[Mapping[str, float], ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ Source: TypeAlias = str | os.PathLike[str]
 ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout | TimeLastLayout"
 
 
-def open_run(source: Source | Sequence[Source]) -> Run:
+def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Run:
     """Open a recorded run.
 
     Parameters
@@ -34,6 +34,8 @@ def open_run(source: Source | Sequence[Source]) -> Run:
     source
         A run file; an HDF5 file in another layout; a folder of checkpoints, or a list of
         checkpoint files with one snapshot each, which are read in place.
+    key
+        Where in each checkpoint of PyTorch the weights lie, if not where they are looked for.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def open_run(source: Source | Sequence[Source]) -> Run:
         with structure.reading(paths[0]):
             if patiently(lambda: is_run_file(paths[0])):
                 return RunFile(paths[0])
-    return open_foreign(paths)
+    return open_foreign(paths, key=key)
 
 
 def open_foreign(
@@ -55,6 +57,7 @@ def open_foreign(
     step_pattern: str | None = None,
     keep: Callable[[str], bool] = lambda name: True,
     time_axis: TimeAxis | None = None,
+    key: str | None = None,
 ) -> ForeignRun:
     """Open what is no run file: an HDF5 file in another layout, or checkpoints.
 
@@ -66,6 +69,8 @@ def open_foreign(
         See ``CheckpointSeries``.
     time_axis
         See ``koopscope.runs.checkpoints.hdf5_layouts.open_layout``; only for a single HDF5 file.
+    key
+        See ``open_run``.
 
     Raises
     ------
@@ -91,7 +96,7 @@ def open_foreign(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
-    return CheckpointSeries(snapshots_of(paths), step_pattern=step_pattern, keep=keep)
+    return CheckpointSeries(snapshots_of(paths, key), step_pattern=step_pattern, keep=keep)
 
 
 def open_shards(sources: Sequence[Source]) -> Run:
@@ -164,7 +169,10 @@ def is_run_file(path: Path) -> bool:
 
 def _can_be_run_file(path: Path) -> bool:
     """Return whether a name is a run file's: it may end in anything that no other kind claims."""
+    from koopscope.runs.checkpoints.torch.snapshots import is_torch
     from koopscope.runs.detect.sources import HDF5_SUFFIXES, KINDS
 
     name = path.name.lower()
-    return not path.is_dir() and (name.endswith(HDF5_SUFFIXES) or not name.endswith(tuple(KINDS)))
+    if path.is_dir() or name.endswith(HDF5_SUFFIXES):
+        return not path.is_dir()
+    return not name.endswith(tuple(KINDS)) and not is_torch(path)

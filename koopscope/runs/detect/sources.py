@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -15,7 +14,7 @@ import h5py
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints import hdf5_layouts
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
-from koopscope.runs.checkpoints.huggingface import folder_snapshot, weights_in
+from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
 from koopscope.runs.checkpoints.keras import (
     is_keras3,
     is_legacy_keras,
@@ -27,7 +26,11 @@ from koopscope.runs.checkpoints.npz import npz_snapshot
 from koopscope.runs.checkpoints.numbering import natural_key
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torch import sharded_torch_snapshot, torch_snapshot
+from koopscope.runs.checkpoints.torch.snapshots import (
+    is_torch,
+    sharded_torch_snapshot,
+    torch_snapshot,
+)
 from koopscope.runs.hdf5 import safety, structure
 from koopscope.runs.native.header import FORMAT
 
@@ -53,11 +56,10 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
     ".safetensors": safetensors_snapshot,
     ".keras": keras_archive_snapshot,
     ".npz": npz_snapshot,
-    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), torch_snapshot),
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".pth.tar"), torch_snapshot),
     **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
 }
 
-_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".bin.index.json")
 
 #: What lies next to weights in training folders and is none.
 _STATE_FILE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args).*\.(pt|pth|bin)")
@@ -66,8 +68,15 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
 KNOWN = ", ".join(dict.fromkeys(suffix for suffix in KINDS if "index" not in suffix))
 
 
-def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
+def snapshots_of(sources: Sequence[Path], key: str | None = None) -> Iterator[Snapshot]:
     """Describe every checkpoint that files and folders stand for, one after the other.
+
+    Parameters
+    ----------
+    sources
+        Files and folders.
+    key
+        Where in each file of PyTorch the weights lie, if not where they are looked for.
 
     Raises
     ------
@@ -76,8 +85,12 @@ def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
     """
     for source in sources:
         for path in checkpoints_in(source):
-            with nullcontext() if _needs_torch(path) else structure.reading(path):
-                described = folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+            with structure.reading(path):
+                described = (
+                    folder_snapshot(path, key)
+                    if path.is_dir()
+                    else describe(_describer(path), path, key)
+                )
             yield described
 
 
@@ -159,18 +172,14 @@ def _only_one(folder: Path) -> list[Path]:
     return found
 
 
-def _needs_torch(path: Path) -> bool:
-    """Whether describing it may load PyTorch first, which takes more than any structure may."""
-    weights = weights_in(path) if path.is_dir() else path
-    return weights is not None and _suffix(weights) in _TORCH
-
-
 def _is_weights(path: Path) -> bool:
     return not path.name.startswith(".") and not _STATE_FILE.fullmatch(path.name)
 
 
 def _suffix(path: Path) -> str:
-    return next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
+    """Return how a name ends; what has another name but the bytes of PyTorch's counts as such."""
+    known = next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
+    return known or (".pt" if is_torch(path) else "")
 
 
 def _describer(path: Path) -> Callable[[Path], Snapshot]:

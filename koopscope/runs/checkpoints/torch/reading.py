@@ -1,0 +1,293 @@
+"""Read parts of tensors where they lie: a flattened range of a view, or of pieces of a tensor.
+
+Holds no more than the part that is asked for and one span of the file; it must never know how the
+places were found.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.torch.archive import ZIP_DAMAGE, Packed, Region, open_zip
+from koopscope.runs.checkpoints.torch.dtypes import WIDTHS, widened, words
+from koopscope.runs.checkpoints.torch.tensors import StoredTensor
+from koopscope.runs.checkpoints.torch.window import (
+    COPY_AGAIN,
+    DamagedError,
+    Window,
+    damage_of,
+    open_regular,
+)
+from koopscope.runs.hdf5.slabs import slabs
+from koopscope.runs.run import FloatArray, TensorInfo
+
+#: Bytes of the file read at once where a view leaves gaps, and how many times what is wanted.
+_SPAN = 64 * 2**10
+_LARGEST_SPAN = 4 * 2**20
+_WASTE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the elements of a tensor, or of a rectangular piece of one, lie.
+
+    Attributes
+    ----------
+    path
+        The file.
+    start
+        The byte of the first element: of the file, or of the unpacked member.
+    shape, strides
+        Of the piece, in elements.
+    dtype
+        PyTorch's name.
+    big_endian
+        How its numbers are written.
+    packed
+        The compressed member that it must be unpacked from.
+    """
+
+    path: Path
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+    big_endian: bool = False
+    packed: Packed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A rectangular part of a tensor, from the element at ``corner`` on."""
+
+    corner: tuple[int, ...]
+    place: Place
+
+
+def place_of(path: Path, tensor: StoredTensor, region: Region, big_endian: bool) -> Place:
+    """Return where a tensor lies whose storage lies in ``region``.
+
+    Raises
+    ------
+    DamagedError
+        If it reaches beyond its storage.
+    """
+    if tensor.bytes_needed > region.size:
+        raise DamagedError(
+            f"a tensor of shape {list(tensor.shape)} reaches beyond its storage "
+            f"{tensor.storage.key} of {region.size:,} bytes"
+        )
+    first = tensor.storage.offset * WIDTHS[tensor.storage.dtype]
+    return Place(
+        path,
+        region.start + first + tensor.offset * WIDTHS[tensor.dtype],
+        tensor.shape,
+        tensor.strides,
+        tensor.dtype,
+        big_endian,
+        region.packed,
+    )
+
+
+class Files:
+    """Files opened when they are first read, and what had to be unpacked from them."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Window] = {}
+        self._unpacked: dict[tuple[Path, Packed], tuple[Any, Window]] = {}
+
+    def window(self, place: Place) -> Window:
+        """Return the bytes that a place counts in.
+
+        Raises
+        ------
+        OSError, DamagedError
+            If they cannot be read.
+        """
+        window = self._open.get(place.path)
+        if window is None:
+            descriptor = open_regular(place.path)
+            window = Window(descriptor, 0, os.fstat(descriptor).st_size)
+            self._open[place.path] = window
+        if place.packed is None:
+            return window
+        known = (place.path, place.packed)
+        if known not in self._unpacked:
+            self._unpacked[known] = _unpacked(window, place.packed)
+        return self._unpacked[known][1]
+
+    def close(self) -> None:
+        """Close them all."""
+        while self._open:
+            os.close(self._open.popitem()[1].descriptor)
+        while self._unpacked:
+            self._unpacked.popitem()[1][0].close()
+
+
+class TorchReader:
+    """One snapshot in PyTorch's files.
+
+    Parameters
+    ----------
+    pieces
+        What makes up each tensor.
+    """
+
+    def __init__(self, pieces: Mapping[str, Sequence[Piece]]) -> None:
+        self._pieces = pieces
+        self._files = Files()
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        pieces = self._pieces[tensor.name]
+        path = pieces[0].place.path
+        try:
+            read_range(self._files, tensor.shape, pieces, start, out[: stop - start])
+        except DamagedError as error:
+            raise KoopscopeError(
+                f"{tensor.name} of {path} cannot be read: {error}", COPY_AGAIN
+            ) from None
+        except OSError as error:
+            raise KoopscopeError(
+                f"{tensor.name} of {path} cannot be read: {error.strerror or error}", COPY_AGAIN
+            ) from None
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+
+def read_range(
+    files: Files,
+    shape: tuple[int, ...],
+    pieces: Sequence[Piece],
+    start: int,
+    out: FloatArray,
+) -> None:
+    """Fill ``out`` with the elements of a flattened tensor from ``start`` on.
+
+    Raises
+    ------
+    OSError, DamagedError
+        If they cannot be read.
+    """
+    done = 0
+    for slab in slabs(shape, start, start + len(out)):
+        box = out[done : done + slab.size].reshape(slab.count)
+        done += slab.size
+        for piece in pieces:
+            low = [max(a, b) for a, b in zip(slab.start, piece.corner, strict=True)]
+            high = [
+                min(a + n, b + m)
+                for a, n, b, m in zip(
+                    slab.start, slab.count, piece.corner, piece.place.shape, strict=True
+                )
+            ]
+            if any(a >= b for a, b in zip(low, high, strict=True)):
+                continue
+            inside: tuple[Any, ...] = (
+                *(slice(a - c, b - c) for a, b, c in zip(low, high, slab.start, strict=True)),
+                ...,  # a view even of a tensor without axes
+            )
+            origin = tuple(a - c for a, c in zip(low, piece.corner, strict=True))
+            _read_box(files.window(piece.place), piece.place, origin, box[inside])
+
+
+def scalar(place: Place) -> int | float | bool | None:
+    """Return the one element of a tensor, ``None`` if it has another number of them.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    if any(n != 1 for n in place.shape):
+        return None
+    files = Files()
+    try:
+        with damage_of(place.path):
+            kind = words(place.dtype, place.big_endian)
+            raw = np.frombuffer(files.window(place).read(place.start, kind.itemsize), kind)
+    finally:
+        files.close()
+    if place.dtype == "bool" or kind.kind == "i" or place.dtype == "uint8":
+        return bool(raw[0]) if place.dtype == "bool" else int(raw[0])
+    if place.dtype.startswith(("complex", "q", "u")):
+        return None
+    number = np.empty(1, np.float64)
+    widened(place.dtype, raw, number)
+    return float(number[0])
+
+
+def _read_box(window: Window, place: Place, origin: tuple[int, ...], out: npt.NDArray[Any]) -> None:
+    """Fill ``out`` with the box of its shape at ``origin`` of a place."""
+    kind = words(place.dtype, place.big_endian)
+    steps = [step * kind.itemsize for step in place.strides]
+    first = place.start + sum(a * step for a, step in zip(origin, steps, strict=True))
+    span = kind.itemsize + sum((n - 1) * step for n, step in zip(out.shape, steps, strict=True))
+    if span == out.size * kind.itemsize and _in_order(out.shape, steps, kind.itemsize):
+        _read_straight(window, place.dtype, kind, first, out)
+    elif span <= max(_SPAN, min(_LARGEST_SPAN, _WASTE * out.size * kind.itemsize)):
+        raw = np.frombuffer(window.read(first, span), np.uint8)
+        view = np.ndarray(out.shape, kind, raw, 0, steps)
+        widened(place.dtype, view, out)
+    else:
+        axis = max((a for a in range(out.ndim) if out.shape[a] > 1), key=lambda a: steps[a])
+        middle = out.shape[axis] // 2
+        head, tail = np.split(out, [middle], axis)
+        _read_box(window, place, origin, head)
+        later = tuple(a + middle * (i == axis) for i, a in enumerate(origin))
+        _read_box(window, place, later, tail)
+
+
+def _read_straight(
+    window: Window, dtype: str, kind: np.dtype[Any], first: int, out: npt.NDArray[Any]
+) -> None:
+    """Read elements that lie one after the other; into ``out`` itself where nothing is changed."""
+    if out.dtype == kind and out.flags.c_contiguous:
+        window.fill(first, out.reshape(-1).view(np.uint8).data)
+    else:
+        raw = np.frombuffer(window.read(first, out.size * kind.itemsize), kind)
+        widened(dtype, raw.reshape(out.shape), out)
+
+
+def _in_order(shape: tuple[int, ...], steps: Sequence[int], width: int) -> bool:
+    for count, step in zip(reversed(shape), reversed(steps), strict=True):
+        if count > 1:
+            if step != width:
+                return False
+            width *= count
+    return True
+
+
+def _unpacked(window: Window, packed: Packed) -> tuple[Any, Window]:
+    """Unpack a member into a file without a name; its size has been checked against its bytes."""
+    whole = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the reader)
+    try:
+        with (
+            open_zip(window.part(packed.start, packed.size)) as archive,
+            archive.open(packed.member) as stream,
+        ):
+            _copy(stream, whole, archive.getinfo(packed.member))
+    except ZIP_DAMAGE as error:
+        whole.close()
+        raise DamagedError(f"its member {packed.member} cannot be unpacked ({error})") from None
+    whole.flush()
+    return whole, Window(whole.fileno(), 0, os.fstat(whole.fileno()).st_size)
+
+
+def _copy(stream: Any, whole: Any, entry: zipfile.ZipInfo) -> None:
+    left = entry.file_size
+    while left and (part := stream.read(min(left, 2**20))):
+        whole.write(part)
+        left -= len(part)

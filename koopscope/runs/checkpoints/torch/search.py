@@ -1,0 +1,242 @@
+"""Find the network's weights among all that a checkpoint holds, and say what else is there.
+
+A mapping of named tensors is looked for first, under the names that training programs give it; a
+tensor beside it (a loss, a fixed noise, the state of a random generator) is never the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
+from koopscope.runs.checkpoints.torch.modules import entries, is_module, named_tensors
+from koopscope.runs.checkpoints.torch.tensors import looks_like_a_tensor
+from koopscope.runs.run import Skipped
+
+#: Where training programs keep the weights, first found first taken.
+_WEIGHTS = (
+    *("state_dict", "model_state_dict", "model_state", "model_states", "model", "module"),
+    *("net", "network", "net_state_dict", "weights", "model_weights", "params", "parameters"),
+)
+
+#: Where they keep averages of the weights: taken where there is nothing else.
+_AVERAGES = (
+    *("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "params_ema"),
+    *("model_ema_state_dict", "ema_net", "averaged_model"),
+)
+
+#: Words in the names of what belongs to training and not to the network.
+_OF_TRAINING = {
+    *("optim", "optimizer", "optimizers", "optimiser", "opt", "sched", "scheduler", "schedulers"),
+    *("scaler", "scalers", "ema", "rng", "callback", "callbacks", "loops", "hparams", "args"),
+    *("dataloader", "sampler", "config"),
+}
+
+#: Words in the names of tensors that programs keep beside the weights.
+_BESIDE = {
+    *("loss", "losses", "acc", "accuracy", "best", "noise", "rng", "seed", "lr", "epoch", "step"),
+    *("metric", "metrics", "score", "fitness", "iteration", "iter", "z"),
+}
+_BESIDE_NAMES = ("latent_avg", "w_avg", "mean_path_length")
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_OF_A_LAYER = re.compile(
+    r"[./]|(^|_)(weights?|bias(es)?|kernel|gamma|beta|embeddings?)(_\w+)?$", re.IGNORECASE
+)
+
+_WRAPPED_DEEP = 8
+_LISTED = 64
+
+
+@dataclass(frozen=True)
+class Found:
+    """The weights of a checkpoint.
+
+    Attributes
+    ----------
+    key
+        Where they lie, parts joined with ``/``; empty for the whole.
+    tensors
+        By name.
+    left
+        What else is there.
+    """
+
+    key: str
+    tensors: Mapping[str, Any]
+    left: tuple[Skipped, ...]
+
+
+def find_weights(value: Any, key: str | None = None) -> Found | None:
+    """Return the weights, ``None`` if there are none where they are looked for.
+
+    Parameters
+    ----------
+    value
+        What the file holds.
+    key
+        Where they lie, if the user says so: parts joined with ``/``, or with ``.``; ``.`` for all.
+
+    Raises
+    ------
+    DamagedError
+        If there is no end to what is in it.
+    """
+    if key is not None:
+        path = "" if key == "." else key
+        target = _under(value, path) if path else value
+        tensors = named_tensors(target)
+        if path and "" in tensors:
+            tensors = {path.rpartition("/")[2]: target}
+        found = (path, tensors) if tensors else None
+    else:
+        found = _search(value, 0)
+    if found is None:
+        return None
+    path, tensors = found
+    return Found(path, tensors, tuple(_left(value, path, tensors)))
+
+
+def holds(value: Any) -> list[str]:
+    """Return what ``--key`` may choose: names under which there are tensors, networks first."""
+    names = [
+        name
+        for name, part in _named(value).items()
+        if not looks_like_a_tensor(part) and named_tensors(part)
+    ]
+    return sorted(names, key=is_of_training)
+
+
+def _under(value: Any, key: str) -> Any:
+    """Return what lies at a path; a name may hold the sign that joins names."""
+    held = _named(value)
+    if is_module(value):
+        held = _named(value.attributes.get("_modules")) | held
+    if key in held:
+        return held[key]
+    for cut in (i for i, sign in enumerate(key) if sign in "./"):
+        if key[:cut] in held:
+            found = _under(held[key[:cut]], key[cut + 1 :])
+            if found is not None:
+                return found
+    return None
+
+
+def _search(value: Any, depth: int) -> tuple[str, dict[str, Any]] | None:
+    if is_module(value):
+        tensors = named_tensors(value)
+        return ("", tensors) if tensors else None
+    held = _named(value)
+    return (
+        _wrapped(held, _WEIGHTS, depth)
+        or _direct(held, only_of_layers=True)
+        or _parts(held, depth)
+        or _direct(held, only_of_layers=False)
+        or _wrapped(held, _AVERAGES, depth)
+    )
+
+
+def _wrapped(
+    held: Mapping[str, Any], names: tuple[str, ...], depth: int
+) -> tuple[str, dict[str, Any]] | None:
+    for name in names:
+        part = held.get(name)
+        if part is None or looks_like_a_tensor(part) or depth > _WRAPPED_DEEP:
+            continue
+        inside = {} if is_module(part) else _named(part)
+        deeper = _wrapped(inside, _WEIGHTS, depth + 1)
+        if deeper is not None:
+            return f"{name}/{deeper[0]}", deeper[1]
+        tensors = named_tensors(part)
+        if tensors:
+            return name, tensors
+    return None
+
+
+def _named(value: Any) -> dict[str, Any]:
+    return {str(name): part for name, part in entries(value).items()}
+
+
+def _direct(held: Mapping[str, Any], *, only_of_layers: bool) -> tuple[str, dict[str, Any]] | None:
+    """Return the tensors that lie here, without those that programs keep beside weights."""
+    tensors = {
+        name: part
+        for name, part in held.items()
+        if looks_like_a_tensor(part) and not _is_beside(name)
+    }
+    if only_of_layers and not any(_OF_A_LAYER.search(name) for name in tensors):
+        return None
+    return ("", tensors) if tensors else None
+
+
+def _parts(held: Mapping[str, Any], depth: int) -> tuple[str, dict[str, Any]] | None:
+    """Return the tensors of every mapping that may be a network: a generator and its critic."""
+    networks = {
+        name: tensors
+        for name, part in held.items()
+        if not looks_like_a_tensor(part) and not is_of_training(name)
+        for tensors in [named_tensors(part)]
+        if tensors
+    }
+    if len(networks) == 1 and depth <= _WRAPPED_DEEP:
+        (name,) = networks
+        inner = _search(held[name], depth + 1)
+        if inner is not None and any(_OF_A_LAYER.search(found) for found in inner[1]):
+            return f"{name}/{inner[0]}" if inner[0] else name, inner[1]
+    tensors = {
+        f"{name}/{inside}": tensor
+        for name, found in networks.items()
+        for inside, tensor in found.items()
+    }
+    return ("", tensors) if tensors else None
+
+
+def _words(name: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(name)}
+
+
+def is_of_training(name: str) -> bool:
+    """Return whether a name is that of an optimizer, a scheduler or the like."""
+    words = _words(name)
+    return bool(words & _OF_TRAINING) or words == {"hyper", "parameters"}
+
+
+def _is_beside(name: str) -> bool:
+    if name in _BESIDE_NAMES:
+        return True
+    return not _OF_A_LAYER.search(name) and bool(_words(name) & _BESIDE)
+
+
+def _left(value: Any, path: str, taken: Mapping[str, Any]) -> list[Skipped]:
+    """Say what lies beside the weights at the top."""
+    if is_module(value) and not path:
+        return []
+    left: list[Skipped] = []
+    top = path.partition("/")[0]
+    for name, part in list(entries(value).items())[:_LISTED]:
+        name = str(name)
+        if path and (name == top or path == name or path.startswith((f"{name}/", f"{name}."))):
+            continue
+        if not path and (name in taken or any(t.startswith(f"{name}/") for t in taken)):
+            continue
+        left.append(Skipped(name, _why_left(name, part)))
+    return left
+
+
+def _why_left(name: str, part: Any) -> str:
+    if looks_like_a_tensor(part):
+        return "a tensor beside the weights"
+    tensors = len(named_tensors(part))
+    if tensors:
+        of = "state of training" if is_of_training(name) else "not the weights taken"
+        many = f"{tensors} tensors" if tensors > 1 else "a tensor"
+        return f"{of}: {many}, which --key {name} takes"
+    if isinstance(part, Bulk):
+        return "not a tensor but a long text"
+    if part is None:
+        return "nothing is in it"
+    kind = part.kind.rpartition(".")[2] if isinstance(part, Inert) else type(part).__name__
+    return f"not a tensor but {'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
