@@ -26,6 +26,8 @@ _LARGEST = 2**30
 
 _PAGE = 4096
 
+_OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 
 @dataclass(frozen=True)
 class Journal:
@@ -40,7 +42,7 @@ def pending_journal(descriptor: int) -> Journal | None:
     size = os.fstat(descriptor).st_size
     if size < _TRAILER.size:
         return None
-    trailer = os.pread(descriptor, _TRAILER.size, size - _TRAILER.size)
+    trailer = read_at(descriptor, _TRAILER.size, size - _TRAILER.size)
     if len(trailer) < _TRAILER.size:
         return None
     magic, length, end, checksum = _TRAILER.unpack(trailer)
@@ -58,7 +60,7 @@ def finish_change(descriptor: int, journal: Journal) -> None:
     # The head of the file says where it ends: written first, nobody who looks meanwhile finds an
     # address past that end. The rest keeps its order.
     for offset, patch in sorted(journal.patches, key=lambda patch: patch[0] > 0):
-        _write_fully(descriptor, patch, offset)
+        write_fully(descriptor, patch, offset)
     os.ftruncate(descriptor, journal.end)
 
 
@@ -91,7 +93,7 @@ class PatchedFile:
         wanted = memoryview(target).cast("B")
         start, filled = self._position, 0
         while filled < len(wanted):
-            count = os.preadv(self._descriptor, [wanted[filled:]], start + filled)
+            count = _read_into(self._descriptor, wanted[filled:], start + filled)
             if count == 0:
                 wanted[filled:] = bytes(len(wanted) - filled)
                 break
@@ -122,7 +124,11 @@ class PatchedFile:
 
 def view_of(path: Path) -> PatchedFile:
     """Return a file for reading, its pending journal applied in the reading if it has one."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return view_on(os.open(path, os.O_RDONLY | _OPENING))
+
+
+def view_on(descriptor: int) -> PatchedFile:
+    """Return the same of a file that is open; it is closed when the view goes away."""
     journal = pending_journal(descriptor) or Journal((), os.fstat(descriptor).st_size)
     view = PatchedFile(descriptor, journal.end, journal.patches)
     weakref.finalize(view, os.close, descriptor)
@@ -146,17 +152,38 @@ class JournaledFile(PatchedFile):
         self._old_end = end
         self._written = end
         self._decided = False
+        self._pid = os.getpid()
+        self.failure: BaseException | None = None
+
+    def readinto(self, target: memoryview) -> int:
+        """Fill ``target`` from the position on, and note what went wrong."""
+        try:
+            return super().readinto(target)
+        except BaseException as error:
+            self.failure = error
+            raise
 
     def write(self, data: memoryview) -> int:
-        """Write at the position: past the old end directly, before it on commit."""
+        """Write at the position: past the old end directly, before it on commit.
+
+        What goes wrong is noted in ``failure``, since HDF5 tells only that something did. A forked
+        child, in which HDF5 may close what its parent had open, writes nothing.
+        """
+        try:
+            return self._take(data)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _take(self, data: memoryview) -> int:
         piece = memoryview(data).cast("B")
         offset = self._position
         self._position += len(piece)
         self._end = max(self._end, self._position)
-        if self._decided:
+        if self._decided or self._pid != os.getpid():
             return len(piece)
         if offset >= self._old_end:
-            _write_fully(self._descriptor, piece, offset)
+            write_fully(self._descriptor, piece, offset)
             self._written = max(self._written, self._position)
         else:
             self._lay_over(offset, bytes(piece))
@@ -169,7 +196,7 @@ class JournaledFile(PatchedFile):
 
     def commit(self) -> None:
         """Make the change: once the journal is whole, nothing can take it back."""
-        if self._decided:
+        if self._decided or self._pid != os.getpid():
             return
         records = b"".join(
             _RECORD.pack(offset, len(patch)) + patch for offset, patch in self.patches
@@ -178,27 +205,53 @@ class JournaledFile(PatchedFile):
             raise OSError(f"a change of {len(records)} bytes is too large for a journal")
         checksum = zlib.crc32(records, zlib.crc32(_RECORD.pack(len(records), self._end)))
         trailer = _TRAILER.pack(_MAGIC, len(records), self._end, checksum)
-        _write_fully(self._descriptor, records + trailer, max(self._end, self._written))
+        write_fully(self._descriptor, records + trailer, max(self._end, self._written))
         self._decided = True
         finish_change(self._descriptor, Journal(tuple(self.patches), self._end))
 
     def abandon(self) -> None:
         """Leave the file as it was: what is written from now on goes nowhere."""
-        if not self._decided:
+        if not self._decided and self._pid == os.getpid():
             self._decided = True
             os.ftruncate(self._descriptor, self._old_end)
 
 
-def _write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+def opened_for_writing(path: Path, more: int = 0) -> int:
+    """Return a descriptor of a file to change, with further flags of ``os.open``."""
+    return os.open(path, os.O_RDWR | more | _OPENING, 0o666)
+
+
+def write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of the data from an offset on."""
     rest = memoryview(data)
     while rest:
-        count = os.pwrite(descriptor, rest, offset)
+        if hasattr(os, "pwrite"):
+            count = os.pwrite(descriptor, rest, offset)
+        else:  # Windows
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            count = os.write(descriptor, rest)
         rest, offset = rest[count:], offset + count
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Return up to ``size`` bytes from an offset on."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)  # Windows
+    return os.read(descriptor, size)
+
+
+def _read_into(descriptor: int, target: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [target], offset)
+    part = read_at(descriptor, len(target), offset)
+    target[: len(part)] = part
+    return len(part)
 
 
 def _read_exactly(descriptor: int, size: int, offset: int) -> bytes:
     parts: list[bytes] = []
-    while size and (part := os.pread(descriptor, size, offset)):
+    while size and (part := read_at(descriptor, size, offset)):
         parts.append(part)
         size, offset = size - len(part), offset + len(part)
     return b"".join(parts)
