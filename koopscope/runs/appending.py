@@ -91,7 +91,13 @@ class RunWriter:
 
     def step_of(self, row: int) -> int | None:
         """Return the step of a committed snapshot, ``None`` if there are not so many."""
-        return int(self._file["step"][row]) if 0 <= row < self._row else None
+        if not 0 <= row < self._row:
+            return None
+        step = np.empty(1, np.int64)
+        place = self._steps.get_space()
+        place.select_hyperslab((row,), (1,))
+        self._steps.read(h5py.h5s.create_simple((1,)), place, step)
+        return int(step[0])
 
     @property
     def last_step(self) -> int | None:

@@ -26,6 +26,11 @@ _LARGEST = 2**30
 
 _PAGE = 4096
 
+_POSITIONED = hasattr(os, "preadv")  # Windows has none of these calls
+
+# How often this process was forked off: a number is asked for with every write, unlike the system.
+_forks = 0
+
 _OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -65,7 +70,10 @@ def finish_change(descriptor: int, journal: Journal) -> None:
 
 
 class PatchedFile:
-    """An open file read as if patches had been applied: the file object that h5py wants."""
+    """An open file read as if patches had been applied: the file object that h5py wants.
+
+    What goes wrong is noted in ``failure``, since HDF5 tells only that something did.
+    """
 
     def __init__(
         self, descriptor: int, end: int, patches: Sequence[tuple[int, bytes]] = ()
@@ -73,6 +81,7 @@ class PatchedFile:
         self._descriptor = descriptor
         self._end = end
         self._position = 0
+        self.failure: BaseException | None = None
         self.patches: list[tuple[int, bytes]] = []
         self._by_page: dict[int, list[tuple[int, bytes]]] = {}
         for offset, patch in patches:
@@ -92,13 +101,19 @@ class PatchedFile:
         """Fill ``target`` from the position on, with zeros past the end."""
         wanted = memoryview(target).cast("B")
         start, filled = self._position, 0
-        while filled < len(wanted):
-            count = _read_into(self._descriptor, wanted[filled:], start + filled)
-            if count == 0:
-                wanted[filled:] = bytes(len(wanted) - filled)
-                break
-            filled += count
+        try:
+            while filled < len(wanted):
+                count = _read_into(self._descriptor, wanted[filled:], start + filled)
+                if count == 0:
+                    wanted[filled:] = bytes(len(wanted) - filled)
+                    break
+                filled += count
+        except BaseException as error:
+            self.failure = error
+            raise
         self._position = start + len(wanted)
+        if not self._by_page:
+            return len(wanted)
         for page in range(start // _PAGE, -(-self._position // _PAGE)):
             low, high = max(start, page * _PAGE), min(self._position, (page + 1) * _PAGE)
             for offset, patch in self._by_page.get(page, ()):
@@ -152,42 +167,29 @@ class JournaledFile(PatchedFile):
         self._old_end = end
         self._written = end
         self._decided = False
-        self._pid = os.getpid()
-        self.failure: BaseException | None = None
-
-    def readinto(self, target: memoryview) -> int:
-        """Fill ``target`` from the position on, and note what went wrong."""
-        try:
-            return super().readinto(target)
-        except BaseException as error:
-            self.failure = error
-            raise
+        self._forks = _forks
 
     def write(self, data: memoryview) -> int:
         """Write at the position: past the old end directly, before it on commit.
 
-        What goes wrong is noted in ``failure``, since HDF5 tells only that something did. A forked
-        child, in which HDF5 may close what its parent had open, writes nothing.
+        A forked child, in which HDF5 may close what its parent had open, writes nothing.
         """
         try:
-            return self._take(data)
+            piece = memoryview(data).cast("B")
+            offset = self._position
+            self._position += len(piece)
+            self._end = max(self._end, self._position)
+            if self._decided or self._forks != _forks:
+                return len(piece)
+            if offset >= self._old_end:
+                write_fully(self._descriptor, piece, offset)
+                self._written = max(self._written, self._position)
+            else:
+                self._lay_over(offset, bytes(piece))
+            return len(piece)
         except BaseException as error:
             self.failure = error
             raise
-
-    def _take(self, data: memoryview) -> int:
-        piece = memoryview(data).cast("B")
-        offset = self._position
-        self._position += len(piece)
-        self._end = max(self._end, self._position)
-        if self._decided or self._pid != os.getpid():
-            return len(piece)
-        if offset >= self._old_end:
-            write_fully(self._descriptor, piece, offset)
-            self._written = max(self._written, self._position)
-        else:
-            self._lay_over(offset, bytes(piece))
-        return len(piece)
 
     def truncate(self, size: int) -> int:
         """Set the end that the file will have after ``commit``."""
@@ -196,7 +198,7 @@ class JournaledFile(PatchedFile):
 
     def commit(self) -> None:
         """Make the change: once the journal is whole, nothing can take it back."""
-        if self._decided or self._pid != os.getpid():
+        if self._decided or self._forks != _forks:
             return
         records = b"".join(
             _RECORD.pack(offset, len(patch)) + patch for offset, patch in self.patches
@@ -211,7 +213,7 @@ class JournaledFile(PatchedFile):
 
     def abandon(self) -> None:
         """Leave the file as it was: what is written from now on goes nowhere."""
-        if not self._decided and self._pid == os.getpid():
+        if not self._decided and self._forks == _forks:
             self._decided = True
             os.ftruncate(self._descriptor, self._old_end)
 
@@ -225,9 +227,9 @@ def write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of the data from an offset on."""
     rest = memoryview(data)
     while rest:
-        if hasattr(os, "pwrite"):
+        if _POSITIONED:
             count = os.pwrite(descriptor, rest, offset)
-        else:  # Windows
+        else:
             os.lseek(descriptor, offset, os.SEEK_SET)
             count = os.write(descriptor, rest)
         rest, offset = rest[count:], offset + count
@@ -235,14 +237,14 @@ def write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
     """Return up to ``size`` bytes from an offset on."""
-    if hasattr(os, "pread"):
+    if _POSITIONED:
         return os.pread(descriptor, size, offset)
-    os.lseek(descriptor, offset, os.SEEK_SET)  # Windows
+    os.lseek(descriptor, offset, os.SEEK_SET)
     return os.read(descriptor, size)
 
 
 def _read_into(descriptor: int, target: memoryview, offset: int) -> int:
-    if hasattr(os, "preadv"):
+    if _POSITIONED:
         return os.preadv(descriptor, [target], offset)
     part = read_at(descriptor, len(target), offset)
     target[: len(part)] = part
@@ -264,3 +266,12 @@ def _unpacked(records: bytes) -> Iterator[tuple[int, bytes]]:
         position += _RECORD.size
         yield offset, records[position : position + length]
         position += length
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)

@@ -268,6 +268,23 @@ def test_a_dtype_that_changes_is_stored_in_the_first_one(path):
     np.testing.assert_array_equal(values, np.float32([[1.5, 2.5], [3.5, 4.5], [0.1, 0.2]]))
 
 
+def seconds_per_tensor(folder, count):
+    tensors = {f"layer{k}.weight": np.ones((2, 2), np.float32) for k in range(count)}
+    recorder = Recorder(folder / f"{count}.h5")
+    took = []
+    for step in range(2):
+        began = time.process_time()
+        recorder.snapshot(step, tensors)
+        took.append((time.process_time() - began) / count)
+    return np.array(took)
+
+
+def test_the_time_per_tensor_does_not_grow_with_their_number(tmp_path):
+    few = np.minimum(*(seconds_per_tensor(tmp_path, count) for count in (600, 601)))
+    many = seconds_per_tensor(tmp_path, 4800)
+    assert (many < 3 * few).all(), (few, many)
+
+
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12
 ).filter(lambda name: all(part not in ("", ".") for part in name.split("/")))
