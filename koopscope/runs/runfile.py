@@ -20,6 +20,7 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs import safety
 from koopscope.runs.hyperslabs import Slab
+from koopscope.runs.interrupts import signals_held
 from koopscope.runs.journal import view_on
 from koopscope.runs.labels import checked_version, generation_of, read_metadata, said_skipped
 from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
@@ -239,7 +240,8 @@ class _Content:
 
     def _now(self) -> int:
         assert self._descriptor is not None
-        with safety.hdf5_failures(self._path):
+        # An interrupt in what h5py calls back would be lost, or become an error of its own.
+        with signals_held(), safety.hdf5_failures(self._path):
             view = view_on(os.dup(self._descriptor))
             with h5py.File(view, "r", rdcc_nbytes=0) as file:
                 return generation_of(h5py.h5g.open(file.id, b"/"))

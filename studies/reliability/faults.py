@@ -55,40 +55,36 @@ def steps_of(path: Path) -> list[int]:
         return [int(step) for step in steps]
 
 
-def recording(folder: Path, tell: Callable[[int], None]) -> None:
+def recording(folder: Path, tell: Callable[[int], None], start: int) -> None:
     """Record by a plain recorder, going on where the file ends."""
-    path = folder / "run.h5"
-    step = steps_of(path)[-1] + 1 if path.exists() else 0
-    with Recorder(path) as recorder:
-        for now in range(step, step + 100_000):
+    with Recorder(folder / "run.h5") as recorder:
+        for now in range(start, start + 100_000):
             if recorder.snapshot(now, weights(now), loss=now):
                 tell(now)
 
 
-def tracking(folder: Path, tell: Callable[[int], None]) -> None:
+def tracking(folder: Path, tell: Callable[[int], None], start: int) -> None:
     """Record by the tracker that all callbacks share."""
-    path = folder / "run.h5"
-    step = steps_of(path)[-1] + 1 if path.exists() else 1
-    with Tracker(path, every_n_steps=1, write_every_seconds=0) as tracker:
-        for now in range(step, step + 100_000):
+    with Tracker(folder / "run.h5", every_n_steps=1, write_every_seconds=0) as tracker:
+        for now in range(start, start + 100_000):
             if tracker.after_step(now, weights(now), loss=now):
                 tell(now)
 
 
-def converting(folder: Path, tell: Callable[[int], None]) -> None:
+def converting(folder: Path, tell: Callable[[int], None], start: int) -> None:
     """Convert a series of checkpoints again and again."""
     while True:
         with open_foreign([folder / "saved"]) as run:
             convert(run, folder / "out.h5", tensors=run.description.tensors, metrics={})
 
 
-def watching(folder: Path, tell: Callable[[int], None]) -> None:
+def watching(folder: Path, tell: Callable[[int], None], start: int) -> None:
     """Look at a run again and again."""
     while True:
         Follower(folder / "given.h5").look()
 
 
-def pruning(folder: Path, tell: Callable[[int], None]) -> None:
+def pruning(folder: Path, tell: Callable[[int], None], start: int) -> None:
     """Write masks again and again."""
     while True:
         pruned = koopscope.prune(folder / "given.h5", 0.5, criterion="magnitude")
@@ -154,8 +150,9 @@ def child(
 
 def struck(folder: Path, subject: str, signal_number: int, seconds: float) -> str:
     """Let a signal strike a subject; return what is wrong afterwards, or nothing."""
-    work = SUBJECTS[subject]
-    with child(lambda tell: work(folder, tell)) as (pid, told):
+    work, path = SUBJECTS[subject], folder / "run.h5"
+    start = steps_of(path)[-1] + 1 if path.exists() else 1
+    with child(lambda tell: work(folder, tell, start)) as (pid, told):
         time.sleep(seconds)
         os.kill(pid, signal_number)
         status, sent = 0, 1
