@@ -14,11 +14,10 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.analysis import Analysis
+from koopscope._types import Complex128, Float64
+from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Complex128, Spectrum
-
-Float64 = npt.NDArray[np.float64]
+from koopscope.spectra.dmd import Spectrum
 
 #: The criterion that won where all were measured: see docs/pruning.md.
 DEFAULT = "magnitude"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.appending import appendable
 from koopscope.runs.claims import Claim, claim, holder_of
-from koopscope.runs.runfile import RunFile
+from koopscope.runs.native.reader import RunFile
+from koopscope.runs.native.writer import appendable
 
 MODES = ("new", "resume", "overwrite")
 

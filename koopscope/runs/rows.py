@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays import named_tensors
+from koopscope.runs.dtypes import named_tensors
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
 from koopscope.spectra.reduction import Reduction
 
 if TYPE_CHECKING:
     from koopscope.spectra.modes import ModeBlock, SnapshotBlock, TensorT
-
-Complex128 = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.heldout import damped, held_out_damping, held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
 from koopscope.spectra.reduction import Reduction
-
-Complex128 = npt.NDArray[np.complex128]
 
 #: Eigenvalues nearer to 1 than this are a straight drift.
 _DRIFT = 1e-9

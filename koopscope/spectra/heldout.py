@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.spectra.gram import Float64, Observable
-from koopscope.spectra.matching import Complex128, matching
+from koopscope._types import Complex128, Float64
+from koopscope.spectra.gram import Observable
+from koopscope.spectra.matching import matching
 from koopscope.spectra.reduction import Reduction
 
 #: Parts of the window from whose end the rest is predicted.

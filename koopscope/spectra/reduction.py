@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.spectra.gram import Float64
+from koopscope._types import Float64
 from koopscope.spectra.rank import numerical_rank
 
 

@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 
 import koopscope
-from koopscope.following import Follower
+from koopscope.analysis.follow import Follower
 from koopscope.integrations import Tracker
-from koopscope.runs.converting import convert
-from koopscope.runs.opening import open_foreign, open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.converting import convert
+from koopscope.runs.detect.opening import open_foreign, open_run
+from koopscope.runs.native.recorder import Recorder
 
 SHAPES = {"a.weight": (60, 50), "a.bias": (7,), "b.weight": (30, 40), "b.scale": ()}
 SNAPSHOTS_CONVERTED = 12

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.frameworks import assert_same_numbers, framework
 
 framework("torch")

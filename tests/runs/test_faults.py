@@ -8,7 +8,7 @@ import time
 import pytest
 
 from koopscope.runs.interrupts import signals_held
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from studies.reliability.faults import FAULTS, steps_of, tally, weights
 
 

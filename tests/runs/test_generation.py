@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
+from koopscope.analysis.follow import Follower
 from koopscope.errors import KoopscopeError
-from koopscope.following import Follower
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 
 
 def tensors(step):

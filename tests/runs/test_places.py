@@ -13,9 +13,9 @@ import pytest
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs import claims
-from koopscope.runs.drafts import drafted
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.atomic import drafted
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from koopscope.runs.storable import StorableNames
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,403 @@
+"""Append snapshots of a training run to a run file, one open-append-close at a time.
+
+It must never stop a training run: what the caller did wrong raises, what the world did wrong (a
+full disk, a file that vanished, another training in it) is warned of, and costs one snapshot or
+another name. And it must never lose a snapshot that was committed, whenever the process dies.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from koopscope import messages
+from koopscope.errors import KoopscopeError
+from koopscope.runs.claims import Claim, claim, holder_of
+from koopscope.runs.dtypes import StoredArray, as_stored
+from koopscope.runs.interrupts import signals_held
+from koopscope.runs.native.writer import (
+    RunWriter,
+    TensorPlan,
+    UnfitFileError,
+    create_run,
+    open_for_appending,
+)
+from koopscope.runs.places import MODES, Place, beside, look, settle
+from koopscope.runs.rows import Row, checked_step
+from koopscope.runs.run import BUFFER_NAMES
+from koopscope.runs.storable import StorableNames
+
+#: Seconds to wait for a program that writes to the file before a snapshot is given up.
+LOCK_PATIENCE = 2.0
+
+
+class Recorder:
+    """Record a training run, one call per snapshot.
+
+    Parameters
+    ----------
+    path
+        The run file. What is there already is kept: see ``mode``.
+    metadata
+        What to say about the run (optimizer, learning rate, seed, ...): any mapping. Values that
+        JSON does not know are stored as text. Written when the file is created.
+    buffers
+        Globs of tensor names that a network keeps but no optimizer trains.
+    states
+        Globs of tensor names that are iterates of a network operator, such as the hidden states of
+        a layer applied again and again; the step counts the iterations. ``["*"]`` for all.
+    resume_from
+        Drop the snapshots after this step before continuing, for a training run that restarts
+        from a checkpoint older than its last snapshot.
+    mode
+        What to do where a run is recorded already, decided by the first snapshot. ``"new"`` goes on
+        in it if the steps do, and records a training that begins again beside it, in ``run-2.h5``.
+        ``"resume"`` goes on in it also from an earlier step, in place of the snapshots from there
+        on. ``"overwrite"`` replaces it, once the first new snapshot is complete. Anything but a run
+        is never touched. Where the file that is recorded is not the one of that name, it is said.
+
+    Attributes
+    ----------
+    path
+        The file that is recorded.
+
+    Raises
+    ------
+    KoopscopeError
+        If the directory of ``path`` does not exist, or an argument is not possible.
+
+    Examples
+    --------
+    >>> with Recorder("run.h5", metadata={"lr": 1e-3}) as recorder:  # doctest: +SKIP
+    ...     for step, batch in enumerate(batches):
+    ...         loss = train(batch)
+    ...         if step % 100 == 0:
+    ...             recorder.snapshot(step, model.state_dict(), loss=loss)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        buffers: Iterable[str] = BUFFER_NAMES,
+        states: Iterable[str] = (),
+        resume_from: int | None = None,
+        mode: str = "new",
+    ) -> None:
+        self.path = Path(path)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise KoopscopeError(
+                f"metadata must be a mapping, not {type(metadata).__name__}",
+                'pass a dictionary, for example metadata={"lr": 1e-3}',
+            )
+        if mode not in MODES:
+            raise KoopscopeError(f"mode {mode!r} is not known", f"use one of {', '.join(MODES)}")
+        if mode == "overwrite" and resume_from is not None:
+            raise KoopscopeError(
+                "resume_from continues a run, and mode='overwrite' replaces it", "give one of them"
+            )
+        self._metadata = metadata or {}
+        self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
+        self._warned: set[str] = set()
+        if not self.path.parent.is_dir():
+            raise KoopscopeError(
+                f"{self.path} cannot be recorded: {self.path.parent} is not a directory",
+                "create the directory first",
+            )
+        self._asked, self._mode = self.path, mode
+        self._was_there = os.path.lexists(os.path.realpath(self.path))
+        self._claim: Claim | None = None
+        self._release: weakref.finalize[Any, Recorder] | None = None
+        self._begins: Place | None = None
+        self._snapshots = 0
+        self._last_step: int | None = None
+        self._refused = False
+        if resume_from is not None and self._was_there:
+            self._take_back(checked_step(resume_from))
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the last snapshot in the file, ``None`` before it is known which file."""
+        return self._last_step
+
+    def snapshot(self, step: int, tensors: Mapping[Any, Any], **metrics: Any) -> bool:
+        """Append one snapshot and return whether it was written.
+
+        Parameters
+        ----------
+        step
+            Optimizer step, larger than that of the snapshot before.
+        tensors
+            Names to arrays or tensors of any framework; nested mappings are joined with ``/``.
+            The first snapshot decides which tensors are recorded, and their shapes.
+        metrics
+            Numbers that describe the moment: ``loss=0.3, val_loss=0.4``. ``None`` is none given.
+
+        Raises
+        ------
+        KoopscopeError
+            For a wrong call only: a step that does not increase, tensors that are no mapping or
+            hold no tensor of floats, a metric that is no number.
+        """
+        return self.snapshots([(step, tensors, metrics)])
+
+    def snapshots(self, batch: Sequence[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]) -> bool:
+        """Append several snapshots in one change of the file: for small networks, far cheaper.
+
+        An interrupt that arrives meanwhile waits until they are written.
+
+        Parameters
+        ----------
+        batch
+            (step, tensors, metrics) of each, as in ``snapshot``. All of them are written or none.
+
+        Raises
+        ------
+        KoopscopeError
+            As in ``snapshot``.
+        """
+        rows = [Row.of(step, tensors, metrics) for step, tensors, metrics in batch]
+        if not rows or self._refused:
+            return not rows
+        try:
+            with signals_held():
+                return self._record(rows)
+        except KoopscopeError:
+            raise
+        except Exception as error:  # whatever the disk or HDF5 does must not end the training
+            self._warn(
+                f"snapshot at step {rows[0].step} was not recorded in {self.path}: "
+                f"{_one_line(error)}",
+                cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
+            )
+            return False
+
+    def close(self) -> None:
+        """Let other processes write to the file. Every snapshot has been on disk all along."""
+        if self._release is not None:
+            self._release()
+        self._claim = self._release = None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _record(self, rows: Sequence[Row]) -> bool:
+        self._check_order(rows, self._last_step)
+        if not self._claimed(rows[0]):
+            return False
+        assert self._claim is not None
+        with self._claim.turn:
+            try:
+                self._write_all(rows)
+            except (UnfitFileError, FileNotFoundError) as error:
+                if not self.path.parent.is_dir():
+                    raise
+                gone = f"{self.path} was removed while it was recorded"
+                self._move(
+                    beside(
+                        self._asked, error.message if isinstance(error, UnfitFileError) else gone
+                    )
+                )
+                self._write_all(rows)
+        return not self._refused
+
+    def _write_all(self, rows: Sequence[Row]) -> None:
+        try:
+            rows = self._begun(rows)
+        except BaseException:  # nothing was begun: the next snapshot looks again
+            self.close()
+            self._begins = None
+            raise
+        if rows and not self._refused:
+            self._append(rows)
+
+    def _claimed(self, row: Row) -> bool:
+        """Make sure that this process may write; return whether it may."""
+        if self._claim is not None and self._claim.holds:
+            return True
+        if self._claim is None and not self._snapshots:
+            place = settle(
+                self._asked, self._mode, row.step, row.tensors, was_there=self._was_there
+            )
+            self._move(place)
+        else:  # closed, forked from the recorder, or someone removed the lock
+            again = claim(self.path)
+            if again is None:
+                self._move(
+                    f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
+                )
+            else:
+                self._take(again)
+        return self._claim is not None
+
+    def _move(self, place: Place | str) -> None:
+        """Record to a place from now on, or nowhere, and say so."""
+        self.close()
+        self._snapshots, self._last_step, self._begins = 0, None, None
+        if isinstance(place, str):
+            self._refused = True
+            self._warn(f"nothing is recorded: {place}", cause="refused")
+            return
+        self._take(place.claim)
+        self.path = place.path
+        if place.said:
+            self._warn(place.said, cause=place.said)
+        if place.begins:
+            self._begins = place
+        elif place.found is not None:
+            self._snapshots, self._last_step = place.found.snapshots, place.found.last
+            if place.keep_until is not None:
+                self._discard_after(place.keep_until)
+
+    def _take(self, taken: Claim) -> None:
+        self._claim = taken
+        self._release = weakref.finalize(self, taken.release)
+
+    def _take_back(self, step: int) -> None:
+        """Continue the run from this step on, unless nothing of it would be left."""
+        with signals_held():
+            found = look(self._asked)
+            if isinstance(found, str) or found.first is None or found.first > step:
+                return  # the first snapshot decides
+            taken = claim(self._asked)
+            if taken is None:
+                return
+            self._move(Place(self._asked, taken, found, keep_until=step))
+
+    def _discard_after(self, step: int) -> None:
+        with open_for_appending(self.path, LOCK_PATIENCE) as writer:
+            writer.discard_after(step)
+            self._snapshots, self._last_step = writer.snapshots, writer.last_step
+
+    def _begun(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Begin the file with the first row if there is none yet; return what is left to write."""
+        if self._begins is None:
+            return rows
+        place = self._begins
+        try:
+            self._create(rows[0], place)
+        except FileExistsError:
+            self._move(f"{self.path} has been begun by another recorder")
+            return ()
+        self._begins = None
+        self._snapshots, self._last_step = 1, rows[0].step
+        return rows[1:]
+
+    def _create(self, row: Row, place: Place) -> None:
+        plan: dict[str, TensorPlan] = {}
+        skipped: dict[str, str] = {}
+        taken = StorableNames()
+        for name, value in row.tensors.items():
+            stored = as_stored(value)
+            problem = stored if isinstance(stored, str) else taken.problem(name)
+            if isinstance(stored, str) or problem:
+                skipped[name] = problem
+            else:
+                plan[name] = TensorPlan.of(name, stored, self._kinds)
+                taken.add(name)
+        if not plan:
+            raise KoopscopeError(
+                f"none of the {len(row.tensors)} values given is a tensor of floats",
+                f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
+            )
+        replace = place.found.generation if place.found is not None else None
+        with create_run(
+            self.path, [*plan.values()], skipped, self._metadata, replace=replace
+        ) as writer:
+            self._write(writer, [row])
+        if skipped:
+            listed = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:5])
+            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+            self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
+
+    def _append(self, rows: Sequence[Row]) -> None:
+        with open_for_appending(self.path, LOCK_PATIENCE) as writer:
+            if writer.snapshots != self._snapshots or writer.last_step != self._last_step:
+                self._check_changed(writer, rows)
+            self._write(writer, rows)
+            snapshots = writer.snapshots
+        self._snapshots, self._last_step = snapshots, rows[-1].step
+
+    def _check_changed(self, writer: RunWriter, rows: Sequence[Row]) -> None:
+        """Go on only in a file that still holds what was recorded, and nothing later."""
+        if self._snapshots and writer.step_of(self._snapshots - 1) != self._last_step:
+            raise UnfitFileError(f"{self.path} was replaced while it was recorded")
+        if writer.last_step is not None and rows[0].step <= writer.last_step:
+            raise UnfitFileError(f"{self.path} was continued by another recorder")
+
+    def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
+        for row in rows:
+            if last is not None and row.step <= last:
+                raise KoopscopeError(
+                    f"step {row.step} does not come after step {last}, the last one in {self.path}",
+                    "record another training with another Recorder, or pass resume_from=STEP to "
+                    "go back to STEP",
+                )
+            last = row.step
+
+    def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
+        written = 0
+        for plan in writer.tensors():
+            stored = [self._fitting(plan, row.tensors) for row in rows]
+            words = [each.words for each in stored if each is not None]
+            if len(words) == len(rows):
+                writer.write_rows(plan.name, np.stack(words) if len(words) > 1 else words[0][None])
+                written += 1
+        if not written:
+            raise KoopscopeError(
+                f"the snapshot at step {rows[0].step} holds none of the tensors recorded in "
+                f"{self.path}",
+                "record another model in another file",
+            )
+        for name in {name for row in rows for name in row.tensors} - writer.known_names():
+            self._warn(
+                f"{name} was not in the first snapshot and is not recorded in {self.path}",
+                cause=name,
+            )
+        for name in dict.fromkeys(name for row in rows for name in row.metrics):
+            values = (row.metrics.get(name, math.nan) for row in rows)
+            problem = writer.write_metric(name, *values)
+            if problem:
+                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
+        writer.commit(*(row.step for row in rows))
+
+    def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
+        """Return the tensor as its dataset wants it, or warn that its record ends here."""
+        if plan.name not in named:
+            problem = "is missing"
+        else:
+            stored = as_stored(named[plan.name])
+            if isinstance(stored, str):
+                problem = f"is {stored}"
+            elif stored.words.shape != plan.shape:
+                problem = f"has shape {list(stored.words.shape)} instead of {list(plan.shape)}"
+            else:
+                return stored.cast(plan.dtype)
+        self._warn(
+            f"{plan.name} {problem}: it is not recorded in {self.path} any more", cause=plan.name
+        )
+        return None
+
+    def _warn(self, message: str, cause: str) -> None:
+        if cause not in self._warned:
+            self._warned.add(cause)
+            messages.warn(message)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _example(skipped: Mapping[str, str]) -> str:
+    name, reason = next(iter(skipped.items()))
+    return f"{name} is {reason}"
