@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
     {"_types", "_version", "inert"},
-    {"errors"},
+    {"errors", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
     {"engine", "estimator"},
@@ -26,7 +26,8 @@ FLOORS = (
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"dtypes", "atomic", "names", "bounded_json", "targets"},
+    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets"},
+    {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views"},
     {"native", "checkpoints"},

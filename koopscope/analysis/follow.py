@@ -48,12 +48,15 @@ class Follower:
         """
         with open_run(self.path) as run:
             description = run.description
-            before = self.analysis.description.steps.tolist() if self.analysis else []
+            known_run = self.analysis.description if self.analysis else None
+            before = known_run.steps.tolist() if known_run else []
             steps = description.steps.tolist()
+            if known_run and description.generation != known_run.generation:
+                before = []  # training was taken back: what stands at a step may be another
             if not steps or steps == before:
                 return False
             tensors = select_tensors(description, self.settings.include, self.settings.exclude)
-            known = self._grams if steps[: len(before)] == before else {}
+            known = self._grams if before and steps[: len(before)] == before else {}
             self._grams = grown_grams(run, tensors, known)
         self.analysis = Analysis(description, self._grams, self.settings)
         return True

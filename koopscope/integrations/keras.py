@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from koopscope import messages
 from koopscope.errors import KoopscopeError
 from koopscope.integrations.tracker import Tracker
 
@@ -28,12 +29,15 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
         1 says when training is stopped.
     **options
         See ``koopscope.integrations.Tracker``: ``every_n_epochs``, ``every_n_steps``, ``include``,
-        ``exclude``, ``metadata``, ``stop_on_convergence``, ``patience``, ``start_from_epoch``.
+        ``exclude``, ``metadata``, ``mode``, ``stop_on_convergence``, ``patience``,
+        ``start_from_epoch``.
 
     Attributes
     ----------
     stopped_epoch
         The epoch at which training was stopped, counted from 0 as Keras does; 0 if it was not.
+    stopping_reason_message
+        Why, in words; ``None`` before.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, verbose: int = 0, **options: Any) -> None:
@@ -66,6 +70,11 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
         self._tracker.close()
 
     @property
+    def stopping_reason_message(self) -> str | None:
+        """Why training was stopped, in words."""
+        return self._tracker.stopping_reason_message
+
+    @property
     def _step(self) -> int:
         return int(self.model.optimizer.iterations)
 
@@ -74,7 +83,7 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
             self.model.stop_training = True
             self.stopped_epoch = max(0, self._tracker.stopped_epoch - 1)
             if self.verbose:
-                print(
+                messages.tell(
                     f"Epoch {self.stopped_epoch + 1}: early stopping: "
-                    f"{self._tracker.stopping_reason_message}"
+                    f"{self.stopping_reason_message}"
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from koopscope import messages
 from koopscope.errors import KoopscopeError
 from koopscope.integrations.tracker import Tracker
 
@@ -31,7 +32,7 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
         Say when training is stopped.
     **options
         See ``koopscope.integrations.Tracker``: ``every_n_epochs``, ``every_n_steps``, ``include``,
-        ``exclude``, ``metadata``, ``shards``, ``stop_on_convergence``, ``patience``,
+        ``exclude``, ``metadata``, ``shards``, ``mode``, ``stop_on_convergence``, ``patience``,
         ``start_from_epoch``.
 
     Attributes
@@ -90,7 +91,7 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
             self.stopped_epoch = int(trainer.current_epoch)
             self.stopping_reason_message = self._tracker.stopping_reason_message
             if self.verbose and trainer.is_global_zero:
-                print(f"Epoch {self.stopped_epoch}: {self.stopping_reason_message}")
+                messages.tell(f"Epoch {self.stopped_epoch}: {self.stopping_reason_message}")
 
 
 def _metrics(trainer: Any) -> dict[str, float]:

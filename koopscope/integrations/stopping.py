@@ -6,9 +6,9 @@ costs one row of the Gram matrix. It must never let an error of its own end a tr
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
+from koopscope import messages
 from koopscope._threads import product_threads
 from koopscope.analysis.follow import Follower
 from koopscope.diagnostics import convergence
@@ -25,11 +25,14 @@ class ConvergenceWatch:
 
     Attributes
     ----------
+    path
+        The run file.
     finding
         The last answer, ``None`` before the first.
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.finding: Finding | None = None
         self._follower = Follower(path)
         self._warned = False
@@ -48,8 +51,7 @@ class ConvergenceWatch:
         except Exception as error:  # a verdict is not worth a training run
             if not self._warned:
                 self._warned = True
-                message = f"convergence of {self._follower.path} is not known: {error}"
-                warnings.warn(message, RuntimeWarning, stacklevel=3)
+                messages.warn(f"convergence of {self.path} is not known: {error}")
             return None
         step = self.finding.evidence.get("stop_step")
         return int(step) if step is not None else None

@@ -21,7 +21,7 @@ from koopscope.integrations.tensors import (
     spread_over_ranks,
 )
 from koopscope.runs.native.buffer import SnapshotBuffer
-from koopscope.runs.native.reader import RunFile
+from koopscope.runs.native.places import MODES
 from koopscope.runs.native.recorder import Recorder
 
 
@@ -31,8 +31,7 @@ class Tracker:
     Parameters
     ----------
     path
-        The run file. An existing one is continued if training starts after step 0, and is an
-        error otherwise.
+        The run file. What is there already is kept: see ``mode``.
     every_n_steps, every_n_epochs
         Take a snapshot after every so many optimizer steps, or epochs. Give one of them; every
         epoch if neither is given.
@@ -54,9 +53,15 @@ class Tracker:
         Snapshots to go on for after its verdict was "stop".
     start_from_epoch
         Epochs before which training is not stopped.
+    mode
+        What to do where a run is recorded already: ``"new"``, ``"resume"`` or ``"overwrite"``, as
+        ``koopscope.Recorder`` does. A training that goes on from a checkpoint continues its run
+        with ``"new"`` as well.
 
     Attributes
     ----------
+    path
+        The run file; another than was asked for where that holds another training.
     should_stop
         Whether training should end now.
     stopped_step, stopped_epoch
@@ -86,7 +91,10 @@ class Tracker:
         stop_on_convergence: bool = False,
         patience: int = 0,
         start_from_epoch: int = 0,
+        mode: str = "new",
     ) -> None:
+        if mode not in MODES:
+            raise KoopscopeError(f"mode {mode!r} is not known", f"use one of {', '.join(MODES)}")
         if every_n_steps is not None and every_n_epochs is not None:
             raise KoopscopeError(
                 "every_n_steps and every_n_epochs were both given", "choose one of them"
@@ -102,9 +110,10 @@ class Tracker:
                 "record without stop_on_convergence, and analyse the shards",
             )
         self.rank = current_rank()
-        self.path = Path(path)
+        self._asked, self._mode = Path(path), mode
         if shards:
-            self.path = self.path.with_name(f"{self.path.stem}.rank{self.rank}{self.path.suffix}")
+            name = f"{self._asked.stem}.rank{self.rank}{self._asked.suffix}"
+            self._asked = self._asked.with_name(name)
         self._every = (every_n_steps, every_n_epochs)
         self._selection = TensorSelection(include, exclude)
         self._metadata = dict(metadata or {})
@@ -114,6 +123,7 @@ class Tracker:
         self._stop_on_convergence = stop_on_convergence
         self._patience, self._start_from_epoch = patience, start_from_epoch
         self._write_every_seconds = write_every_seconds
+        self._recorder: Recorder | None = None
         self._buffer: SnapshotBuffer | None = None
         self._watch: Any = None
         self._after_verdict = 0
@@ -132,28 +142,20 @@ class Tracker:
         Raises
         ------
         KoopscopeError
-            If the file exists although training begins, or cannot be recorded to.
+            If nothing can be recorded: no tensor is left, or the directory does not exist.
         """
         if not self._writes:
             if model is not None:
                 self._collected(model)
             return
-        existing = self.path.exists()
-        if existing and step <= 0:
-            raise KoopscopeError(
-                f"{self.path} exists, and training begins at step {step}",
-                "record to another file, or delete this one",
-            )
-        recorder = Recorder(
-            self.path, metadata=self._metadata, resume_from=step if existing else None
-        )
-        self._buffer = SnapshotBuffer(recorder, self._write_every_seconds)
-        if existing:
-            with RunFile(self.path) as run:
-                steps = run.description.steps
-            self._last_step = int(steps[-1]) if len(steps) else None
+        self._begin(step if step > 0 and self._mode != "overwrite" else None)
         if model is not None and self._last_step != step:
             self._record(step, model, {})
+
+    @property
+    def path(self) -> Path:
+        """The run file that is recorded, or will be."""
+        return self._recorder.path if self._recorder is not None else self._asked
 
     def wants(self, *, step: int | None = None, epoch: int | None = None) -> bool:
         """Return whether a snapshot is due after this step, or after this epoch (from 1)."""
@@ -193,8 +195,9 @@ class Tracker:
 
     def close(self) -> None:
         """Write what is not yet written. Interpreter exit does so too."""
-        if self._buffer is not None:
-            self._buffer.flush()
+        self._flush()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def __enter__(self) -> Tracker:
         return self
@@ -206,13 +209,25 @@ class Tracker:
     def _writes(self) -> bool:
         return self._shards or self.rank == 0
 
+    def _begin(self, resume_from: int | None) -> None:
+        self.close()  # what a training before this one has left to write
+        self._recorder = Recorder(
+            self._asked, metadata=self._metadata, resume_from=resume_from, mode=self._mode
+        )
+        self._buffer = SnapshotBuffer(self._recorder, self._write_every_seconds)
+        self._last_step = self._recorder.last_step
+
+    def _flush(self) -> None:
+        if self._buffer is not None:
+            self._buffer.flush()
+
     def _record(self, step: int, model: Any, metrics: Mapping[str, Any]) -> None:
         tensors = self._collected(model)
+        if self._writes and self._buffer is None:
+            self._begin(None)
         self._last_step = step
         if not self._writes:
             return
-        if self._buffer is None:
-            self.start(0)
         assert self._buffer is not None
         numbers = {name: value for name, value in metrics.items() if _is_number(value)}
         if tensors:
@@ -234,11 +249,11 @@ class Tracker:
     def _decide(self, step: int, epoch: int) -> None:
         stop = False
         if self._writes and not self.should_stop and epoch >= self._start_from_epoch:
-            if self._watch is None:
+            self._flush()
+            if self._watch is None or self._watch.path != self.path:
                 from koopscope.integrations.stopping import ConvergenceWatch
 
                 self._watch = ConvergenceWatch(self.path)
-            self.close()
             if self._watch.stop_step() is not None:
                 stop = self._after_verdict >= self._patience
                 self._after_verdict += 1

@@ -29,8 +29,13 @@ class KoopscopeCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         The run file.
     **options
         See ``koopscope.integrations.Tracker``: ``every_n_steps``, ``every_n_epochs``, ``include``,
-        ``exclude``, ``metadata``, ``shards``, ``stop_on_convergence``, ``patience``,
+        ``exclude``, ``metadata``, ``shards``, ``mode``, ``stop_on_convergence``, ``patience``,
         ``start_from_epoch``.
+
+    Attributes
+    ----------
+    stopping_reason_message
+        Why training was stopped, in words; ``None`` before.
     """
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
@@ -38,6 +43,11 @@ class KoopscopeCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self._tracker: Tracker | None = None
         self._due: tuple[int, int] | None = None
         self._metrics: dict[str, float] = {}
+
+    @property
+    def stopping_reason_message(self) -> str | None:
+        """Why training was stopped, in words."""
+        return self._tracker.stopping_reason_message if self._tracker is not None else None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         """Record the weights that training begins with."""

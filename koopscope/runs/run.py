@@ -131,6 +131,9 @@ class RunDescription:
         What was left out, and why.
     notes
         Sentences a reader of the numbers should know (an interrupted write, a newer format, ...).
+    generation
+        How often snapshots were taken out of the file: two looks at a growing run see the same
+        snapshots at the same steps only if they see the same number.
     """
 
     path: str
@@ -141,6 +144,7 @@ class RunDescription:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    generation: int = 0
 
     @property
     def snapshots(self) -> int:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from tests.frameworks import assert_same_numbers, framework
 
@@ -82,10 +81,21 @@ def test_the_callback_takes_steps_metrics_and_a_selection(tmp_path):
         assert np.isfinite(run.description.metrics["loss"][1:]).all()
 
 
-def test_the_callback_refuses_a_file_of_another_training(tmp_path):
+def test_a_second_training_is_recorded_beside_the_first(tmp_path):
     fit(model(), [KoopscopeCallback(tmp_path / "run.h5")], epochs=1)
-    with pytest.raises(KoopscopeError, match=r"run\.h5 exists"):
-        fit(model(), [KoopscopeCallback(tmp_path / "run.h5")], epochs=1)
+    before = (tmp_path / "run.h5").read_bytes()
+    with pytest.warns(RuntimeWarning, match=r"is recorded in .*run-2\.h5"):
+        fit(model(), [KoopscopeCallback(tmp_path / "run.h5")], epochs=2)
+    assert (tmp_path / "run.h5").read_bytes() == before
+    with open_run(tmp_path / "run-2.h5") as run:
+        assert run.description.steps.tolist() == [0, 3, 6]
+
+
+def test_overwriting_is_an_option_of_the_callback(tmp_path):
+    fit(model(), [KoopscopeCallback(tmp_path / "run.h5")], epochs=3)
+    fit(model(), [KoopscopeCallback(tmp_path / "run.h5", mode="overwrite")], epochs=1)
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [0, 3]
 
 
 def test_training_goes_on_in_the_same_file(tmp_path):

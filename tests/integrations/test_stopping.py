@@ -1,5 +1,7 @@
 """The callbacks stop real trainings where the diagnostic says so, and the command agrees."""
 
+import logging
+
 import pytest
 
 from koopscope.analysis.analysis import Analysis
@@ -52,12 +54,18 @@ def stops(monkeypatch):
     monkeypatch.setattr(convergence, "DIAGNOSTIC", StopAfter())
 
 
-def test_keras_stops(tmp_path, stops):
+def test_keras_stops(tmp_path, stops, caplog):
     framework("keras")
     from tests.integrations.test_keras import KoopscopeCallback, fit, model
 
-    callback = KoopscopeCallback(tmp_path / "run.h5", stop_on_convergence=True, patience=1)
+    caplog.set_level(logging.INFO, logger="koopscope")
+    callback = KoopscopeCallback(
+        tmp_path / "run.h5", stop_on_convergence=True, patience=1, verbose=1
+    )
+    assert callback.stopping_reason_message is None
     history = fit(model(), [callback], epochs=9)
+    assert callback.stopping_reason_message == "settled"
+    assert caplog.messages == ["Epoch 3: early stopping: settled"]
     assert len(history.epoch) == 3
     assert callback.stopped_epoch == 2
 

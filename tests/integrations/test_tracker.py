@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -114,10 +115,47 @@ def test_wrong_options_are_said_before_training(tmp_path, options):
         Tracker(tmp_path / "run.h5", **options)
 
 
-def test_a_file_of_another_training_and_an_empty_selection_are_said_at_the_start(tmp_path):
-    Tracker(tmp_path / "run.h5").start(0, settling(0))
-    with pytest.raises(KoopscopeError, match="exists"):
-        Tracker(tmp_path / "run.h5").start(0, settling(0))
+@pytest.mark.parametrize("begins_by", ["start", "first step"])
+def test_a_second_training_is_recorded_beside_the_first_and_said_once(tmp_path, begins_by):
+    for name in ("run.h5", "run-2.h5", "run-3.h5"):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            tracker = Tracker(tmp_path / "run.h5", every_n_steps=1, write_every_seconds=0)
+            if begins_by == "start":
+                tracker.start(0, settling(0))
+            for step in (1, 2, 3):
+                tracker.after_step(step, settling(step))
+            tracker.close()
+        assert tracker.path == tmp_path / name
+        assert len(said) == (name != "run.h5")
+        with open_run(tracker.path) as run:
+            assert run.description.steps.tolist()[-3:] == [1, 2, 3]
+
+
+def test_a_loop_that_goes_on_from_a_later_step_goes_on_in_the_file(tmp_path):
+    for steps in ((1, 2, 3), (4, 5)):
+        with Tracker(tmp_path / "run.h5", every_n_steps=1) as tracker:
+            for step in steps:
+                tracker.after_step(step, settling(step))
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_verdict_is_on_the_file_that_is_recorded(tmp_path):
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tracker = Tracker(tmp_path / "run.h5", every_n_steps=5, stop_on_convergence=True)
+            for step in range(5, 60, 5):
+                tracker.after_step(step, settling(step / 10))
+        assert tracker._watch.path == tracker.path
+        tracker.close()
+    assert tracker.path.name == "run-2.h5"
+
+
+def test_an_empty_selection_and_an_unknown_mode_are_said_at_the_start(tmp_path):
+    with pytest.raises(KoopscopeError, match="mode 'append' is not known"):
+        Tracker(tmp_path / "run.h5", mode="append")
     with pytest.raises(KoopscopeError, match="no tensor"):
         Tracker(tmp_path / "other.h5", include=["none"]).start(0, settling(0))
 

@@ -170,6 +170,7 @@ def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_usable(tmp_path, monk
     monkeypatch.undo()
     needed = max(offset + len(data) for offset, data in log.writes if data) - len(before)
     path.write_bytes(before)
+    recorder = Recorder(path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + int(share * needed), limits[1]))
     try:

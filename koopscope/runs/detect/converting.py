@@ -17,16 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.claims import claim, holder_of
 from koopscope.runs.detect.opening import ForeignRun
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.hdf5.slabs import aligned_ranges
 from koopscope.runs.native.reader import RunFile
+from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.native.writer import (
     RunWriter,
     TensorPlan,
     chunk_shape,
     create_run,
-    name_problem,
     open_for_appending,
 )
 from koopscope.runs.run import TensorInfo
@@ -66,10 +67,30 @@ def convert(
     Raises
     ------
     KoopscopeError
-        If a source cannot be read, or a name cannot be stored.
+        If a source cannot be read, a name cannot be stored, or another process writes the output.
     OSError
         If the file cannot be written.
     """
+    output = Path(os.path.realpath(output))
+    taken = claim(output, shared=False)
+    if taken is None:
+        raise KoopscopeError(
+            f"{output} is being written by {holder_of(output)}",
+            "wait until it is done, or name another output",
+        )
+    try:
+        return _convert(run, output, tensors, metrics, on_progress)
+    finally:
+        taken.release()
+
+
+def _convert(
+    run: ForeignRun,
+    output: Path,
+    tensors: Sequence[TensorInfo],
+    metrics: Mapping[str, npt.NDArray[np.float64]],
+    on_progress: Callable[[int], None] | None,
+) -> int:
     description = run.description
     partial = output.with_name(f"{output.name}.partial")
     identity = _identity(run, tensors, metrics)
@@ -114,17 +135,19 @@ def _copy_snapshot(
 
 def _plans(path: str, tensors: Sequence[TensorInfo]) -> list[TensorPlan]:
     plans: list[TensorPlan] = []
+    taken = StorableNames()
     for tensor in tensors:
-        problem = name_problem(tensor.name, [plan.name for plan in plans])
+        problem = taken.problem(tensor.name)
         if problem:
             raise KoopscopeError(f"{tensor.name} of {path} is {problem}", "leave it out: --exclude")
+        taken.add(tensor.name)
         plans.append(TensorPlan(tensor.name, tensor.shape, tensor.dtype, tensor.kind))
     return plans
 
 
 def _copied(partial: Path, identity: str) -> int | None:
     """Return how many snapshots an earlier attempt copied, ``None`` without such an attempt."""
-    if not partial.exists():
+    if partial.is_symlink() or not partial.exists():
         return None
     try:
         with RunFile(partial) as run:

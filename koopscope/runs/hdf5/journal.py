@@ -28,6 +28,13 @@ _MOST_PATCHES = 2**20
 
 _PAGE = 4096
 
+_POSITIONED = hasattr(os, "preadv")  # Windows has none of these calls
+
+# How often this process was forked off: a number is asked for with every write, unlike the system.
+_forks = 0
+
+_OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 
 @dataclass(frozen=True)
 class Journal:
@@ -42,7 +49,7 @@ def pending_journal(descriptor: int) -> Journal | None:
     size = os.fstat(descriptor).st_size
     if size < _TRAILER.size:
         return None
-    trailer = os.pread(descriptor, _TRAILER.size, size - _TRAILER.size)
+    trailer = read_at(descriptor, _TRAILER.size, size - _TRAILER.size)
     if len(trailer) < _TRAILER.size:
         return None
     magic, length, end, checksum = _TRAILER.unpack(trailer)
@@ -61,12 +68,15 @@ def finish_change(descriptor: int, journal: Journal) -> None:
     # The head of the file says where it ends: written first, nobody who looks meanwhile finds an
     # address past that end. The rest keeps its order.
     for offset, patch in sorted(journal.patches, key=lambda patch: patch[0] > 0):
-        _write_fully(descriptor, patch, offset)
+        write_fully(descriptor, patch, offset)
     os.ftruncate(descriptor, journal.end)
 
 
 class PatchedFile:
-    """An open file read as if patches had been applied: the file object that h5py wants."""
+    """An open file read as if patches had been applied: the file object that h5py wants.
+
+    What goes wrong is noted in ``failure``, since HDF5 tells only that something did.
+    """
 
     def __init__(
         self, descriptor: int, end: int, patches: Sequence[tuple[int, bytes]] = ()
@@ -74,6 +84,7 @@ class PatchedFile:
         self._descriptor = descriptor
         self._end = end
         self._position = 0
+        self.failure: BaseException | None = None
         self.patches: list[tuple[int, bytes]] = []
         self._by_page: dict[int, list[tuple[int, bytes]]] = {}
         for offset, patch in patches:
@@ -93,13 +104,19 @@ class PatchedFile:
         """Fill ``target`` from the position on, with zeros past the end."""
         wanted = memoryview(target).cast("B")
         start, filled = self._position, 0
-        while filled < len(wanted):
-            count = os.preadv(self._descriptor, [wanted[filled:]], start + filled)
-            if count == 0:
-                wanted[filled:] = bytes(len(wanted) - filled)
-                break
-            filled += count
+        try:
+            while filled < len(wanted):
+                count = _read_into(self._descriptor, wanted[filled:], start + filled)
+                if count == 0:
+                    wanted[filled:] = bytes(len(wanted) - filled)
+                    break
+                filled += count
+        except BaseException as error:
+            self.failure = error
+            raise
         self._position = start + len(wanted)
+        if not self._by_page:
+            return len(wanted)
         for page in range(start // _PAGE, -(-self._position // _PAGE)):
             low, high = max(start, page * _PAGE), min(self._position, (page + 1) * _PAGE)
             for offset, patch in self._by_page.get(page, ()):
@@ -125,7 +142,11 @@ class PatchedFile:
 
 def view_of(path: Path) -> PatchedFile:
     """Return a file for reading, its pending journal applied in the reading if it has one."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return view_on(os.open(path, os.O_RDONLY | _OPENING))
+
+
+def view_on(descriptor: int) -> PatchedFile:
+    """Return the same of a file that is open; it is closed when the view goes away."""
     journal = pending_journal(descriptor) or Journal((), os.fstat(descriptor).st_size)
     view = PatchedFile(descriptor, journal.end, journal.patches)
     weakref.finalize(view, os.close, descriptor)
@@ -149,21 +170,29 @@ class JournaledFile(PatchedFile):
         self._old_end = end
         self._written = end
         self._decided = False
+        self._forks = _forks
 
     def write(self, data: memoryview) -> int:
-        """Write at the position: past the old end directly, before it on commit."""
-        piece = memoryview(data).cast("B")
-        offset = self._position
-        self._position += len(piece)
-        self._end = max(self._end, self._position)
-        if self._decided:
+        """Write at the position: past the old end directly, before it on commit.
+
+        A forked child, in which HDF5 may close what its parent had open, writes nothing.
+        """
+        try:
+            piece = memoryview(data).cast("B")
+            offset = self._position
+            self._position += len(piece)
+            self._end = max(self._end, self._position)
+            if self._decided or self._forks != _forks:
+                return len(piece)
+            if offset >= self._old_end:
+                write_fully(self._descriptor, piece, offset)
+                self._written = max(self._written, self._position)
+            else:
+                self._lay_over(offset, bytes(piece))
             return len(piece)
-        if offset >= self._old_end:
-            _write_fully(self._descriptor, piece, offset)
-            self._written = max(self._written, self._position)
-        else:
-            self._lay_over(offset, bytes(piece))
-        return len(piece)
+        except BaseException as error:
+            self.failure = error
+            raise
 
     def truncate(self, size: int) -> int:
         """Set the end that the file will have after ``commit``."""
@@ -172,7 +201,7 @@ class JournaledFile(PatchedFile):
 
     def commit(self) -> None:
         """Make the change: once the journal is whole, nothing can take it back."""
-        if self._decided:
+        if self._decided or self._forks != _forks:
             return
         records = b"".join(
             _RECORD.pack(offset, len(patch)) + patch for offset, patch in self.patches
@@ -181,27 +210,53 @@ class JournaledFile(PatchedFile):
             raise OSError(f"a change of {len(records)} bytes is too large for a journal")
         checksum = zlib.crc32(records, zlib.crc32(_RECORD.pack(len(records), self._end)))
         trailer = _TRAILER.pack(_MAGIC, len(records), self._end, checksum)
-        _write_fully(self._descriptor, records + trailer, max(self._end, self._written))
+        write_fully(self._descriptor, records + trailer, max(self._end, self._written))
         self._decided = True
         finish_change(self._descriptor, Journal(tuple(self.patches), self._end))
 
     def abandon(self) -> None:
         """Leave the file as it was: what is written from now on goes nowhere."""
-        if not self._decided:
+        if not self._decided and self._forks == _forks:
             self._decided = True
             os.ftruncate(self._descriptor, self._old_end)
 
 
-def _write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+def opened_for_writing(path: Path, more: int = 0) -> int:
+    """Return a descriptor of a file to change, with further flags of ``os.open``."""
+    return os.open(path, os.O_RDWR | more | _OPENING, 0o666)
+
+
+def write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of the data from an offset on."""
     rest = memoryview(data)
     while rest:
-        count = os.pwrite(descriptor, rest, offset)
+        if _POSITIONED:
+            count = os.pwrite(descriptor, rest, offset)
+        else:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            count = os.write(descriptor, rest)
         rest, offset = rest[count:], offset + count
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Return up to ``size`` bytes from an offset on."""
+    if _POSITIONED:
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
+def _read_into(descriptor: int, target: memoryview, offset: int) -> int:
+    if _POSITIONED:
+        return os.preadv(descriptor, [target], offset)
+    part = read_at(descriptor, len(target), offset)
+    target[: len(part)] = part
+    return len(part)
 
 
 def _read_exactly(descriptor: int, size: int, offset: int) -> bytes:
     parts: list[bytes] = []
-    while size and (part := os.pread(descriptor, size, offset)):
+    while size and (part := read_at(descriptor, size, offset)):
         parts.append(part)
         size, offset = size - len(part), offset + len(part)
     return b"".join(parts)
@@ -214,3 +269,12 @@ def _unpacked(records: bytes) -> Iterator[tuple[int, bytes]]:
         position += _RECORD.size
         yield offset, records[position : position + length]
         position += length
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)

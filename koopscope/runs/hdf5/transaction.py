@@ -14,7 +14,7 @@ from pathlib import Path
 
 import h5py
 
-from koopscope.runs.hdf5.journal import JournaledFile
+from koopscope.runs.hdf5.journal import JournaledFile, opened_for_writing, write_fully
 
 # A version-2 superblock carries no "open for writing" mark, so a killed writer leaves no file that
 # refuses to open; the 1.10 chunk index only ever grows, so a torn write cannot hide an older chunk.
@@ -31,10 +31,10 @@ def created(path: Path) -> Iterator[h5py.File]:
     OSError
         If it cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    descriptor = opened_for_writing(path, os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
     try:
         empty = _empty_file()
-        os.pwrite(descriptor, empty, 0)
+        write_fully(descriptor, empty, 0)
         with changed(JournaledFile(descriptor, len(empty))) as file:
             yield file
     finally:
@@ -49,9 +49,14 @@ def changed(change: JournaledFile) -> Iterator[h5py.File]:
         yield file
         file.flush()
         file.close()
+        if change.failure is not None:
+            raise change.failure
         change.commit()
-    except BaseException:
+    except BaseException as error:
         change.abandon()
+        # HDF5 turns what its callbacks raise into errors of its own, an interrupt too.
+        if change.failure is not None and error is not change.failure:
+            raise change.failure from None
         raise
     finally:
         file.close()

@@ -7,12 +7,14 @@ that is all the cost there is. Must never keep a snapshot longer than it was tol
 from __future__ import annotations
 
 import atexit
+import os
 import time
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from koopscope.runs.dtypes import StoredArray, as_stored
+from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.recorder import Recorder
 
 #: The next write waits for so many times as long as the last one took: writing takes under 0.5%.
@@ -28,7 +30,7 @@ class SnapshotBuffer:
     """Hands snapshots to a recorder at most every ``seconds``, and less often where that is slow.
 
     What is left is written when the buffer is flushed or goes away, at the latest when the
-    interpreter exits.
+    interpreter exits; a forked child writes nothing of its parent's.
 
     Parameters
     ----------
@@ -41,11 +43,12 @@ class SnapshotBuffer:
     def __init__(self, recorder: Recorder, seconds: float) -> None:
         self._recorder = recorder
         self._seconds = seconds
+        self._pid = os.getpid()
         self._kept: _Batch = []
         self._bytes = 0
         self._due = -float("inf")
         # At exit before h5py takes itself apart: handlers run in the reverse order of registering.
-        last_chance = weakref.finalize(self, _write, recorder, self._kept)
+        last_chance = weakref.finalize(self, _write, recorder, self._kept, os.getpid())
         last_chance.atexit = False
         atexit.register(last_chance)
 
@@ -57,6 +60,8 @@ class SnapshotBuffer:
         KoopscopeError
             As ``Recorder.snapshot`` does.
         """
+        if self._pid != os.getpid():  # forked: what the parent keeps is the parent's
+            self._kept, self._bytes, self._pid = [], 0, os.getpid()
         due = time.monotonic() >= self._due
         if due and not self._kept:
             self._kept.append((step, tensors, metrics))
@@ -71,7 +76,7 @@ class SnapshotBuffer:
         """Write what is kept."""
         began = time.monotonic()
         self._bytes = 0
-        _write(self._recorder, self._kept)
+        _write(self._recorder, self._kept, self._pid)
         if self._seconds > 0.0:
             took = time.monotonic() - began
             self._due = began + took + max(self._seconds, PATIENCE * took)
@@ -89,7 +94,10 @@ def _copied(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     return copied, size
 
 
-def _write(recorder: Recorder, kept: _Batch) -> None:
-    batch, kept[:] = list(kept), []
-    if batch:
-        recorder.snapshots(batch)
+def _write(recorder: Recorder, kept: _Batch, pid: int) -> None:
+    if pid != os.getpid():
+        return
+    with signals_held():  # an interrupt must find a snapshot either kept or written
+        batch, kept[:] = list(kept), []
+        if batch:
+            recorder.snapshots(batch)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.bounded_json import loaded
@@ -20,6 +21,9 @@ from koopscope.runs.run import Skipped
 
 FORMAT = "koopscope-run"
 MAJOR, MINOR = 1, 1
+
+#: How often committed snapshots were taken out of a file; nothing said is never.
+GENERATION = "generation"
 
 
 def checked_version(path: Path, root: h5py.h5g.GroupID, notes: list[str]) -> str:
@@ -50,6 +54,18 @@ def checked_version(path: Path, root: h5py.h5g.GroupID, notes: list[str]) -> str
     if minor > MINOR:
         notes.append(f"format {version} is newer than {MAJOR}.{MINOR}: parts may be overlooked")
     return f"{FORMAT} {version}"
+
+
+def generation_of(root: h5py.h5g.GroupID) -> int:
+    """Return how often committed snapshots were taken out of the file, 0 where it does not say."""
+    if not h5py.h5a.exists(root, GENERATION.encode()):
+        return 0
+    attribute = h5py.h5a.open(root, GENERATION.encode())
+    if not isinstance(attribute.get_type(), h5py.h5t.TypeIntegerID) or attribute.shape:
+        return 0
+    value = np.zeros((), np.int64)
+    attribute.read(value)
+    return int(value)
 
 
 def read_metadata(root: h5py.h5g.GroupID, notes: list[str]) -> Mapping[str, Any]:

@@ -6,8 +6,10 @@ that was not committed then, and never take a lock that could stop the recorder.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,16 +20,20 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import STORABLE, STORED_AS, unread_weights
 from koopscope.runs.hdf5 import safety, structure
+from koopscope.runs.hdf5.journal import view_on
 from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
-from koopscope.runs.native.header import checked_version, read_metadata, said_skipped
-from koopscope.runs.run import RunDescription, Skipped, TensorInfo
+from koopscope.runs.interrupts import signals_held
+from koopscope.runs.native.header import checked_version, generation_of, read_metadata, said_skipped
+from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
 
 #: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
 SNAPSHOT_LIMIT = 2**24
 
 #: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
 METRIC_BYTES = 128 * 2**20
+#: A change that the clock of a file system is sure to tell from one so much later.
+_CLOCK_GRAIN_NS = 50_000_000
 
 #: What ``@kind`` may say of a dataset, or at the root of all of them.
 KINDS = ("parameter", "buffer", "state")
@@ -57,18 +63,43 @@ class RunFile(StackedRun):
         committed = patiently(lambda: _committed_snapshots(self.path))
         self._file = patiently(lambda: self._open(committed))
 
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor.
+
+        Raises
+        ------
+        KoopscopeError
+            If they cannot be read, or if snapshots were taken out of the file since it was opened:
+            what is read of them may be those recorded since.
+        """
+        super().read(tensor, start, stop, out)
+        self._content.check()
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._content.close()
+
     def _open(self, committed: int) -> h5py.File:
-        file = safety.open_hdf5(self.path)
+        content = _Content(self.path)
+        file: h5py.File | None = None
         try:
             self._tensors.clear()
             self._skipped.clear()
             self._notes.clear()
+            file = safety.open_hdf5(self.path)
             with safety.hdf5_failures(self.path):
-                self.description = self._describe(h5py.h5g.open(file.id, b"/"), committed)
+                root = h5py.h5g.open(file.id, b"/")
+                self.description = self._describe(root, committed)
+                content.generation = self.description.generation
+            content.check()
         except BaseException:
             self._tensors.clear()
-            file.close()
+            content.close()
+            if file is not None:
+                file.close()
             raise
+        self._content = content
         return file
 
     def _describe(self, root: h5py.h5g.GroupID, committed: int) -> RunDescription:
@@ -92,6 +123,7 @@ class RunFile(StackedRun):
             metadata=read_metadata(root, self._notes),
             skipped=tuple(self._skipped),
             notes=tuple(self._notes),
+            generation=generation_of(root),
         )
 
     def _read_tensors(
@@ -176,6 +208,54 @@ class RunFile(StackedRun):
 
     def _skip(self, name: str, reason: str, weights: int = 0) -> None:
         self._skipped.append(Skipped(name, reason, weights))
+
+
+class _Content:
+    """Tells whether an open file still holds the snapshots of the generation that was read.
+
+    Looking costs one call of the system as long as the file is not written to, and about a
+    millisecond after it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._seen: tuple[int, int] | None = None
+        self.generation = 0
+        with contextlib.suppress(OSError, ValueError):  # whoever opens it next says why
+            self._descriptor = os.open(
+                path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+            )
+
+    def check(self) -> None:
+        """Raise KoopscopeError if snapshots were taken out of the file."""
+        if self._descriptor is None:
+            return
+        found = os.fstat(self._descriptor)
+        stamp = (found.st_mtime_ns, found.st_size)
+        if stamp == self._seen:
+            return
+        if patiently(self._now) != self.generation:
+            raise KoopscopeError(
+                f"{self._path} was taken back to an earlier step while it was read",
+                "a training resumes in it; run the command again",
+            )
+        # Two changes within the clock's grain leave one time: only an older one tells them apart.
+        if time.time_ns() - found.st_mtime_ns > _CLOCK_GRAIN_NS:
+            self._seen = stamp
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _now(self) -> int:
+        assert self._descriptor is not None
+        # An interrupt in what h5py calls back would be lost, or become an error of its own.
+        with signals_held(), safety.hdf5_failures(self._path):
+            view = view_on(os.dup(self._descriptor))
+            with h5py.File(view, "r", rdcc_nbytes=0) as file:
+                return generation_of(h5py.h5g.open(file.id, b"/"))
 
 
 def _committed_snapshots(path: Path) -> int:

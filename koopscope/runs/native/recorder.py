@@ -1,48 +1,41 @@
 """Append snapshots of a training run to a run file, one open-append-close at a time.
 
 It must never stop a training run: what the caller did wrong raises, what the world did wrong (a
-locked file, a full disk) is warned of and costs one snapshot. And it must never lose a snapshot
-that was committed, whenever the process dies.
+full disk, a file that vanished, another training in it) is warned of, and costs one snapshot or
+another name. And it must never lose a snapshot that was committed, whenever the process dies.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import sys
-import warnings
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from koopscope import messages
 from koopscope.errors import KoopscopeError
-from koopscope.inert import inert
-from koopscope.runs.dtypes import StoredArray, as_stored, named_tensors, weights_left_out
+from koopscope.runs.claims import Claim, claim, holder_of
+from koopscope.runs.dtypes import StoredArray, as_stored, weights_left_out
+from koopscope.runs.interrupts import signals_held
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
-from koopscope.runs.native.reader import RunFile
+from koopscope.runs.native.places import MODES, Place, beside, look, settle
+from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.native.writer import (
     RunWriter,
     TensorPlan,
+    UnfitFileError,
     create_run,
-    name_problem,
     open_for_appending,
 )
 from koopscope.runs.run import Skipped
 
-#: Seconds to wait for a lock that another program holds before a snapshot is given up.
+#: Seconds to wait for a program that writes to the file before a snapshot is given up.
 LOCK_PATIENCE = 2.0
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One snapshot as the caller gave it, checked."""
-
-    step: int
-    tensors: dict[str, Any]
-    metrics: dict[str, float]
 
 
 class Recorder:
@@ -51,7 +44,7 @@ class Recorder:
     Parameters
     ----------
     path
-        The run file. An existing run file is continued; anything else that exists is refused.
+        The run file. What is there already is kept: see ``mode``.
     metadata
         What to say about the run (optimizer, learning rate, seed, ...): any mapping. Values that
         JSON does not know are stored as text. Written when the file is created.
@@ -63,11 +56,22 @@ class Recorder:
     resume_from
         Drop the snapshots after this step before continuing, for a training run that restarts
         from a checkpoint older than its last snapshot.
+    mode
+        What to do where a run is recorded already, decided by the first snapshot. ``"new"`` goes on
+        in it if the steps do, and records a training that begins again beside it, in ``run-2.h5``.
+        ``"resume"`` goes on in it also from an earlier step, in place of the snapshots from there
+        on. ``"overwrite"`` replaces it, once the first new snapshot is complete. Anything but a run
+        is never touched. Where the file that is recorded is not the one of that name, it is said.
+
+    Attributes
+    ----------
+    path
+        The file that is recorded.
 
     Raises
     ------
     KoopscopeError
-        If ``path`` is not a run file, or its directory does not exist.
+        If the directory of ``path`` does not exist, or an argument is not possible.
 
     Examples
     --------
@@ -86,12 +90,19 @@ class Recorder:
         buffers: Iterable[str] = BUFFER_NAMES,
         states: Iterable[str] = (),
         resume_from: int | None = None,
+        mode: str = "new",
     ) -> None:
         self.path = Path(path)
         if metadata is not None and not isinstance(metadata, Mapping):
             raise KoopscopeError(
                 f"metadata must be a mapping, not {type(metadata).__name__}",
                 'pass a dictionary, for example metadata={"lr": 1e-3}',
+            )
+        if mode not in MODES:
+            raise KoopscopeError(f"mode {mode!r} is not known", f"use one of {', '.join(MODES)}")
+        if mode == "overwrite" and resume_from is not None:
+            raise KoopscopeError(
+                "resume_from continues a run, and mode='overwrite' replaces it", "give one of them"
             )
         self._metadata = metadata or {}
         self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
@@ -101,8 +112,21 @@ class Recorder:
                 f"{self.path} cannot be recorded: {self.path.parent} is not a directory",
                 "create the directory first",
             )
-        if self.path.exists():
-            self._continue_run(resume_from)
+        self._asked, self._mode = self.path, mode
+        self._was_there = os.path.lexists(os.path.realpath(self.path))
+        self._claim: Claim | None = None
+        self._release: weakref.finalize[Any, Recorder] | None = None
+        self._begins: Place | None = None
+        self._snapshots = 0
+        self._last_step: int | None = None
+        self._refused = False
+        if resume_from is not None and self._was_there:
+            self._take_back(checked_step(resume_from))
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the last snapshot in the file, ``None`` before it is known which file."""
+        return self._last_step
 
     def snapshot(self, step: int, tensors: Mapping[Any, Any], **metrics: Any) -> bool:
         """Append one snapshot and return whether it was written.
@@ -128,6 +152,8 @@ class Recorder:
     def snapshots(self, batch: Sequence[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]) -> bool:
         """Append several snapshots in one change of the file: for small networks, far cheaper.
 
+        An interrupt that arrives meanwhile waits until they are written.
+
         Parameters
         ----------
         batch
@@ -138,16 +164,12 @@ class Recorder:
         KoopscopeError
             As in ``snapshot``.
         """
-        rows = [
-            _Row(_checked_step(step), _checked_tensors(tensors), _checked_metrics(metrics))
-            for step, tensors, metrics in batch
-        ]
+        rows = [Row.of(step, tensors, metrics) for step, tensors, metrics in batch]
+        if not rows or self._refused:
+            return not rows
         try:
-            begun = not self.path.exists() and bool(rows)
-            if begun:
-                self._create(rows[0])
-            if rows[begun:]:
-                self._append(rows[begun:])
+            with signals_held():
+                return self._record(rows)
         except KoopscopeError:
             raise
         except Exception as error:  # whatever the disk or HDF5 does must not end the training
@@ -157,10 +179,12 @@ class Recorder:
                 cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
             )
             return False
-        return True
 
     def close(self) -> None:
-        """Do nothing: every snapshot is on disk when ``snapshot`` returns."""
+        """Let other processes write to the file. Every snapshot has been on disk all along."""
+        if self._release is not None:
+            self._release()
+        self._claim = self._release = None
 
     def __enter__(self) -> Recorder:
         return self
@@ -168,28 +192,129 @@ class Recorder:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _continue_run(self, resume_from: int | None) -> None:
-        RunFile(self.path).close()
-        with open_for_appending(self.path, LOCK_PATIENCE) as writer:
-            if resume_from is not None:
-                writer.discard_after(_checked_step(resume_from))
+    def _record(self, rows: Sequence[Row]) -> bool:
+        self._check_order(rows, self._last_step)
+        if not self._claimed(rows[0]):
+            return False
+        assert self._claim is not None
+        with self._claim.turn:
+            try:
+                self._write_all(rows)
+            except (UnfitFileError, FileNotFoundError) as error:
+                if not self.path.parent.is_dir():
+                    raise
+                gone = f"{self.path} was removed while it was recorded"
+                self._move(
+                    beside(
+                        self._asked, error.message if isinstance(error, UnfitFileError) else gone
+                    )
+                )
+                self._write_all(rows)
+        return not self._refused
 
-    def _create(self, row: _Row) -> None:
+    def _write_all(self, rows: Sequence[Row]) -> None:
+        try:
+            rows = self._begun(rows)
+        except BaseException:  # nothing was begun: the next snapshot looks again
+            self.close()
+            self._begins = None
+            raise
+        if rows and not self._refused:
+            self._append(rows)
+
+    def _claimed(self, row: Row) -> bool:
+        """Make sure that this process may write; return whether it may."""
+        if self._claim is not None and self._claim.holds:
+            return True
+        if self._claim is None and not self._snapshots:
+            place = settle(
+                self._asked, self._mode, row.step, row.tensors, was_there=self._was_there
+            )
+            self._move(place)
+        else:  # closed, forked from the recorder, or someone removed the lock
+            again = claim(self.path)
+            if again is None:
+                self._move(
+                    f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
+                )
+            else:
+                self._take(again)
+        return self._claim is not None
+
+    def _move(self, place: Place | str) -> None:
+        """Record to a place from now on, or nowhere, and say so."""
+        self.close()
+        self._snapshots, self._last_step, self._begins = 0, None, None
+        if isinstance(place, str):
+            self._refused = True
+            self._warn(f"nothing is recorded: {place}", cause="refused")
+            return
+        self._take(place.claim)
+        self.path = place.path
+        if place.said:
+            self._warn(place.said, cause=place.said)
+        if place.begins:
+            self._begins = place
+        elif place.found is not None:
+            self._snapshots, self._last_step = place.found.snapshots, place.found.last
+            if place.keep_until is not None:
+                self._discard_after(place.keep_until)
+
+    def _take(self, taken: Claim) -> None:
+        self._claim = taken
+        self._release = weakref.finalize(self, taken.release)
+
+    def _take_back(self, step: int) -> None:
+        """Continue the run from this step on, unless nothing of it would be left."""
+        with signals_held():
+            found = look(self._asked)
+            if isinstance(found, str) or found.first is None or found.first > step:
+                return  # the first snapshot decides
+            taken = claim(self._asked)
+            if taken is None:
+                return
+            self._move(Place(self._asked, taken, found, keep_until=step))
+
+    def _discard_after(self, step: int) -> None:
+        with open_for_appending(self.path, LOCK_PATIENCE) as writer:
+            writer.discard_after(step)
+            self._snapshots, self._last_step = writer.snapshots, writer.last_step
+
+    def _begun(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Begin the file with the first row if there is none yet; return what is left to write."""
+        if self._begins is None:
+            return rows
+        place = self._begins
+        try:
+            self._create(rows[0], place)
+        except FileExistsError:
+            self._move(f"{self.path} has been begun by another recorder")
+            return ()
+        self._begins = None
+        self._snapshots, self._last_step = 1, rows[0].step
+        return rows[1:]
+
+    def _create(self, row: Row, place: Place) -> None:
         plan: dict[str, TensorPlan] = {}
         skipped: list[Skipped] = []
+        taken = StorableNames()
         for name, value in row.tensors.items():
             stored = as_stored(value)
-            problem = stored if isinstance(stored, str) else name_problem(name, plan)
+            problem = stored if isinstance(stored, str) else taken.problem(name)
             if isinstance(stored, str) or problem:
                 skipped.append(Skipped(name, problem, weights_left_out(name, value)))
             else:
                 plan[name] = TensorPlan.of(name, stored, self._kinds)
+                taken.add(name)
         if not plan:
             raise KoopscopeError(
                 f"none of the {len(row.tensors)} values given is a tensor of floats",
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
-        with create_run(self.path, [*plan.values()], skipped, self._metadata) as writer:
+        replace = place.found.generation if place.found is not None else None
+        with create_run(
+            self.path, [*plan.values()], skipped, self._metadata, replace=replace
+        ) as writer:
             self._write(writer, [row])
         missed = [left for left in skipped if not is_running_count(left.name)]
         if missed:
@@ -197,21 +322,32 @@ class Recorder:
             more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
             self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
 
-    def _append(self, rows: Sequence[_Row]) -> None:
+    def _append(self, rows: Sequence[Row]) -> None:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
-            last = writer.last_step
-            for row in rows:
-                if last is not None and row.step <= last:
-                    raise KoopscopeError(
-                        f"step {row.step} does not come after step {last}, the last one in "
-                        f"{self.path}",
-                        "delete the file to record anew, or pass resume_from=STEP to go back to "
-                        "STEP",
-                    )
-                last = row.step
+            if writer.snapshots != self._snapshots or writer.last_step != self._last_step:
+                self._check_changed(writer, rows)
             self._write(writer, rows)
+            snapshots = writer.snapshots
+        self._snapshots, self._last_step = snapshots, rows[-1].step
 
-    def _write(self, writer: RunWriter, rows: Sequence[_Row]) -> None:
+    def _check_changed(self, writer: RunWriter, rows: Sequence[Row]) -> None:
+        """Go on only in a file that still holds what was recorded, and nothing later."""
+        if self._snapshots and writer.step_of(self._snapshots - 1) != self._last_step:
+            raise UnfitFileError(f"{self.path} was replaced while it was recorded")
+        if writer.last_step is not None and rows[0].step <= writer.last_step:
+            raise UnfitFileError(f"{self.path} was continued by another recorder")
+
+    def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
+        for row in rows:
+            if last is not None and row.step <= last:
+                raise KoopscopeError(
+                    f"step {row.step} does not come after step {last}, the last one in {self.path}",
+                    "record another training with another Recorder, or pass resume_from=STEP to "
+                    "go back to STEP",
+                )
+            last = row.step
+
+    def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
         written = 0
         for plan in writer.tensors():
             stored = [self._fitting(plan, row.tensors) for row in rows]
@@ -259,60 +395,7 @@ class Recorder:
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:
             self._warned.add(cause)
-            warnings.warn(inert(message), RuntimeWarning, stacklevel=_level_of_caller())
-
-
-def _level_of_caller() -> int:
-    """Return the ``stacklevel`` at which a warning names the training loop, not this package."""
-    here = str(Path(__file__).parents[1])
-    level, frame = 0, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
-        level, frame = level + 1, frame.f_back
-    return level + 1
-
-
-def _checked_step(step: Any) -> int:
-    if isinstance(step, bool) or not hasattr(step, "__index__"):
-        raise KoopscopeError(
-            f"step must be a whole number, not {step!r}", "pass the number of the optimizer step"
-        )
-    number = int(step.__index__())
-    if not -(2**63) <= number < 2**63:
-        raise KoopscopeError(f"step {number} does not fit 64 bits", "count optimizer steps")
-    return number
-
-
-def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    checked: dict[str, float] = {}
-    for name, value in metrics.items():
-        if value is None:
-            continue
-        try:
-            if isinstance(value, (str, bytes)):
-                raise TypeError
-            checked[name] = float(value.detach() if hasattr(value, "detach") else value)
-        except (TypeError, ValueError, RuntimeError, OverflowError):
-            raise KoopscopeError(
-                f"metric {name} must be one number, not {type(value).__name__}",
-                f"pass a number, for example {name}=float({name})",
-            ) from None
-    return checked
-
-
-def _checked_tensors(tensors: Any) -> dict[str, Any]:
-    if not isinstance(tensors, Mapping):
-        raise KoopscopeError(
-            f"tensors must be a mapping of names to tensors, not {type(tensors).__name__}",
-            "pass model.state_dict(), or a dictionary",
-        )
-    named: dict[str, Any] = {}
-    for name, value in named_tensors(tensors):
-        if name in named:
-            raise KoopscopeError(
-                f"two tensors are called {name}", "give each tensor a name of its own"
-            )
-        named[name] = value
-    return named
+            messages.warn(message)
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,13 +6,13 @@ It must never touch a byte that a committed snapshot depends on.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 import struct
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,12 +28,22 @@ from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.runs.atomic import drafted
 from koopscope.runs.dtypes import STORED_AS, StoredArray
-from koopscope.runs.hdf5.journal import JournaledFile, finish_change, pending_journal
+from koopscope.runs.hdf5.journal import (
+    JournaledFile,
+    finish_change,
+    opened_for_writing,
+    pending_journal,
+    read_at,
+)
 from koopscope.runs.hdf5.safety import stored_dtype
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import changed, created
-from koopscope.runs.native.header import FORMAT, MAJOR, MINOR
+from koopscope.runs.native.header import FORMAT, GENERATION, MAJOR, MINOR
+from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.run import Skipped
+
+if sys.platform != "win32":
+    import fcntl
 
 #: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
 CHUNK_ELEMENTS = 262_144
@@ -74,11 +84,27 @@ class RunWriter:
         self._metrics = dict(_datasets(h5py.h5g.open(root, b"metrics")))
         self._tensors = dict(_datasets(h5py.h5g.open(root, b"weights")))
         self._row = int(self._steps.shape[0])
+        self._metric_names: StorableNames | None = None
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots are committed."""
+        return self._row
+
+    def step_of(self, row: int) -> int | None:
+        """Return the step of a committed snapshot, ``None`` if there are not so many."""
+        if not 0 <= row < self._row:
+            return None
+        step = np.empty(1, np.int64)
+        place = self._steps.get_space()
+        place.select_hyperslab((row,), (1,))
+        self._steps.read(h5py.h5s.create_simple((1,)), place, step)
+        return int(step[0])
 
     @property
     def last_step(self) -> int | None:
         """The step of the last committed snapshot."""
-        return int(self._file["step"][self._row - 1]) if self._row else None
+        return self.step_of(self._row - 1)
 
     def known_names(self) -> set[str]:
         """Return the names that the first snapshot had, recorded or not."""
@@ -118,9 +144,12 @@ class RunWriter:
     def write_metric(self, name: str, *values: float) -> str:
         """Write a metric of the coming snapshots, or return why its name cannot be stored."""
         if name not in self._metrics:
-            problem = name_problem(name, self._metrics)
+            if self._metric_names is None:
+                self._metric_names = StorableNames(self._metrics)
+            problem = self._metric_names.problem(name)
             if problem:
                 return problem
+            self._metric_names.add(name)
             self._metrics[name] = (
                 self._file["metrics"]
                 .create_dataset(
@@ -145,8 +174,14 @@ class RunWriter:
         self._row += len(steps)
 
     def discard_after(self, step: int) -> None:
-        """Forget the snapshots after ``step``. Their space in the file is not used again."""
-        self._row = int(np.searchsorted(self._file["step"][:], step, side="right"))
+        """Forget the snapshots after ``step``. Their space in the file may be used again.
+
+        A reader that has the file open learns of it from the root's ``generation``.
+        """
+        kept = int(np.searchsorted(self._file["step"][:], step, side="right"))
+        if kept < self._row:
+            self._file.attrs[GENERATION] = int(self._file.attrs.get(GENERATION, 0)) + 1
+        self._row = kept
         for dataset in (self._steps, *self._metrics.values(), *self._tensors.values()):
             rows, *shape = dataset.shape
             if rows > self._row:
@@ -159,13 +194,36 @@ def create_run(
     tensors: Sequence[TensorPlan],
     skipped: Sequence[Skipped],
     metadata: Mapping[str, Any],
+    *,
+    replace: int | None = None,
 ) -> Iterator[RunWriter]:
-    """Create a run file that appears under its name only when its first snapshot is complete."""
-    with drafted(path) as draft, created(draft) as file:
+    """Create a run file that appears under its name only when its first snapshot is complete.
+
+    Parameters
+    ----------
+    path
+        Its name.
+    tensors
+        What is recorded.
+    skipped
+        Names of what is not, and why.
+    metadata
+        What to say about the run.
+    replace
+        The generation of a run that is replaced; ``None`` if none may be.
+
+    Raises
+    ------
+    FileExistsError
+        If something has that name by then, unless it is to be replaced.
+    """
+    with drafted(path, replace=replace is not None) as draft, created(draft) as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = _version(tensors)
         file.attrs["creator"] = f"koopscope {__version__}"
         file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        if replace is not None:
+            file.attrs[GENERATION] = replace + 1
         file.attrs["metadata"] = json.dumps(_jsonable(metadata))
         file.attrs["skipped"] = json.dumps(
             [
@@ -191,14 +249,18 @@ def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
     path
         The run file.
     patience
-        Seconds to wait for a lock that another program holds.
+        Seconds to wait for another program that is writing to it.
+
+    Raises
+    ------
+    UnfitFileError
+        If it is not, or not any more, a whole file that a Recorder wrote.
     """
-    descriptor = _locked(path, patience)
+    descriptor = opened_for_writing(path)
     try:
+        _await_writers(descriptor, patience)
         with changed(_begun_change(path, descriptor)) as file:
-            if _text(file.attrs.get("format")) != FORMAT:
-                raise _not_a_run(path)
-            yield RunWriter(file)
+            yield _writer_of(path, file)
     finally:
         os.close(descriptor)
 
@@ -207,6 +269,10 @@ def _version(tensors: Sequence[TensorPlan]) -> str:
     """Return the lowest version that has what the file holds: complex tensors came with 1.1."""
     has_complex = any(plan.dtype.startswith("complex") for plan in tensors)
     return f"{MAJOR}.{MINOR}" if has_complex else f"{MAJOR}.0"
+
+
+class UnfitFileError(KoopscopeError):
+    """A file to which no snapshot can be appended, because of what is in it."""
 
 
 def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:
@@ -236,16 +302,6 @@ def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
         dataset.attrs["dtype"] = "bfloat16"
 
 
-def name_problem(name: str, taken: Iterable[str]) -> str:
-    """Return why HDF5 cannot store something under this name next to others, or nothing."""
-    if any(part in ("", ".") for part in name.split("/")) or not name.isprintable():
-        return f"not storable in HDF5 under the name {name!r}"
-    for other in taken:
-        if other.startswith(f"{name}/") or name.startswith(f"{other}/"):
-            return f"not storable in HDF5 next to {other}"
-    return ""
-
-
 def _datasets(
     group: h5py.h5g.GroupID, prefix: str = ""
 ) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:
@@ -264,43 +320,71 @@ def _write_rows(dataset: h5py.h5d.DatasetID, row: int, values: npt.NDArray[Any])
     dataset.write(h5py.h5s.create_simple(values.shape), place, values)
 
 
-def _locked(path: Path, patience: float) -> int:
-    """Open a file and take the lock that HDF5 itself would take, where the system has locks."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+def _await_writers(descriptor: int, patience: float) -> None:
+    """Wait until no program writes to the file under HDF5's own lock; readers do not matter."""
+    if sys.platform == "win32":
+        return
     deadline = time.monotonic() + patience
     wait = 0.005
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() + wait > deadline:
-                os.close(descriptor)
                 raise
             time.sleep(wait)
             wait = min(2 * wait, 0.2)
         except OSError:
-            return descriptor
+            return  # no locks here
         else:
-            return descriptor
+            return
+
+
+def appendable(path: Path) -> bool:
+    """Return whether a file begins as those do that a Recorder wrote."""
+    try:
+        with path.open("rb") as file:
+            _end_of(path, file.read(_SUPERBLOCK.size))
+    except (OSError, KoopscopeError):
+        return False
+    return True
 
 
 def _begun_change(path: Path, descriptor: int) -> JournaledFile:
     journal = pending_journal(descriptor)
     if journal is not None:
         finish_change(descriptor, journal)
-    superblock = os.pread(descriptor, _SUPERBLOCK.size, 0)
-    if len(superblock) < _SUPERBLOCK.size:
-        raise _not_a_run(path)
-    signature, version, base, end = _SUPERBLOCK.unpack(superblock)
-    if signature != b"\x89HDF\r\n\x1a\n" or version != 2 or base != 0:
-        raise _not_a_run(path)
+    end = _end_of(path, read_at(descriptor, _SUPERBLOCK.size, 0))
+    size = os.fstat(descriptor).st_size
+    if size < end:
+        raise UnfitFileError(
+            f"{path} was cut to {size:,} of {end:,} bytes", "record to another path"
+        )
     return JournaledFile(descriptor, end)
 
 
-def _not_a_run(path: Path) -> KoopscopeError:
-    return KoopscopeError(
-        f"{path} exists and is not a run file that Recorder wrote", "record to another path"
-    )
+def _end_of(path: Path, superblock: bytes) -> int:
+    """Return where HDF5's part of the file ends."""
+    if len(superblock) == _SUPERBLOCK.size:
+        signature, version, base, end = _SUPERBLOCK.unpack(superblock)
+        if signature == b"\x89HDF\r\n\x1a\n" and version == 2 and base == 0:
+            return int(end)
+    raise _not_a_run(path)
+
+
+def _writer_of(path: Path, file: h5py.File) -> RunWriter:
+    try:
+        if _text(file.attrs.get("format")) != FORMAT:
+            raise _not_a_run(path)
+        return RunWriter(file)
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:  # HDF5's words for damage
+        raise UnfitFileError(
+            f"{path} is damaged: {' '.join(str(error).split())}", "record to another path"
+        ) from error
+
+
+def _not_a_run(path: Path) -> UnfitFileError:
+    return UnfitFileError(f"{path} is not a run file that Recorder wrote", "record to another path")
 
 
 def _jsonable(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import time
 import warnings
 
 import h5py
@@ -201,41 +202,52 @@ def test_a_first_snapshot_without_any_tensor_of_floats_is_a_wrong_call(path):
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_file_that_is_not_a_run_is_refused_and_untouched(path):
+def test_a_file_that_is_not_a_run_is_left_alone_and_costs_only_the_name(path):
     with h5py.File(path, "w") as file:
         file["precious"] = 1
     before = path.read_bytes()
-    with pytest.raises(KoopscopeError, match="not a koopscope run file"):
-        Recorder(path)
-    path.write_text("notes")
-    with pytest.raises(KoopscopeError, match="not an HDF5 file"):
-        Recorder(path)
-    assert path.read_text() == "notes"
-    path.write_bytes(before)
+    for mode, name in (("new", "run-2.h5"), ("resume", "run-3.h5"), ("overwrite", "run-4.h5")):
+        with pytest.warns(RuntimeWarning, match=f"not a koopscope run file: .*{name}"):
+            assert Recorder(path, mode=mode).snapshot(0, weights(0))
+        assert read_back(path.with_name(name))[0].steps.tolist() == [0]
+        assert path.read_bytes() == before
     with pytest.raises(KoopscopeError, match="is not a directory"):
         Recorder(path / "deeper.h5")
 
 
-def test_a_run_file_that_another_program_wrote_is_refused(path):
+def test_a_run_file_that_another_program_wrote_is_left_alone(path):
     with h5py.File(path, "w", libver="earliest") as file:
         file.attrs["format"], file.attrs["format_version"] = "koopscope-run", "1.0"
         file["step"] = np.arange(2)
         file["weights/w"] = np.zeros((2, 3))
-    with pytest.raises(KoopscopeError, match="not a run file that Recorder wrote"):
-        Recorder(path)
+    before = path.read_bytes()
+    with pytest.warns(RuntimeWarning, match="not a run file that Recorder wrote"):
+        Recorder(path).snapshot(5, {"w": np.zeros(3)})
+    assert path.read_bytes() == before
 
 
-def test_a_locked_file_costs_one_snapshot_and_a_warning(path, monkeypatch):
+def test_a_program_that_writes_costs_one_snapshot_and_a_warning(path, monkeypatch):
     monkeypatch.setattr(recorder_module, "LOCK_PATIENCE", 0.05)
     recorder = Recorder(path)
     recorder.snapshot(0, weights(0))
     with path.open("rb") as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
+        fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.warns(RuntimeWarning, match="step 1 was not recorded"):
             assert recorder.snapshot(1, weights(1)) is False
         assert recorder.snapshot(2, weights(2)) is False  # the same cause is not named again
     assert recorder.snapshot(3, weights(3))
     assert read_back(path)[0].steps.tolist() == [0, 3]
+
+
+def test_a_reader_that_holds_a_lock_costs_nothing(path):
+    recorder = Recorder(path)
+    recorder.snapshot(0, weights(0))
+    with path.open("rb") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        began = time.monotonic()
+        assert recorder.snapshot(1, weights(1))
+        assert time.monotonic() - began < 1.0
+        fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def test_a_folder_that_vanishes_costs_snapshots_not_the_training(tmp_path):
@@ -255,6 +267,23 @@ def test_a_dtype_that_changes_is_stored_in_the_first_one(path):
     values = read_back(path)[1]["w"]
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, np.float32([[1.5, 2.5], [3.5, 4.5], [0.1, 0.2]]))
+
+
+def seconds_per_tensor(folder, count):
+    tensors = {f"layer{k}.weight": np.ones((2, 2), np.float32) for k in range(count)}
+    recorder = Recorder(folder / f"{count}.h5")
+    took = []
+    for step in range(2):
+        began = time.process_time()
+        recorder.snapshot(step, tensors)
+        took.append((time.process_time() - began) / count)
+    return np.array(took)
+
+
+def test_the_time_per_tensor_does_not_grow_with_their_number(tmp_path):
+    few = np.minimum(*(seconds_per_tensor(tmp_path, count) for count in (600, 601)))
+    many = seconds_per_tensor(tmp_path, 4800)
+    assert (many < 3 * few).all(), (few, many)
 
 
 NAMES = st.text(

@@ -1,0 +1,81 @@
+"""One snapshot as a training loop hands it over, checked before any file is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.dtypes import named_tensors
+
+
+@dataclass(frozen=True)
+class Row:
+    """One snapshot: its step, its tensors by their full names, its metrics as numbers."""
+
+    step: int
+    tensors: dict[str, Any]
+    metrics: dict[str, float]
+
+    @classmethod
+    def of(cls, step: Any, tensors: Any, metrics: Mapping[str, Any]) -> Row:
+        """Check a snapshot.
+
+        Raises
+        ------
+        KoopscopeError
+            If it is none: see ``Recorder.snapshot``.
+        """
+        return cls(checked_step(step), _checked_tensors(tensors), _checked_metrics(metrics))
+
+
+def checked_step(step: Any) -> int:
+    """Return a step as a number that the file can hold.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is none.
+    """
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise KoopscopeError(
+            f"step must be a whole number, not {step!r}", "pass the number of the optimizer step"
+        )
+    number = int(step.__index__())
+    if not -(2**63) <= number < 2**63:
+        raise KoopscopeError(f"step {number} does not fit 64 bits", "count optimizer steps")
+    return number
+
+
+def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    checked: dict[str, float] = {}
+    for name, value in metrics.items():
+        if value is None:
+            continue
+        try:
+            if isinstance(value, (str, bytes)):
+                raise TypeError
+            checked[name] = float(value.detach() if hasattr(value, "detach") else value)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise KoopscopeError(
+                f"metric {name} must be one number, not {type(value).__name__}",
+                f"pass a number, for example {name}=float({name})",
+            ) from None
+    return checked
+
+
+def _checked_tensors(tensors: Any) -> dict[str, Any]:
+    if not isinstance(tensors, Mapping):
+        raise KoopscopeError(
+            f"tensors must be a mapping of names to tensors, not {type(tensors).__name__}",
+            "pass model.state_dict(), or a dictionary",
+        )
+    named: dict[str, Any] = {}
+    for name, value in named_tensors(tensors):
+        if name in named:
+            raise KoopscopeError(
+                f"two tensors are called {name}", "give each tensor a name of its own"
+            )
+        named[name] = value
+    return named
