@@ -12,6 +12,8 @@ import numpy as np
 
 from koopscope.spectra.confidence import Confidence
 from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.gram import Float64
+from koopscope.spectra.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Folded:
         Optimizer steps in one turn; infinite where it does not rotate.
     half_life_steps
         Optimizer steps in which it halves; infinite where it does not decay.
+    half_life_low, half_life_high
+        The same at the ends of the interval of |lambda|; NaN where it is not known.
     residual
-        How far it is from being an eigenvalue on its own data; 0 is perfect.
+        How far it is from being an eigenvalue on its own data; 0 is perfect, NaN cannot be told.
     share
         Its part of the sum of amplitudes, both members together.
     reach
@@ -46,6 +50,8 @@ class Folded:
     share: float
     reach: float = math.nan
     compression_error: float = 0.0
+    half_life_low: float = math.nan
+    half_life_high: float = math.nan
 
     @property
     def magnitude(self) -> float:
@@ -57,7 +63,9 @@ def folded(spectrum: Spectrum, confidence: Confidence | None = None) -> tuple[Fo
     """Return a spectrum's eigenvalues with conjugate pairs folded, largest share first."""
     rows = []
     nothing = np.full(spectrum.rank, math.nan)
-    reaches = confidence.uncertainty.magnitude_high - spectrum.magnitudes if confidence else nothing
+    known = confidence.uncertainty if confidence else None
+    reaches = known.magnitude_high - spectrum.magnitudes if known else nothing
+    low, high = half_life_bounds(spectrum, known) if known else (nothing, nothing)
     compressed = confidence.compression_errors if confidence else np.zeros(spectrum.rank)
     periods, lives, shares = spectrum.periods_steps, spectrum.half_lives_steps, spectrum.shares
     for j, value in enumerate(spectrum.eigenvalues):
@@ -74,9 +82,17 @@ def folded(spectrum: Spectrum, confidence: Confidence | None = None) -> tuple[Fo
                 float(np.sum(shares[pair])),
                 float(reaches[j]),
                 float(compressed[j]),
+                float(low[j]),
+                float(high[j]),
             )
         )
     return tuple(sorted(rows, key=lambda row: -row.share))
+
+
+def half_life_bounds(spectrum: Spectrum, known: Uncertainty) -> tuple[Float64, Float64]:
+    """Return float64 [r] twice: half-lives in steps at the ends of the intervals of |lambda|."""
+    low = spectrum.half_lives_of(known.magnitude_low)
+    return low, spectrum.half_lives_of(known.magnitude_high)
 
 
 #: Where the three signs for a residual change. A scale for the eye: nothing is decided by it.
@@ -84,5 +100,5 @@ RESIDUAL_SCALE = (0.1, 0.5)
 
 
 def residual_level(residual: float) -> int:
-    """Return 0, 1 or 2: on which part of ``RESIDUAL_SCALE`` a residual lies."""
-    return sum(residual >= edge for edge in RESIDUAL_SCALE)
+    """Return 0, 1 or 2: on which part of ``RESIDUAL_SCALE`` a residual lies; 2 if it is NaN."""
+    return sum(not residual < edge for edge in RESIDUAL_SCALE)

@@ -19,6 +19,7 @@ from koopscope.spectra.gram import Float64, GramAccumulator, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.matching import Complex128
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
+from koopscope.spectra.series import Series
 
 #: Bytes of one block of rows.
 _BLOCK_BYTES = 8 * 2**20
@@ -110,7 +111,7 @@ class DMD:
         rule = self.rank_rule
         if rule == AUTO:
             series = coordinates if Y is None else first
-            rule = held_out_rank(series.T @ series, "weights")
+            rule = held_out_rank(Series("raw", series.T @ series, features, series))
         aspect = min(features, pairs) / max(features, pairs)
         rank = truncation_rank(S, rule, aspect, resolution=pairs * np.finfo(np.float64).eps)
         inverse = Vt[:rank].T / S[:rank]

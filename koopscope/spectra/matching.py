@@ -47,6 +47,16 @@ def matched(candidates: Complex128, reference: Complex128) -> Complex128:
     return np.take_along_axis(candidates, matching(candidates, reference), axis=1)
 
 
+def conjugates(eigenvalues: Complex128) -> npt.NDArray[np.intp]:
+    """Return int [r]: where each eigenvalue's conjugate is; of a real one, where it is itself.
+
+    Conjugate pairs must be neighbours, positive imaginary part first, as ``Spectrum`` has them.
+    """
+    own = np.arange(len(eigenvalues))
+    offsets: npt.NDArray[np.intp] = own + np.sign(eigenvalues.imag).astype(np.intp)
+    return np.clip(offsets, 0, max(0, len(own) - 1))
+
+
 def _exchange(distances: Float64, taken: npt.NDArray[np.intp]) -> None:
     """Swap partners in place while a swap shortens the total distance."""
     count, rank = taken.shape
