@@ -17,6 +17,7 @@ import numpy as np
 from koopscope import __version__
 from koopscope.analysis import NETWORK, Analysis, Level
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.report.folding import half_life_bounds
 from koopscope.report.page import Page
 from koopscope.report.plain import plain
 from koopscope.report.report import Report
@@ -141,6 +142,13 @@ def _spectrum(
     used = noise_filter or analysis.settings.noise_filter
     known = analysis.confidence(name, spectrum.observable, level=level, noise_filter=used)
     low, high = known.uncertainty.magnitude_low, known.uncertainty.magnitude_high
+    shortest, longest = half_life_bounds(spectrum, known.uncertainty)
+    intervals = [
+        {"abs": [low[j], high[j]], "half_life_steps": [shortest[j], longest[j]]}
+        if math.isfinite(high[j])
+        else None
+        for j in range(spectrum.rank)
+    ]
     return {
         "scope": level,
         "name": name,
@@ -159,7 +167,7 @@ def _spectrum(
                 "amplitude": spectrum.amplitudes[j],
                 "share": spectrum.shares[j],
                 "half_life_steps": spectrum.half_lives_steps[j],
-                "interval": {"abs": [low[j], high[j]]} if math.isfinite(high[j]) else None,
+                "interval": intervals[j],
                 "held_out_residual": known.held_out.residuals[j],
                 "compression_error": known.compression_errors[j],
             }

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from koopscope.analysis import NETWORK, Analysis, Level, Motion
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
@@ -30,6 +32,12 @@ HISTORY_COLUMNS = 24
 
 #: Characters of the speed column.
 SPARK_COLUMNS = 10
+
+#: A half-life is shown where the ends of its interval differ by at most this factor. SPAN_NOTE
+HALF_LIFE_SPAN = 4.0
+
+#: What stands for a half-life that resamples of the run do not agree on.
+UNSURE = "?"
 
 #: Styles by residual level: what is far from being an eigenvalue is faint.
 ROLES = ("strong", "plain", "faint")
@@ -117,6 +125,8 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     picture = beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
     used = [k for k, line in enumerate(picture) if line]
     lines += picture[used[0] : used[-1] + 1]
+    if spectrum.resting is not None:
+        lines += wrapped(_rest(spectrum, analysis.gram().displacement(), page), page)
     if is_filtered:
         before = analysis.spectrum(noise_filter="none")
         lines += _line_of_magnitudes(before, page, f"{before.observable} before the filter")
@@ -130,6 +140,17 @@ def _spectrum(analysis: Analysis, page: Page) -> list[str]:
     for other in _other_observables(spectrum.observable):
         lines += _line_of_magnitudes(analysis.spectrum(observable=other), page, other + after)
     return lines
+
+
+def _rest(spectrum: Spectrum, displacement: float, page: Page) -> str:
+    """Return in words what the eigenvalue 1 of an affine law stands for."""
+    mode = f"{page.glyphs.eigenvalue} = 1 is the constant part of the law"
+    if not spectrum.has_resting_place:
+        return f"{mode}; a second eigenvalue is 1 as well, so the weights drift and never rest"
+    ahead = percent(spectrum.distance_to_rest / displacement) if displacement > 0.0 else "nothing"
+    if np.abs(spectrum.moving).max(initial=0.0) >= 1.0:
+        return f"{mode}, a point {ahead} of the window's displacement away that is not approached"
+    return f"{mode}: it comes to rest {ahead} of the window's displacement ahead"
 
 
 def _other_observables(shown: Observable) -> tuple[Observable, ...]:
@@ -155,7 +176,7 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
             f"{row.magnitude:.4f}{_reach(row.reach, page)}",
             small(row.compression_error) if sampled else duration(row.period_steps, glyphs.dash),
             _half_life(row, page),
-            f"{small(row.residual)} {glyphs.residual_marks[level]}",
+            residual_cell(row.residual, page),
             share(row.share),
         )
         cells.append([Cell(value, ROLES[level], right=True) for value in values])
@@ -167,13 +188,21 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
     full, half, empty = glyphs.residual_marks
     has_intervals = any(math.isfinite(row.reach) for row in rows)
     intervals = f"{glyphs.plus_minus} 90% interval; " if has_intervals else ""
+    unsure = f"; {UNSURE} cannot be told" if any(cell[3].text == UNSURE for cell in cells) else ""
     keys = [
-        f"   {intervals}{'' if sampled else 'period, '}halves: in steps",
+        f"   {intervals}{'' if sampled else 'period, '}halves: in steps{unsure}",
         f"   resid.: {full} below {low}  {half} below {high}  {empty} above",
     ]
     if sampled:
         keys.insert(1, "   sample: error from not reading all weights")
     return [*lines, *(page.style(key, "faint") for key in keys)]
+
+
+def residual_cell(residual: float, page: Page) -> str:
+    """Return a residual with its mark; a dash alone where it would be 0 whatever the data."""
+    if math.isnan(residual):
+        return f"{page.glyphs.dash}  "
+    return f"{small(residual)} {page.glyphs.residual_marks[residual_level(residual)]}"
 
 
 def _line_of_magnitudes(spectrum: Spectrum, page: Page, name: str) -> list[str]:
@@ -223,10 +252,11 @@ def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[
     motion = analysis.motion(scope, level)
     speeds = analysis.gram(scope, level).speeds()
     leading = folded(analysis.spectrum(scope, level=level))[:1] if analysis.has_spectrum else ()
+    # Nothing moved, or there are no more pairs than eigenvalues: there is nothing to fit a law to.
     magnitude = (
         f"{leading[0].magnitude:.4f} {glyphs.residual_marks[residual_level(leading[0].residual)]}"
-        if leading
-        else glyphs.dash
+        if leading and not math.isnan(leading[0].residual)
+        else f"{glyphs.dash}  "
     )
     moved = len(speeds) > 0
     values = (
@@ -272,8 +302,14 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
 
 
 def _half_life(row: Folded, page: Page) -> str:
-    if math.isinf(row.half_life_steps) and round(row.magnitude, 4) > 1.0:
+    """Return a half-life in steps where resamples of the run agree on it."""
+    low, high = row.half_life_low, row.half_life_high
+    if math.isinf(low) and round(row.magnitude, 4) > 1.0:
         return "grows"
+    if math.isinf(low) and math.isinf(high):
+        return page.glyphs.infinity
+    if not high <= HALF_LIFE_SPAN * low:
+        return UNSURE
     return duration(row.half_life_steps, page.glyphs.infinity)
 
 

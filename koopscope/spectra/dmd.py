@@ -96,8 +96,24 @@ class Spectrum:
         """
         if self.resting is None:
             return False
-        others = np.delete(self.eigenvalues, self.resting)
-        return bool((np.abs(others - 1.0) > DRIFT).all())
+        return bool((np.abs(self.moving - 1.0) > DRIFT).all())
+
+    @property
+    def moving(self) -> Complex128:
+        """complex128, the eigenvalues besides that of ``resting``."""
+        kept = np.arange(self.rank) != self.resting
+        return self.eigenvalues[kept]
+
+    @property
+    def distance_to_rest(self) -> float:
+        """Distance from the last value to the predicted fixed point; infinite where there is none.
+
+        In the observable's own units and the retained directions.
+        """
+        if self.resting is None or not self.has_resting_place:
+            return math.inf
+        point = self.coordinates[self.resting] * self.eigenvectors[:, self.resting]
+        return float(np.linalg.norm(point - self.trajectory[:, -1]))
 
     @property
     def pairs(self) -> int:

@@ -71,6 +71,8 @@ def uncertainty(spectrum: Spectrum, replicates: int = REPLICATES, seed: int = 0)
     # A replicate may have two real eigenvalues in place of a pair, and either may go to either
     # member: every replicate counts once more with its mirror image, so that regions are mirrored.
     found = np.concatenate([found, found[:, conjugates(spectrum.eigenvalues)].conj()])
+    if spectrum.resting is not None:
+        found[:, spectrum.resting] = 1.0  # by construction, but for the floor under replicates
     reach = _NORMAL_QUANTILE * np.abs(found).std(axis=0)
     off = np.stack([found.real, found.imag], axis=-1)
     off -= off.mean(axis=0)
