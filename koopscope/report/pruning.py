@@ -23,7 +23,8 @@ from koopscope.report.plain import plain
 
 SCHEMA_VERSION = "1.0"
 
-#: Share of the squared norm of what is pruned from which a mask is warned about. MUCH_NOTE
+#: Share of a layer's squared norm from which losing it is warned about: of the masks that took more
+#: from a layer most cost a tenth of the accuracy, of the others few did (docs/pruning.md).
 MUCH = 0.3
 
 #: Names of tensors kept for one reason that are listed.
@@ -279,13 +280,13 @@ def _pruning(pruning: Pruning, page: Page) -> list[str]:
 
 def warning_of(pruning: Pruning) -> str | None:
     """Return in words that a mask removes so much that the network will not work as it is."""
-    if pruning.removed < MUCH:
-        return None
     worst = max(layers_of(pruning), key=lambda layer: layer.removed)
+    if worst.removed < MUCH:
+        return None
     return (
-        f"{pruning.removed:.0%} of the squared norm goes ({worst.removed:.0%} in {worst.name}); "
-        f"networks that lost {MUCH:.0%} or more were mostly much worse: train on with the mask "
-        "held, or choose a lower sparsity"
+        f"{worst.name} loses {worst.removed:.0%} of its squared norm, the network "
+        f"{pruning.removed:.0%}. From {MUCH:.0%} of a layer on, most networks lost a tenth of "
+        "their accuracy or more: train on with the mask held, or choose a lower sparsity."
     )
 
 

@@ -33,7 +33,9 @@ HISTORY_COLUMNS = 24
 #: Characters of the speed column.
 SPARK_COLUMNS = 10
 
-#: A half-life is shown where the ends of its interval differ by at most this factor. SPAN_NOTE
+#: A half-life is shown where the ends of its interval differ by at most this factor: it is then
+#: known to a factor of about two. Wider ones are not the same from one seed of a recipe to the next
+#: (docs/numerics.md).
 HALF_LIFE_SPAN = 4.0
 
 #: What stands for a half-life that resamples of the run do not agree on.
@@ -256,7 +258,7 @@ def _movement(analysis: Analysis, scope: str, level: Level, page: Page) -> list[
     magnitude = (
         f"{leading[0].magnitude:.4f} {glyphs.residual_marks[residual_level(leading[0].residual)]}"
         if leading and not math.isnan(leading[0].residual)
-        else f"{glyphs.dash}  "
+        else glyphs.dash
     )
     moved = len(speeds) > 0
     values = (

@@ -102,7 +102,8 @@ class Spectrum:
     def moving(self) -> Complex128:
         """complex128, the eigenvalues besides that of ``resting``."""
         kept = np.arange(self.rank) != self.resting
-        return self.eigenvalues[kept]
+        others: Complex128 = self.eigenvalues[kept]
+        return others
 
     @property
     def distance_to_rest(self) -> float:
