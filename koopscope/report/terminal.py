@@ -189,8 +189,10 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
     low, high = RESIDUAL_SCALE
     full, half, empty = glyphs.residual_marks
     has_intervals = any(math.isfinite(row.reach) for row in rows)
-    intervals = f"{glyphs.plus_minus} 90% interval; " if has_intervals else ""
-    unsure = f"; {UNSURE} cannot be told" if any(cell[3].text == UNSURE for cell in cells) else ""
+    is_unsure = any(cell[3].text == UNSURE for cell in cells)
+    unsure = f", {UNSURE} unsure" if is_unsure else ""
+    intervals = f"{glyphs.plus_minus} 90%{'' if is_unsure else ' interval'}; "
+    intervals = intervals if has_intervals else ""
     keys = [
         f"   {intervals}{'' if sampled else 'period, '}halves: in steps{unsure}",
         f"   resid.: {full} below {low}  {half} below {high}  {empty} above",

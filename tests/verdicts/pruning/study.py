@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kind", action="append", choices=tuple(KINDS))
+    parser.add_argument("--seed", action="append", type=int, choices=SEEDS)
     parser.add_argument("--snapshots", type=int, default=RECENT, help="that a criterion rests on")
     parser.add_argument(
         "--criterion",
@@ -220,7 +221,7 @@ def main() -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for kind in options.kind or KINDS:
-            for seed in SEEDS:
+            for seed in options.seed or SEEDS:
                 began = time.process_time()
                 network = trained(kind, seed, options.cache)
                 table.writerows(rows(network, options.snapshots, criteria))
