@@ -177,7 +177,7 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
             label,
             f"{row.magnitude:.4f}{_reach(row.reach, page)}",
             small(row.compression_error) if sampled else duration(row.period_steps, glyphs.dash),
-            _half_life(row, page),
+            half_life_cell(row, page),
             residual_cell(row.residual, page),
             share(row.share),
         )
@@ -305,7 +305,7 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
     return lines
 
 
-def _half_life(row: Folded, page: Page) -> str:
+def half_life_cell(row: Folded, page: Page) -> str:
     """Return a half-life in steps where resamples of the run agree on it."""
     low, high = row.half_life_low, row.half_life_high
     if math.isinf(low) and round(row.magnitude, 4) > 1.0:
