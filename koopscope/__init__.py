@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.forecasting.api import forecast
-    from koopscope.integrations.accelerator import KoopmanAccelerator
+    from koopscope.integrations.torch.accelerator import KoopmanAccelerator
     from koopscope.pruning.api import prune
-    from koopscope.runs.opening import open_run
-    from koopscope.runs.recorder import Recorder
+    from koopscope.runs.detect.opening import open_run
+    from koopscope.runs.native.recorder import Recorder
     from koopscope.spectra.estimator import DMD
 
-__version__ = "0.1.0"
 __all__ = [
     "DMD",
     "Diagnosis",
@@ -33,11 +33,11 @@ __all__ = [
 _HOMES = {
     "DMD": "koopscope.spectra.estimator",
     "Diagnosis": "koopscope.diagnostics.diagnosis",
-    "KoopmanAccelerator": "koopscope.integrations.accelerator",
-    "Recorder": "koopscope.runs.recorder",
+    "KoopmanAccelerator": "koopscope.integrations.torch.accelerator",
+    "Recorder": "koopscope.runs.native.recorder",
     "analyze": "koopscope.diagnostics.diagnosis",
     "forecast": "koopscope.forecasting.api",
-    "open_run": "koopscope.runs.opening",
+    "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",
 }
 

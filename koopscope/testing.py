@@ -30,7 +30,7 @@ def assert_healthy(
     baseline
         A JSON report stored earlier, to hold values and findings against.
     settings
-        Fields of ``koopscope.analysis.Settings``, for example ``{"until": 5000}``.
+        Fields of ``koopscope.analysis.settings.Settings``, for example ``{"until": 5000}``.
     **demands
         The keys of ``[tool.koopscope]`` with underscores for dashes: ``preset="strict"``,
         ``fail_on="warn"``, ``strict=True``, ``rules={"precision": "off"}``,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import Run
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from training import Recipe, Snapshot, train
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 
 
 def record(recipe: Recipe, path: Path) -> None:

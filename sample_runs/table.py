@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import RunDescription
 
 BEGIN = "<!-- table: begin, written by make.py -->"

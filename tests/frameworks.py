@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopscope.analysis import Analysis, Settings
-from koopscope.runs.opening import open_run
+from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.runs.detect.opening import open_run
 
 #: Names of modules that must be there, separated by spaces: their absence fails instead of skips.
 REQUIRED = "KOOPSCOPE_REQUIRE_FRAMEWORKS"

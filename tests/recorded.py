@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 
 
 def recorded(

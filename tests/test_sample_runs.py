@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import koopscope
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sample_runs"))
 

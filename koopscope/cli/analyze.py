@@ -15,9 +15,9 @@ from koopscope.cli.outputs import Outputs, output_options
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
-    from koopscope.analysis import Settings
+    from koopscope.analysis.analysis import Settings
     from koopscope.engine.local import GramSource
-    from koopscope.report.report import Report
+    from koopscope.report.analysis_report import Report
 
 #: Exit code when a run could not be analysed.
 COULD_NOT = 2
@@ -45,7 +45,7 @@ def command(
     0 whenever every run could be analysed, whatever was found.
     """
     from koopscope.diagnostics.depth import sweep
-    from koopscope.report.report import Failure, Report
+    from koopscope.report.analysis_report import Failure, Report
 
     jobs = openers(runs, shards)
     outputs.check(list(jobs))

@@ -18,7 +18,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.report.gate.gate import FORMATS
 
 if TYPE_CHECKING:
-    from koopscope.analysis import Settings
+    from koopscope.analysis.analysis import Settings
     from koopscope.engine.local import GramSource
     from koopscope.gate.judgement import Verdict
     from koopscope.gate.policy import Policy
@@ -99,8 +99,8 @@ def _judged(
 ) -> Gate:
     """Judge every run; one that cannot be read does not keep the others from being judged."""
     from koopscope.gate.judgement import judge
+    from koopscope.report.analysis_report import Failure
     from koopscope.report.gate.gate import Gate
-    from koopscope.report.report import Failure
 
     judgements, failures = [], []
     for path, opened in jobs.items():
@@ -115,7 +115,7 @@ def _judged(
 def _write(gate: Gate, outputs: Outputs) -> None:
     from koopscope.cli.configuration import step_summary_path
     from koopscope.report.gate.gate import render
-    from koopscope.report.page import Page
+    from koopscope.report.text.terminal_style import Page
 
     outputs.write_reports(lambda name, page: render(gate, name, page))
     summary = step_summary_path()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from koopscope.engine.local import ProgressListener
-    from koopscope.report.page import Page
+    from koopscope.report.text.terminal_style import Page
 
 #: A progress bar appears only for what takes longer than this.
 PATIENCE_SECONDS = 1.0
@@ -48,7 +48,7 @@ def set_up() -> None:
 
 def page() -> Page:
     """Return what stdout can show; piped, it has no width, and no name is ever cut."""
-    from koopscope.report.page import Page
+    from koopscope.report.text.terminal_style import Page
 
     is_terminal = sys.stdout.isatty()
     styled = is_terminal and os.environ.get("TERM") != "dumb"

@@ -13,7 +13,7 @@ from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, refuse_inputs, report_options
 
 if TYPE_CHECKING:
-    from koopscope.analysis import Analysis, Settings
+    from koopscope.analysis.analysis import Analysis, Settings
     from koopscope.report.contraction import ContractionReport
 
 
@@ -52,11 +52,11 @@ def command(
     with its interval, the predicted fixed point and its distance, bounds, the iterations needed
     for a tolerance, and what relaxation, Anderson or Newton steps would gain.
     """
-    from koopscope.analysis import Analysis
-    from koopscope.fixed_points import write_fixed_point
+    from koopscope.analysis.analysis import Analysis
+    from koopscope.export.fixed_point import write_fixed_point
     from koopscope.report.contraction import render
-    from koopscope.runs.arrayfile import check_output
-    from koopscope.runs.opening import open_run
+    from koopscope.runs.arrays.writing import check_output
+    from koopscope.runs.detect.opening import open_run
 
     outputs.check((run,))
     if output is not None:
@@ -71,13 +71,13 @@ def command(
 
 
 def _report(analysis: Analysis, tolerances: Sequence[float]) -> ContractionReport:
-    from koopscope.diagnostics import fixed_points
+    from koopscope.diagnostics import contraction
     from koopscope.report.contraction import ContractionReport
 
-    found = fixed_points.contraction_of(analysis, tolerances)
+    found = contraction.contraction_of(analysis, tolerances)
     findings = (
-        fixed_points.contraction_finding(found),
-        fixed_points.iterations_finding(found),
-        fixed_points.acceleration_finding(found),
+        contraction.contraction_finding(found),
+        contraction.iterations_finding(found),
+        contraction.acceleration_finding(found),
     )
     return ContractionReport(analysis, found, findings)

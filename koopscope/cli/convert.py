@@ -40,9 +40,9 @@ def command(
     Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
     continued by the same command.
     """
-    from koopscope.runs.checkpoints.metricslog import metrics_from_csv
-    from koopscope.runs.converting import convert
-    from koopscope.runs.opening import open_foreign
+    from koopscope.runs.checkpoints.metrics_log import metrics_from_csv
+    from koopscope.runs.detect.converting import convert
+    from koopscope.runs.detect.opening import open_foreign
     from koopscope.runs.run import select_tensors
 
     if "" in sources:

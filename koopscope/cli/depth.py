@@ -35,7 +35,7 @@ def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
     `koopscope analyze` on one run or on several that differ in depth.
     """
     from koopscope.report.scales import ScalesReport, render
-    from koopscope.runs.signal import read_signal
+    from koopscope.runs.arrays.signal import read_signal
     from koopscope.spectra.scales import scales_of
 
     outputs.check([])

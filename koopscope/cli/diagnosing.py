@@ -11,7 +11,7 @@ from koopscope.cli import console
 from koopscope.cli.engines import what_happened
 
 if TYPE_CHECKING:
-    from koopscope.analysis import Settings
+    from koopscope.analysis.analysis import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.local import GramSource
     from koopscope.runs.run import Run
@@ -22,7 +22,7 @@ def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
 
     Checkpoint files with one snapshot each are one run together.
     """
-    from koopscope.runs.opening import group_sources, open_run, open_shards
+    from koopscope.runs.detect.opening import group_sources, open_run, open_shards
 
     if shards:
         return {paths[0]: partial(open_shards, paths)}
@@ -33,7 +33,7 @@ def openers(paths: Sequence[str], shards: bool) -> dict[str, Callable[[], Run]]:
 
 def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource) -> Diagnosis:
     """Read and judge one run, with a progress bar where it takes long."""
-    from koopscope.analysis import Analysis
+    from koopscope.analysis.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
     from koopscope.runs.run import select_tensors
 

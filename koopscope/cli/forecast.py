@@ -108,10 +108,10 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
     """
     from koopscope.forecasting.api import write_prediction
     from koopscope.forecasting.forecast import Forecaster
-    from koopscope.forecasting.outlook import ForecastSettings
+    from koopscope.forecasting.plan import ForecastSettings
     from koopscope.report.forecast import render
-    from koopscope.runs.arrayfile import check_output
-    from koopscope.runs.opening import open_run
+    from koopscope.runs.arrays.writing import check_output
+    from koopscope.runs.detect.opening import open_run
 
     options["every"] = options["every"] or 0
     settings = ForecastSettings(**{f.name: options[f.name] for f in fields(ForecastSettings)})

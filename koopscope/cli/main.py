@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.cli import console
 from koopscope.errors import KoopscopeError
 
@@ -91,7 +91,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 ``check`` found something, 2 could not do it."""
     # Small matrices are no work for OpenBLAS's threads, so it need not start any; who has work for
-    # them asks (koopscope.spectra.blas). Said before NumPy is loaded, because it looks only then.
+    # them asks (koopscope._threads). Said before NumPy is loaded, because it looks only then.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = _hoisted(sys.argv[1:] if arguments is None else arguments)
     console.set_up()

@@ -1,7 +1,7 @@
 """Options that several verbs share, each defined once.
 
 A verb takes ``@analysis_options`` and gets a ``settings`` argument; a new option of the analysis is
-one line here and one field of ``koopscope.analysis.Settings``.
+one line here and one field of ``koopscope.analysis.settings.Settings``.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def some_analysis_options(*names: str) -> Callable[[Callable[..., Any]], Callabl
     def add(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def with_settings(*arguments: Any, **options: Any) -> Any:
-            from koopscope.analysis import Settings
+            from koopscope.analysis.analysis import Settings
 
             chosen = {name: options.pop(name) for name in names}
             return verb(*arguments, settings=Settings(**chosen), **options)

@@ -17,17 +17,17 @@ from koopscope.cli import console
 from koopscope.cli.options import Option, decorated
 from koopscope.errors import KoopscopeError
 from koopscope.report.formats import FORMATS, render
-from koopscope.report.page import Page
 from koopscope.report.pictures import (
     PICTURE_FORMATS,
     PICTURES,
     SWEEP_PICTURE,
     picture_paths,
 )
-from koopscope.runs.drafts import drafted
+from koopscope.report.text.terminal_style import Page
+from koopscope.runs.atomic import drafted
 
 if TYPE_CHECKING:
-    from koopscope.report.report import Report
+    from koopscope.report.analysis_report import Report
 
 
 @dataclass(frozen=True)

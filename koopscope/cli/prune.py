@@ -142,8 +142,8 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport, render
-    from koopscope.runs.arrayfile import check_output
-    from koopscope.runs.opening import open_run
+    from koopscope.runs.arrays.writing import check_output
+    from koopscope.runs.detect.opening import open_run
 
     settings = _chosen(PruningSettings, options)
     requests = [_chosen(MaskRequest, {**options, "sparsity": s}) for s in sparsities]

@@ -46,7 +46,7 @@ def command(run: str, once: bool, interval: float, idle: float | None) -> None:
     the Gram matrix. Where stdout is not a terminal, one line is printed per look that found
     something new.
     """
-    from koopscope.report.panel import recording, render
+    from koopscope.report.watch_frame import recording, render
 
     watcher = Watcher(run)
     if once:
@@ -74,7 +74,7 @@ def _show(watcher: Watcher, interval: float, idle: float | None) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from koopscope.report.panel import render
+    from koopscope.report.watch_frame import render
 
     terminal = Console()
     with Live(console=terminal, auto_refresh=False, screen=False) as live:
@@ -94,8 +94,8 @@ class Watcher:
     """
 
     def __init__(self, run: str) -> None:
-        from koopscope.following import Follower
-        from koopscope.report.panel import Watched
+        from koopscope.analysis.follow import Follower
+        from koopscope.report.watch_frame import Watched
 
         self.seen = Watched(run)
         self._follower = Follower(run)

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.analysis import Analysis
-from koopscope.diagnostics import scores
-from koopscope.diagnostics.course import RANK, Course, course_of, layer_grams
+from koopscope._types import Float64
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.statistics import scores
+from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
-from koopscope.spectra.gram import Float64, total
+from koopscope.spectra.gram import total
 from koopscope.spectra.remainder import Remainder, remainder
 
 State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis import Analysis
-from koopscope.diagnostics import losses
-from koopscope.diagnostics.course import course_of
+from koopscope._types import Float64
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Diagnostic, Finding, usable
-from koopscope.diagnostics.stack import Stack, distinct, likeness, stack_of
-from koopscope.spectra.gram import Float64
+from koopscope.diagnostics.statistics import losses
+from koopscope.diagnostics.statistics.layer_stack import Stack, distinct, likeness, stack_of
+from koopscope.diagnostics.statistics.trajectory import course_of
 
 LEAST_SNAPSHOTS = 13
 LEAST_RUNS = 3

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from koopscope.analysis import NETWORK, Analysis, Settings
+from koopscope._threads import product_threads
+from koopscope.analysis.analysis import NETWORK, Analysis, Settings
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
-from koopscope.spectra.blas import product_threads
+from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
 
@@ -66,8 +66,8 @@ def analyze(path: str | PathLike[str], **settings: Any) -> Diagnosis:
     path
         A run file.
     **settings
-        The fields of ``koopscope.analysis.Settings``, for example ``observable="weights"`` or
-        ``rank=10``.
+        The fields of ``koopscope.analysis.settings.Settings``, for example
+        ``observable="weights"`` or ``rank=10``.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 

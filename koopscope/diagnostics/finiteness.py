@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 

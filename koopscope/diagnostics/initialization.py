@@ -13,16 +13,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from koopscope.analysis import Analysis
-from koopscope.diagnostics import scores
-from koopscope.diagnostics.beginning import (
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.statistics import scores
+from koopscope.diagnostics.statistics.start import (
     LEAST_SNAPSHOTS,
     Beginning,
     beginning_of,
     snapshots_of_beginning,
 )
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
-from koopscope.spectra.opening import TensorStart
+from koopscope.spectra.start import TensorStart
 
 State = Literal["healthy", "suspect", "bad"]
 

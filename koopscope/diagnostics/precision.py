@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from koopscope.analysis import Analysis, Motion
+from koopscope.analysis.analysis import Analysis, Motion
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 #: Share of moving entries that stand still between two snapshots from which on "near 1" may be

@@ -5,12 +5,12 @@ A new diagnostic is one module that defines ``DIAGNOSTIC`` and one line here.
 
 from __future__ import annotations
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import (
+    contraction,
     convergence,
     depth,
     finiteness,
-    fixed_points,
     initialization,
     precision,
     sampling,
@@ -30,13 +30,13 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
 
 #: Asked in their place of a run that holds iterates of a network operator.
 ITERATE_DIAGNOSTICS: tuple[Diagnostic, ...] = (
-    fixed_points.CONTRACTION,
-    fixed_points.ITERATIONS,
-    fixed_points.ACCELERATION,
+    contraction.CONTRACTION,
+    contraction.ITERATIONS,
+    contraction.ACCELERATION,
     finiteness.DIAGNOSTIC,
 )
 
 
 def diagnostics_for(analysis: Analysis) -> tuple[Diagnostic, ...]:
     """Return the questions that fit what the run holds, weights or iterates."""
-    return ITERATE_DIAGNOSTICS if fixed_points.has_states(analysis) else DIAGNOSTICS
+    return ITERATE_DIAGNOSTICS if contraction.has_states(analysis) else DIAGNOSTICS

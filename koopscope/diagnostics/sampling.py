@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 #: Two increments make one pair, the least a spectrum can be fitted to.

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from koopscope.analysis import Analysis
-from koopscope.diagnostics.course import RANK, layer_grams
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.statistics.trajectory import RANK, layer_grams
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total

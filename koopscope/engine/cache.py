@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
-from koopscope.engine.cachefile import CacheFile, read_cache, write_cache
-from koopscope.engine.compressed import expected_seconds
+from koopscope._version import __version__
+from koopscope.engine.cache_file import CacheFile, read_cache, write_cache
 from koopscope.engine.local import (
     GramSource,
     Plan,
@@ -27,9 +26,10 @@ from koopscope.engine.local import (
     portion_grams,
     snapshot_grams,
 )
+from koopscope.engine.sampled import expected_seconds
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.splicing import extended
+from koopscope.spectra.gram_joins import extended
 
 SUFFIX = ".koopscope-cache"
 

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from koopscope import __version__
+from koopscope._types import Float64
+from koopscope._version import __version__
+from koopscope.engine.gram_words import pack, unpack
 from koopscope.engine.local import Plan, Portion, ProgressListener, portion_grams
-from koopscope.engine.records import pack, unpack
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.runs.shards import ShardedRun
-from koopscope.spectra.gram import Float64
+from koopscope.runs.views.shards import ShardedRun
 
 #: Stored bytes that one task reads: a second or so of work.
 TASK_BYTES = 256 * 2**20

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._threads import cores, product_threads
+from koopscope._types import Floating
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.blas import cores, product_threads
-from koopscope.spectra.gram import SPAN, Floating, GramAccumulator, Precision, SnapshotGram
-from koopscope.spectra.splicing import held
+from koopscope.spectra.gram import SPAN, GramAccumulator, Precision, SnapshotGram
+from koopscope.spectra.gram_joins import held
 
 #: Called with the number of stored bytes that have just been read.
 ProgressListener = Callable[[int], None]

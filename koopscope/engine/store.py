@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from koopscope.engine.records import pack, record_words, unpack
+from koopscope.engine.gram_words import pack, record_words, unpack
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import SnapshotGram
 

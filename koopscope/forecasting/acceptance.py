@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Floating
 from koopscope.errors import KoopscopeError
 
-Floating = npt.NDArray[np.floating[Any]]
 Acceptance = Literal["none", "sign", "pdt"]
 
 ACCEPTANCES: tuple[Acceptance, ...] = ("none", "sign", "pdt")

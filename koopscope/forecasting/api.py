@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
+from koopscope._types import Float64
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.forecast import Forecaster
-from koopscope.forecasting.outlook import ForecastSettings
+from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
-from koopscope.runs.arrayfile import ArraySpec, ArrayWriter, array_writer
-from koopscope.runs.arrays import StoredArray
-from koopscope.runs.opening import open_run
+from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter, array_writer
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo
 
-Float64 = npt.NDArray[np.float64]
 Words = npt.NDArray[Any]
 
 

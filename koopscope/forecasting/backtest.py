@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from koopscope._types import Float64
 
 #: A horizon is trusted where so many past moments, at least, were forecast better than "no change".
 BETTER = 0.8

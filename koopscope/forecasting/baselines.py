@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from koopscope._types import Float64
 
 #: Increments whose mean a straight line goes on with: the best number on the tuning families of
 #: docs/forecasting.md. What an older snapshot counts for in an exponential average, relative to the

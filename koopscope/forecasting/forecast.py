@@ -12,22 +12,21 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.analysis import Analysis
+from koopscope._threads import product_threads
+from koopscope._types import Float64
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.engine.local import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.laws import BlockForecast, Growth, Laws, fit_laws
-from koopscope.forecasting.outlook import ForecastSettings, Outlook, outlook
-from koopscope.forecasting.plane import leading_plane
+from koopscope.forecasting.operators import BlockForecast, Growth, Laws, fit_laws
+from koopscope.forecasting.plan import ForecastSettings, Outlook, outlook
+from koopscope.forecasting.projection import leading_plane
 from koopscope.forecasting.results import Forecast
-from koopscope.forecasting.tally import Tally
-from koopscope.runs.pooled import PooledRun
+from koopscope.forecasting.second_pass import Tally
 from koopscope.runs.run import Block, Run, TensorInfo
-from koopscope.settings import Settings
-from koopscope.spectra.blas import product_threads
+from koopscope.runs.views.averaged import PooledRun
 from koopscope.spectra.gram import SPAN, SnapshotGram, total
-
-Float64 = npt.NDArray[np.float64]
 
 #: Takes predicted weights in order: the tensor, and the next of its flattened values in float64.
 Sink = Callable[[TensorInfo, Float64], None]

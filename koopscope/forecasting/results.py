@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope.forecasting.backtest import FEWEST_ORIGINS, FORECAST, Backtest
-from koopscope.forecasting.laws import Growth
-from koopscope.forecasting.outlook import ForecastSettings, Outlook
-from koopscope.forecasting.plane import Plane
+from koopscope.forecasting.operators import Growth
+from koopscope.forecasting.plan import ForecastSettings, Outlook
+from koopscope.forecasting.projection import Plane
 from koopscope.runs.run import RunDescription
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from koopscope._threads import product_threads
+from koopscope.analysis.follow import Follower
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
-from koopscope.following import Follower
-from koopscope.spectra.blas import product_threads
 
 
 class ConvergenceWatch:

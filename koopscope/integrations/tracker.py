@@ -20,9 +20,9 @@ from koopscope.integrations.tensors import (
     rank_count,
     spread_over_ranks,
 )
-from koopscope.runs.buffering import SnapshotBuffer
-from koopscope.runs.recorder import Recorder
-from koopscope.runs.runfile import RunFile
+from koopscope.runs.native.buffer import SnapshotBuffer
+from koopscope.runs.native.reader import RunFile
+from koopscope.runs.native.recorder import Recorder
 
 
 class Tracker:

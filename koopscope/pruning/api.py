@@ -13,8 +13,8 @@ from koopscope.errors import KoopscopeError
 from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import Mask, MaskRequest
 from koopscope.pruning.prune import Pruner, Pruning
-from koopscope.runs.arrayfile import ArraySpec, array_writer
-from koopscope.runs.opening import open_run
+from koopscope.runs.arrays.writing import ArraySpec, array_writer
+from koopscope.runs.detect.opening import open_run
 
 _Kind = TypeVar("_Kind", PruningSettings, MaskRequest)
 

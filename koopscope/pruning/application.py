@@ -11,8 +11,8 @@ from koopscope.errors import KoopscopeError
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.pruning.tensors import Prunable
-from koopscope.runs.arrayfile import array_writer
-from koopscope.runs.arraysource import ArraySource, SourceArray, Words, array_source
+from koopscope.runs.arrays.reading import ArraySource, SourceArray, Words, array_source
+from koopscope.runs.arrays.writing import array_writer
 from koopscope.runs.checkpoints.snapshot import plain_names
 
 #: Names of tensors listed in a note at most.

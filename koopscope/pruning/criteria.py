@@ -14,12 +14,11 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.analysis import Analysis
+from koopscope._types import Complex128, Float64
+from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Complex128, Spectrum
+from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.forecast import law_of_motion
-
-Float64 = npt.NDArray[np.float64]
 
 #: The criterion that won where all were measured: see docs/pruning.md.
 DEFAULT = "magnitude"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.engine.local import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError

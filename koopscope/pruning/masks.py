@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.pruning.score_file import ScoreSpool
 from koopscope.pruning.selection import Threshold, largest
-from koopscope.pruning.spool import ScoreSpool
 from koopscope.runs.run import TensorInfo
 
 Scope = Literal["global", "layer"]

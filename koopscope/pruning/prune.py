@@ -13,13 +13,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.engine.local import ProgressListener
 from koopscope.pruning.criteria import Criterion, criterion
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.masks import Mask, MaskRequest, mask_chunks, weight_thresholds
+from koopscope.pruning.score_file import CHUNK, ScoreSpool
 from koopscope.pruning.selection import Threshold
-from koopscope.pruning.spool import CHUNK, ScoreSpool
 from koopscope.pruning.tensors import Prunable
 from koopscope.pruning.units import (
     AxisMasks,
@@ -28,7 +28,7 @@ from koopscope.pruning.units import (
     unit_choices,
     unit_plan,
 )
-from koopscope.runs.arrayfile import ArraySpec, array_writer
+from koopscope.runs.arrays.writing import ArraySpec, array_writer
 from koopscope.runs.run import Run, TensorInfo
 
 #: What every mask is compared with.

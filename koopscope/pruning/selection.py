@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-
-Float64 = npt.NDArray[np.float64]
 
 #: A stream that can be started again: each call walks over all scores in the same order.
 Scores = Callable[[], Iterator[Float64]]

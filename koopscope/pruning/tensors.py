@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.roles import SMALL, role
 from koopscope.runs.run import TensorInfo

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.masks import Mask, MaskRequest
-from koopscope.pruning.spool import CHUNK, ScoreSpool
-from koopscope.runs.hyperslabs import positions
+from koopscope.pruning.score_file import CHUNK, ScoreSpool
+from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import TensorInfo
 

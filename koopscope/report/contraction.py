@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-from koopscope import __version__
-from koopscope.analysis import Analysis
+from koopscope._version import __version__
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Finding
 from koopscope.errors import KoopscopeError
-from koopscope.report.json import SCHEMA_VERSION, JsonObject
-from koopscope.report.page import Cell, Page, table
-from koopscope.report.plain import plain
-from koopscope.report.terminal import findings_lines
-from koopscope.spectra.acceleration import iterations_worth
-from koopscope.spectra.contraction import Contraction
+from koopscope.report.analysis_json import SCHEMA_VERSION, JsonObject
+from koopscope.report.analysis_text import findings_lines
+from koopscope.report.json_values import plain
+from koopscope.report.text.terminal_style import Cell, Page, table
+from koopscope.spectra.iterates.acceleration import iterations_worth
+from koopscope.spectra.iterates.contraction import Contraction
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.forecasting.backtest import FORECAST, INTERVAL, Score
 from koopscope.forecasting.baselines import BASELINES
 from koopscope.forecasting.results import Forecast
-from koopscope.report.canvas import Canvas
-from koopscope.report.numbers import count, percent, step_range
-from koopscope.report.page import Cell, Page, shortened, table, wrapped
-from koopscope.report.plain import plain
+from koopscope.report.json_values import plain
+from koopscope.report.text.canvas import Canvas
+from koopscope.report.text.numbers import count, percent, step_range
+from koopscope.report.text.terminal_style import Cell, Page, shortened, table, wrapped
 
 SCHEMA_VERSION = "1.0"
 

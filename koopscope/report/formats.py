@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from koopscope.report.page import Page
-    from koopscope.report.report import Report
+    from koopscope.report.analysis_report import Report
+    from koopscope.report.text.terminal_style import Page
 
 #: name -> module with ``render``. A module is imported only when its format is asked for.
 FORMATS = {
-    "table": "koopscope.report.terminal",
-    "json": "koopscope.report.json",
+    "table": "koopscope.report.analysis_text",
+    "json": "koopscope.report.analysis_json",
 }
 
 

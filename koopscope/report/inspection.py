@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope import __version__
-from koopscope.report.numbers import count
-from koopscope.report.page import Cell, Page, columns_of, fitted_table, wrapped
-from koopscope.report.plain import plain
+from koopscope._version import __version__
+from koopscope.report.json_values import plain
+from koopscope.report.text.numbers import count
+from koopscope.report.text.terminal_style import Cell, Page, columns_of, fitted_table, wrapped
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.window import usable_window
 

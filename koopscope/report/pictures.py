@@ -20,7 +20,7 @@ PICTURES = {
     "singular_values": "koopscope.report.figures.singular_values",
     "windows": "koopscope.report.figures.windows",
     "convergence": "koopscope.report.figures.convergence",
-    "beginning": "koopscope.report.figures.beginning",
+    "beginning": "koopscope.report.figures.start",
     "motion": "koopscope.report.figures.motion",
 }
 

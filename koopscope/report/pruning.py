@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning, TensorDensity
 from koopscope.pruning.roles import SMALL
-from koopscope.report.numbers import count
-from koopscope.report.page import Cell, Page, fitted_table, wrapped
-from koopscope.report.plain import plain
+from koopscope.report.json_values import plain
+from koopscope.report.text.numbers import count
+from koopscope.report.text.terminal_style import Cell, Page, fitted_table, wrapped
 
 SCHEMA_VERSION = "1.0"
 

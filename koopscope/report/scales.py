@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
-from koopscope.report.json import SCHEMA_VERSION, JsonObject
-from koopscope.report.page import Cell, Page, table, wrapped
-from koopscope.report.plain import plain
-from koopscope.runs.signal import Signal
+from koopscope.report.analysis_json import SCHEMA_VERSION, JsonObject
+from koopscope.report.json_values import plain
+from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
+from koopscope.runs.arrays.signal import Signal
 from koopscope.spectra.scales import DECAY, SUPPORT, Scales
 
 _TITLES = {"fft": "Fourier transform", "dmd": "Hankel DMD"}

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 
-Float64 = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.floating[Any]]
 Lengths = float | Sequence[float]
 

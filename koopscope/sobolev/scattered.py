@@ -17,8 +17,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import gamma, gammaincc
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.sobolev.grid import Float64, FloatArray, Lengths, check_lengths, check_order
+from koopscope.sobolev.grid import FloatArray, Lengths, check_lengths, check_order
 
 #: Gauss-Legendre nodes per factor e^4 of diffusion time: the integrand is analytic in log t, and
 #: twelve leave a relative error of 1e-8 in the norm (tests/sobolev), eight 1e-5.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.sobolev.grid import Float64, Lengths, power_weights
+from koopscope.sobolev.grid import Lengths, power_weights
 
 try:
     import torch

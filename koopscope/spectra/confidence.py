@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from koopscope._types import Float64
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Float64
 from koopscope.spectra.heldout import HeldOut, held_out
-from koopscope.spectra.measurement import MeasuredGram, compression_errors
+from koopscope.spectra.measured import MeasuredGram, compression_errors
 from koopscope.spectra.series import Series
 from koopscope.spectra.uncertainty import Uncertainty, uncertainty
 

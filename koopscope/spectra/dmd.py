@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 from koopscope.spectra.reduction import DRIFT, reduce
@@ -25,8 +26,6 @@ from koopscope.spectra.series import Series
 
 if TYPE_CHECKING:
     from koopscope.spectra.modes import ModeBlock, SnapshotBlock, TensorT
-
-Complex128 = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True)

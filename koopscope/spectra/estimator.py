@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._threads import product_threads
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.blas import product_threads
-from koopscope.spectra.gram import Float64, GramAccumulator, SnapshotGram
+from koopscope.spectra.gram import GramAccumulator, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
-from koopscope.spectra.matching import Complex128
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
 from koopscope.spectra.series import Series
 

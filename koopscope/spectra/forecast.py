@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.heldout import damped, held_out_damping, held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 from koopscope.spectra.reduction import reduce
 from koopscope.spectra.series import Series
-
-Complex128 = npt.NDArray[np.complex128]
 
 #: What a law can be of: a displacement must be a combination of increments.
 FORECASTABLE: tuple[Observable, ...] = ("increments", "weights", "centered")

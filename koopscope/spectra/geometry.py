@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.spectra.gram import Float64, SnapshotGram
+from koopscope._types import Float64
+from koopscope.spectra.gram import SnapshotGram
 
 #: Snapshots that "recent" statistics look back on at most; younger runs use all they have.
 WINDOW = 16

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64, Floating
 from koopscope.errors import KoopscopeError
 
-Float64 = npt.NDArray[np.float64]
-Floating = npt.NDArray[np.floating[Any]]
 Observable = Literal["increments", "weights", "centered", "raw"]
 
 OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered", "raw")

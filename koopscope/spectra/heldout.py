@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.spectra.gram import Float64
-from koopscope.spectra.matching import Complex128, conjugates, matching
+from koopscope._types import Complex128, Float64
+from koopscope.spectra.matching import conjugates, matching
 from koopscope.spectra.reduction import Reduction, function_residuals, reduce
 from koopscope.spectra.series import Series
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.spectra.gram import Float64
-
-Complex128 = npt.NDArray[np.complex128]
+from koopscope._types import Complex128, Float64
 
 
 def matching(candidates: Complex128, reference: Complex128) -> npt.NDArray[np.intp]:

@@ -13,9 +13,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.dmd import Complex128, Spectrum
-from koopscope.spectra.gram import Float64, Observable
+from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.gram import Observable
 
 TensorT = TypeVar("TensorT")
 TensorT_co = TypeVar("TensorT_co", covariant=True)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64, SnapshotGram
+from koopscope.spectra.gram import SnapshotGram
 
 NoiseFilter = Literal["none", "sobolev"]
 

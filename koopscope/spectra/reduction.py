@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from koopscope.spectra.gram import Float64
+from koopscope._types import Complex128, Float64
 from koopscope.spectra.rank import RankRule, check_rank_rule, numerical_rank, truncation_rank
 from koopscope.spectra.series import Series
-
-Complex128 = npt.NDArray[np.complex128]
 
 #: An eigenvalue of the moving part nearer to 1 than this is a drift: there is no resting place.
 DRIFT = 1e-8

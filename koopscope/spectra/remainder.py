@@ -9,12 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from koopscope._types import Complex128, Float64
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Float64
-
-Complex128 = npt.NDArray[np.complex128]
 
 #: Slower modes are taken to be this slow: a straight drift has no finite rest.
 SLOWEST = 0.995

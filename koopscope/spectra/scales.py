@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import Float64
 
 Method = Literal["fft", "dmd"]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from koopscope.spectra.gram import Float64, Observable, SnapshotGram
+from koopscope._types import Float64
+from koopscope.spectra.gram import Observable, SnapshotGram
 
 
 @dataclass(frozen=True)

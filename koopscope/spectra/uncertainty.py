@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._types import Float64
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.gram import Float64
 from koopscope.spectra.matching import conjugates, matched
 
 LEVEL = 0.9

@@ -12,7 +12,7 @@ import torch
 from operators import communities, forests, karate_club, train_block, train_graph
 from torch import Tensor
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 
 HERE = Path(__file__).parent
 ITERATIONS = 30

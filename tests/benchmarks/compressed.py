@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis import LEAST_SHARE, Analysis, Settings
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.analysis.analysis import LEAST_SHARE, Analysis, Settings
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from koopscope.spectra.matching import matching
 
 REPEATS = 3

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pydmd
 
 import koopscope
-from koopscope.runs.arrays import widen_bfloat16
+from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.gram import gram_of
 from tests.known_systems import EIGENVALUES, trajectory

@@ -15,8 +15,8 @@ from statistics import median
 
 import numpy as np
 
-from koopscope.runs.recorder import Recorder
-from koopscope.spectra.blas import cores
+from koopscope._threads import cores
+from koopscope.runs.native.recorder import Recorder
 
 KOOPSCOPE = (sys.executable, "-m", "koopscope", "--quiet")
 

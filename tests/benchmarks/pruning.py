@@ -14,7 +14,7 @@ from pathlib import Path
 RECORD = """
 import sys
 import numpy as np
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 rng = np.random.default_rng(0)
 shapes = {f"layers.{k}.weight": (1000, 1000) for k in range(10)}
 limits = {n: rng.standard_normal(s, np.float32) for n, s in shapes.items()}

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from koopscope.analysis import Analysis, Settings
+from koopscope._types import Float64
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
-from koopscope.spectra.gram import Float64
+from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.heldout import forecast_errors, held_out_rank
 from koopscope.spectra.rank import truncation_rank
 from koopscope.spectra.reduction import Reduction

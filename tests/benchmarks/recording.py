@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 
 SNAPSHOTS = 100
 

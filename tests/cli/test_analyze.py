@@ -179,7 +179,7 @@ def test_no_run_is_an_error(call):
 
 
 def test_the_choices_of_the_options_are_those_of_the_analysis():
-    from koopscope.analysis import LEVELS
+    from koopscope.analysis.analysis import LEVELS
     from koopscope.cli.analyze import command
     from koopscope.spectra.gram import OBSERVABLES
 

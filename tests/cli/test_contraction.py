@@ -6,7 +6,7 @@ import pytest
 
 from koopscope.cli.main import main
 from koopscope.report.contraction import schema
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from tests import iterated_maps as maps
 
 

@@ -11,7 +11,7 @@ import koopscope
 from koopscope.cli import forecast as verb
 from koopscope.cli.main import main
 from koopscope.forecasting.acceptance import ACCEPTANCES
-from koopscope.forecasting.outlook import OPERATORS, RECENT
+from koopscope.forecasting.plan import OPERATORS, RECENT
 from koopscope.report.forecast import schema
 from tests.recorded import MLP, recorded, settling
 

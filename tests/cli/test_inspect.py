@@ -11,9 +11,9 @@ import pytest
 
 from koopscope.cli.main import main
 from koopscope.report.inspection import render_table
-from koopscope.report.page import Page
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.report.text.terminal_style import Page
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 
 LONG_NAME = "encoder.blocks.11.attention.projection.with.a.very.long.name.indeed.weight"
 WEIGHTS = {

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 
 WRITER = """
 import sys, time
 import numpy as np
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 rng = np.random.default_rng(0)
 start, away = rng.normal(size=(2, 30, 20))
 recorder = Recorder(sys.argv[1])

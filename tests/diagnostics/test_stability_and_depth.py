@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.diagnostics import depth, stability
-from koopscope.diagnostics.stack import stack_of
-from koopscope.runs.opening import open_run
+from koopscope.diagnostics.statistics.layer_stack import stack_of
+from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import gram_of
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import convergence, initialization
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 
 RUNS = Path(__file__).parents[2] / "sample_runs"
 

@@ -17,7 +17,7 @@ from koopscope.engine import cache
 from koopscope.engine.cache import SUFFIX, Cached
 from koopscope.engine.local import Portion, ProgressListener, portion_grams, snapshot_grams
 from koopscope.engine.store import GramStore
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import Run, TensorInfo
 
 
@@ -256,7 +256,7 @@ def test_an_interrupted_write_leaves_the_old_cache_and_nothing_else(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("koopscope.engine.cachefile.os.replace", interrupted)
+    monkeypatch.setattr("koopscope.engine.cache_file.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ask(path, tmp_path)
     assert (tmp_path / ("run.h5" + SUFFIX)).read_bytes() == before

@@ -18,8 +18,8 @@ from koopscope.engine.cluster import DaskEngine, records
 from koopscope.engine.local import snapshot_grams
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
-from koopscope.runs.shards import ShardedRun
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.views.shards import ShardedRun
 
 distributed = pytest.importorskip("distributed")
 

@@ -9,16 +9,16 @@ import h5py
 import numpy as np
 import pytest
 
-from koopscope import reading
-from koopscope.analysis import Analysis
+from koopscope.analysis import plan
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.engine import local
+from koopscope.engine.gram_words import record_words
 from koopscope.engine.local import Plan, Portion, portion_grams, snapshot_grams
-from koopscope.engine.records import record_words
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays import StoredArray
-from koopscope.runs.opening import open_run
-from koopscope.settings import Settings
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.dtypes import StoredArray
 from koopscope.spectra.gram import SnapshotGram, gram_of
 
 
@@ -163,7 +163,7 @@ def test_a_pass_is_planned_within_its_memory(snapshots: int, processors: int) ->
 def test_a_window_of_very_many_snapshots_is_multiplied_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "DOUBLE_UP_TO", 10)
+    monkeypatch.setattr(plan, "DOUBLE_UP_TO", 10)
     values = trajectory((5000,), snapshots=40).astype(np.float32)
     path = write(tmp_path / "run.h5", {"a.weight": values, "b.weight": values[:, :70]})
     settings = Settings(window=(5, 20))

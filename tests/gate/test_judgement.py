@@ -14,7 +14,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.gate.baseline import stored_report
 from koopscope.gate.judgement import Judgement, Outcome, judge
 from koopscope.gate.policy import policy
-from koopscope.report.json import run_document
+from koopscope.report.analysis_json import run_document
 from koopscope.testing import assert_healthy
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from koopscope import KoopscopeError
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.gate.judgement import Judgement, Outcome
+from koopscope.report.analysis_json import schema
+from koopscope.report.analysis_report import Failure
 from koopscope.report.gate.gate import FORMATS, Gate, render
-from koopscope.report.json import schema
-from koopscope.report.page import Page
-from koopscope.report.report import Failure
+from koopscope.report.text.terminal_style import Page
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import gram_of
 

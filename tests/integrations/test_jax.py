@@ -3,7 +3,7 @@
 import numpy as np
 
 from koopscope.integrations import Tracker
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.frameworks import framework
 
 jax = framework("jax")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.frameworks import assert_same_numbers, framework
 
 framework("torch")

@@ -5,9 +5,9 @@ import warnings
 
 import numpy as np
 
-from koopscope.runs.checkpoints.metricslog import metrics_from_csv
-from koopscope.runs.converting import convert
-from koopscope.runs.opening import open_foreign, open_run
+from koopscope.runs.checkpoints.metrics_log import metrics_from_csv
+from koopscope.runs.detect.converting import convert
+from koopscope.runs.detect.opening import open_foreign, open_run
 from tests.frameworks import assert_same_numbers, framework
 
 torch = framework("torch")

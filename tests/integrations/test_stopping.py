@@ -2,11 +2,11 @@
 
 import pytest
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.integrations import Tracker
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.frameworks import framework
 
 STOP_STEP = 5

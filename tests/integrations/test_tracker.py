@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.errors import KoopscopeError
 from koopscope.integrations import Tracker
 from koopscope.integrations.stopping import ConvergenceWatch
 from koopscope.integrations.tensors import local_parts
-from koopscope.runs.opening import open_run, open_shards
+from koopscope.runs.detect.opening import open_run, open_shards
 from tests.frameworks import framework
 
 

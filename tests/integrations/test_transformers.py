@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from koopscope.runs.converting import convert
-from koopscope.runs.opening import open_foreign, open_run
+from koopscope.runs.detect.converting import convert
+from koopscope.runs.detect.opening import open_foreign, open_run
 from tests.frameworks import assert_same_numbers, framework
 
 torch = framework("torch")

@@ -12,8 +12,8 @@ from koopscope.pruning.application import apply_masks
 from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 REQUEST = MaskRequest(0.7)

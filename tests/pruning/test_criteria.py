@@ -9,7 +9,7 @@ import koopscope
 from koopscope import KoopscopeError
 from koopscope.pruning.criteria import CRITERIA, criterion
 from koopscope.pruning.judging import PruningSettings, judge
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.recorded import recorded, settling
 
 

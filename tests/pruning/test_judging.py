@@ -5,7 +5,7 @@ import pytest
 
 from koopscope import KoopscopeError
 from koopscope.pruning.judging import PruningSettings, judge
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.recorded import recorded, settling
 
 STEPS = (0, 1, 2, 3, 4, 5, 6, 7, 20, 30, 40, 50)

@@ -10,7 +10,7 @@ from koopscope import KoopscopeError
 from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 SIZES = {name: int(np.prod(MLP[name])) for name in PRUNABLE}

@@ -11,7 +11,7 @@ from koopscope import KoopscopeError
 from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 REQUEST = MaskRequest(0.75)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from koopscope import KoopscopeError
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.pruning.tensors import chosen_tensors
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 

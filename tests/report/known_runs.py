@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.diagnostics.diagnosis import Diagnosis, diagnose
 from koopscope.diagnostics.finding import Finding
-from koopscope.report.page import Page
-from koopscope.report.report import Report
-from koopscope.report.terminal import render
+from koopscope.report.analysis_report import Report
+from koopscope.report.analysis_text import render
+from koopscope.report.text.terminal_style import Page
 from koopscope.runs.run import RunDescription, Skipped, TensorInfo
 from koopscope.spectra.gram import gram_of
 

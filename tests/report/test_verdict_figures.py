@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from koopscope.diagnostics.diagnosis import analyze
-from koopscope.report.figures import beginning, convergence, depth_sweep
+from koopscope.report.figures import convergence, depth_sweep, start
 from koopscope.report.figures.style import styled
 
 RUNS = Path(__file__).parents[2] / "sample_runs"
@@ -29,7 +29,7 @@ def test_the_stop_is_drawn_where_the_finding_has_it():
 
 def test_the_map_of_the_beginning_has_a_row_per_matrix_and_marks_the_responsible():
     with styled():
-        axes = beginning.figure(analyze(RUNS / "dead_init.h5")).axes[0]
+        axes = start.figure(analyze(RUNS / "dead_init.h5")).axes[0]
     rows = np.asarray(axes.images[0].get_array())
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert rows.shape == (3, 7)

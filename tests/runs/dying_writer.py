@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 
 
 def snapshot(step: int) -> dict[str, np.ndarray]:

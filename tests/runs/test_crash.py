@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from koopscope.runs import journal
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.hdf5 import journal
+from koopscope.runs.native.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
 PAGE = 4096
@@ -130,7 +130,7 @@ def test_every_state_that_a_death_while_appending_can_leave_is_whole_and_goes_on
 WRITER = """
 import sys, warnings
 import numpy as np
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 warnings.simplefilter("error")
 recorder = Recorder(sys.argv[1])
 for step in range(500):

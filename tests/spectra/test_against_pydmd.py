@@ -6,8 +6,8 @@ import numpy as np
 import pydmd
 import pytest
 
-from koopscope.analysis import Analysis, Settings
-from koopscope.runs.opening import open_run
+from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.runs.detect.opening import open_run
 
 FOLDER = Path(__file__).parents[2] / "sample_runs"
 RANK = 6

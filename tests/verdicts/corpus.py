@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis import Analysis, Settings
-from koopscope.runs.opening import open_run
+from koopscope.analysis.analysis import Analysis, Settings
+from koopscope.runs.detect.opening import open_run
 from tests.verdicts.labels import Truth, best_train, truth
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import Ridge
 
-from koopscope.diagnostics import scores
-from koopscope.diagnostics.beginning import beginning_of, snapshots_of_beginning
-from koopscope.diagnostics.course import Course, course_of
+from koopscope.diagnostics.statistics import scores
+from koopscope.diagnostics.statistics.start import beginning_of, snapshots_of_beginning
+from koopscope.diagnostics.statistics.trajectory import Course, course_of
 from tests.verdicts import corpus, measures
 from tests.verdicts.corpus import Case
 from tests.verdicts.labels import state_at

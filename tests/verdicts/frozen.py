@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import SnapshotGram
 from tests.verdicts import corpus

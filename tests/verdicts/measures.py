@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.diagnostics import scores
 from koopscope.diagnostics.convergence import joined
-from koopscope.diagnostics.course import Course
+from koopscope.diagnostics.statistics import scores
+from koopscope.diagnostics.statistics.trajectory import Course
 from tests.verdicts.corpus import Case, recorded_loss
 
 #: A stop this much above the best validation loss, on a run that was still improving, is false.

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from koopscope.analysis import Analysis
-from koopscope.diagnostics import convergence, depth, initialization, scores, stability
-from koopscope.diagnostics.beginning import snapshots_of_beginning
-from koopscope.diagnostics.course import course_of
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics import convergence, depth, initialization, stability
+from koopscope.diagnostics.statistics import scores
+from koopscope.diagnostics.statistics.start import snapshots_of_beginning
+from koopscope.diagnostics.statistics.trajectory import course_of
 from tests.verdicts import corpus, frozen, measures
 from tests.verdicts.corpus import Case
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from koopscope.analysis import Analysis, Settings
+from koopscope.analysis.analysis import Analysis, Settings
 from koopscope.diagnostics import convergence
 from koopscope.spectra.gram import SnapshotGram
 from tests.verdicts import frozen, measures, plan, score

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from tests.verdicts import networks, tasks
 from tests.verdicts.plan import FAMILIES, Recipe
 

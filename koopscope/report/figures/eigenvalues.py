@@ -22,7 +22,7 @@ from koopscope.report.figures.style import (
     residual_colors,
     run_name,
 )
-from koopscope.report.numbers import interval
+from koopscope.report.text.numbers import interval
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
 from koopscope.spectra.uncertainty import Uncertainty

@@ -6,10 +6,10 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from koopscope._types import Float64
 from koopscope.forecasting.backtest import FORECAST
 from koopscope.forecasting.results import Forecast
 from koopscope.report.figures.style import (
@@ -21,9 +21,7 @@ from koopscope.report.figures.style import (
     new_figure,
     nothing_to_show,
 )
-from koopscope.report.numbers import percent
-
-Float64 = npt.NDArray[np.float64]
+from koopscope.report.text.numbers import percent
 
 #: Errors above this are cut: a baseline that has left the picture has said enough.
 _HIGHEST = 2.0

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.figures.style import (
     COLORMAP,
@@ -22,7 +22,7 @@ from koopscope.report.figures.style import (
     nothing_to_show,
     run_name,
 )
-from koopscope.report.numbers import interval
+from koopscope.report.text.numbers import interval
 
 #: With more layers than this, a map is drawn in place of lines.
 MOST_LINES = 10

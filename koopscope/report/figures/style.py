@@ -22,7 +22,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 
 #: Width of a page's text block, in inches.
 PAGE_WIDTH = 7.2

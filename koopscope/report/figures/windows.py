@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from koopscope.analysis import Analysis
+from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import usable
 from koopscope.report.figures.eigenvalues import OBSERVABLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from koopscope.gate.rules import PRESETS, Rule
-from koopscope.report.page import Cell, Page, table, wrapped
+from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
 
 
 def rules_table(rules: Sequence[Rule], page: Page) -> str:

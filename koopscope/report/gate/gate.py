@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from koopscope.report.report import Failure
+from koopscope.report.analysis_report import Failure
 
 if TYPE_CHECKING:
     from koopscope.gate.judgement import Judgement, Outcome, Verdict
-    from koopscope.report.page import Page
+    from koopscope.report.text.terminal_style import Page
 
 #: name -> module with ``render(gate, page)``, imported only when its format is asked for.
 FORMATS = {
-    "table": "koopscope.report.gate.terminal",
+    "table": "koopscope.report.gate.text",
     "json": "koopscope.report.gate.json",
     "junit": "koopscope.report.gate.junit",
     "markdown": "koopscope.report.gate.markdown",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from koopscope.gate.judgement import Outcome, Verdict
 from koopscope.report.gate.gate import Gate
-from koopscope.report.page import Page
+from koopscope.report.text.terminal_style import Page
 
 _COMMANDS: dict[Verdict, str] = {"error": "error", "warn": "warning", "inconclusive": "notice"}
 

@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from koopscope import __version__
+from koopscope._version import __version__
 from koopscope.gate.judgement import VERDICTS, Judgement
+from koopscope.report.analysis_json import SCHEMA_VERSION, run_document
 from koopscope.report.gate.gate import Gate
-from koopscope.report.json import SCHEMA_VERSION, run_document
-from koopscope.report.page import Page
-from koopscope.report.plain import plain
+from koopscope.report.json_values import plain
+from koopscope.report.text.terminal_style import Page
 
 
 def render(gate: Gate, page: Page) -> str:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from koopscope.gate.judgement import Judgement, Outcome
 from koopscope.report.gate.gate import Gate, interval_text
-from koopscope.report.page import Page
+from koopscope.report.text.terminal_style import Page
 
 #: What XML 1.0 cannot hold, even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

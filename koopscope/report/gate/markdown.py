@@ -6,7 +6,7 @@ import re
 
 from koopscope.gate.judgement import Judgement, Outcome
 from koopscope.report.gate.gate import Gate, interval_text
-from koopscope.report.page import Page
+from koopscope.report.text.terminal_style import Page
 
 _SIGNS = {"error": "❌", "warn": "⚠️", "inconclusive": "❔", "pass": "✅"}
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from koopscope.runs import safety
-from koopscope.runs.checkpoints.hdf5tensors import (
+from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
     described,
@@ -17,6 +16,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit
+from koopscope.runs.hdf5 import safety
 from koopscope.runs.run import Skipped, TensorInfo
 
 #: Attributes of a file that number it, and what they count.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.safetensorfiles import safetensors_snapshot, sharded_snapshot
+from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torchfiles import sharded_torch_snapshot, torch_snapshot
+from koopscope.runs.checkpoints.torch import sharded_torch_snapshot, torch_snapshot
 
 _STATE = "trainer_state.json"
 _STATE_LIMIT = 256 * 2**20

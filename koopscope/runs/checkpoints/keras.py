@@ -21,8 +21,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs import safety
-from koopscope.runs.checkpoints.hdf5tensors import (
+from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
     described,
@@ -32,6 +31,7 @@ from koopscope.runs.checkpoints.hdf5tensors import (
 )
 from koopscope.runs.checkpoints.npz import DAMAGE
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.hdf5 import safety
 from koopscope.runs.run import Skipped, TensorInfo
 
 #: The weights inside a ``.keras`` archive, and the largest config.json that is looked at.

@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays import STORED_AS
 from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
+from koopscope.runs.dtypes import STORED_AS
 from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
 
 _STEP_MEMBERS: dict[str, Unit] = {

@@ -6,8 +6,8 @@ import pytest
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints import series as series_module
-from koopscope.runs.opening import group_sources, open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import group_sources, open_run
+from koopscope.runs.native.recorder import Recorder
 from tests.series_files import trajectory, write_safetensors, write_series
 
 

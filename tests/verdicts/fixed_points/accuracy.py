@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "sample_runs" / "iterates"))
 import torch
 from operators import communities, forests, karate_club, train_block, train_graph
 
-from koopscope.spectra.contraction import contraction
 from koopscope.spectra.gram import gram_of
+from koopscope.spectra.iterates.contraction import contraction
 
 HERE = Path(__file__).parent
 FURTHEST = 64

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.fixed_point import fixed_point
 from koopscope.spectra.gram import gram_of
+from koopscope.spectra.iterates.fixed_point import fixed_point
 from tests import iterated_maps as maps
 
 HERE = Path(__file__).parent

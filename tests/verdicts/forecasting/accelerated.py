@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from koopscope._types import Float64
 from koopscope.forecasting.acceptance import accepted
-from koopscope.integrations.accelerator import KoopmanAccelerator
-from koopscope.integrations.parameter_window import ParameterWindow, Prediction
-from koopscope.spectra.gram import Float64
+from koopscope.integrations.torch.accelerator import KoopmanAccelerator
+from koopscope.integrations.torch.parameter_window import ParameterWindow, Prediction
 
 EMA_DECAY = 0.9  # per step: the better of 0.9 and 0.99 on the networks that were tuned on
 

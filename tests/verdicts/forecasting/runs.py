@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.native.recorder import Recorder
 from tests.verdicts.plan import FAMILIES, HELD_OUT, TUNING
 from tests.verdicts.training import BATCH, Trainer, make_optimizer
 

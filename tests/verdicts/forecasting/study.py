@@ -21,8 +21,8 @@ import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.forecast import Forecaster
-from koopscope.forecasting.outlook import ForecastSettings
-from koopscope.runs.opening import open_run
+from koopscope.forecasting.plan import ForecastSettings
+from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.gram import total
 from tests.verdicts import plan
 from tests.verdicts.forecasting import runs

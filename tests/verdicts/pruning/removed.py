@@ -20,7 +20,7 @@ from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.report.pruning import layers_of
-from koopscope.runs.opening import open_run
+from koopscope.runs.detect.opening import open_run
 from tests.verdicts.pruning.study import (
     KINDS,
     SEEDS,

@@ -27,8 +27,8 @@ from koopscope.pruning.criteria import CRITERIA
 from koopscope.pruning.judging import RECENT, PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
-from koopscope.runs.opening import open_run
-from koopscope.runs.recorder import Recorder
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.native.recorder import Recorder
 from tests.verdicts import tasks
 from tests.verdicts.plan import FAMILIES
 from tests.verdicts.training import Trainer, make_optimizer

@@ -1,0 +1,392 @@
+"""The pipeline: a run becomes Gram matrices in one pass, and spectra of any scope on demand.
+
+Decides which snapshots and which weights a number rests on; gives no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal
+
+import numpy as np
+
+from koopscope._threads import product_threads
+from koopscope.analysis.plan import chosen_method, exact_grams, what_was_measured
+from koopscope.analysis.settings import LEVELS as LEVELS
+from koopscope.analysis.settings import Level as Level
+from koopscope.analysis.settings import Settings as Settings
+from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
+from koopscope.engine.sampled import MeasuredGrams, measured_grams
+from koopscope.engine.store import GramStore
+from koopscope.errors import KoopscopeError
+from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
+from koopscope.spectra.confidence import Confidence, confidence
+from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.gram import Observable, SnapshotGram, total
+from koopscope.spectra.measured import MeasuredGram, joined, whole
+from koopscope.spectra.modes import ModeBlock
+from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
+from koopscope.spectra.rank import RankRule
+from koopscope.spectra.window import Window, usable_window
+
+NETWORK: Final = "network"
+
+#: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
+SUMS_BYTES = 16 * 2**20
+
+#: Spectra that are kept; beyond, the one computed longest ago makes room.
+SPECTRA_KEPT = 128
+
+#: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
+LEAST_SHARE = 0.01
+
+#: Half the spacing of the numbers just above 1.
+UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How one scope moved inside the window; lengths are in the weights' own units.
+
+    Attributes
+    ----------
+    name, parameters
+        The scope and its number of weights.
+    norm
+        Length of its weights at the window's first snapshot.
+    displacement, path_length
+        From the first to the last snapshot: straight, and along the way.
+    directness
+        Their ratio, 1 for a straight line; ``None`` where nothing moved.
+    unchanged
+        Of the entries that ever changed, the mean share that did not from one snapshot to the next.
+    rounding
+        Largest length that rounding to the stored dtype can give an increment, relative to the
+        median increment: near or above 1, the motion seen may be rounding alone.
+    """
+
+    name: str
+    parameters: int
+    norm: float
+    displacement: float
+    path_length: float
+    directness: float | None
+    unchanged: float
+    rounding: float
+
+
+class Analysis:
+    """A run's Gram matrices and everything that follows from them without reading again.
+
+    Parameters
+    ----------
+    description
+        The run.
+    grams
+        Each analysed tensor's ``SnapshotGram`` by name, in model order.
+    settings
+        What was asked for.
+    """
+
+    def __init__(
+        self, description: RunDescription, grams: Mapping[str, SnapshotGram], settings: Settings
+    ) -> None:
+        self.description = description
+        self.grams = grams
+        self.method_reason = "the inner products were given"
+        self._finite = {name: gram.finite for name, gram in grams.items()}
+        self._look(settings)
+
+    def _look(self, settings: Settings) -> None:
+        self.settings = settings
+        low, high = settings.window
+        until = settings.until
+        finite = np.ones(self.description.snapshots, np.bool_)
+        for tensor in self.finite_tensors:
+            finite &= self._finite[tensor.name]
+        self.window: Window = usable_window(
+            self.description.steps,
+            finite,
+            low,
+            high if until is None else until if high is None else min(high, until),
+        )
+        self._spectra: dict[tuple[object, ...], Spectrum] = {}
+        self._windowed: dict[tuple[Level, str], SnapshotGram] = {}
+        self._confidences: dict[tuple[object, ...], Confidence] = {}
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        settings: Settings | None = None,
+        on_progress: ProgressListener | None = None,
+        source: GramSource = snapshot_grams,
+    ) -> Analysis:
+        """Analyse a run: one pass over its weights, or over a sample of them.
+
+        Parameters
+        ----------
+        source
+            Who carries the pass out: this process by default; see ``koopscope.engine``.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be read or the settings leave nothing.
+        """
+        settings = settings or Settings()
+        tensors = select_tensors(run.description, settings.include, settings.exclude)
+        method, why = chosen_method(run, tensors, settings, source)
+        settings = replace(settings, method=method)
+        grams: MeasuredGrams | GramStore
+        if method == "exact":
+            grams = exact_grams(run, tensors, settings, source, on_progress)
+        else:
+            grams = measured_grams(
+                run,
+                tensors,
+                settings.measuring,
+                lambda found: cls(run.description, found, settings)._largest_error(),
+                on_progress,
+            )
+            why = f"{why}: {what_was_measured(grams, settings)}"
+        shown = () if method == "exact" else (why,)
+        notes = (*run.description.notes, *shown, *grams.notes)
+        analysis = cls(replace(run.description, notes=notes), grams, settings)
+        analysis.method_reason = why
+        return analysis
+
+    @cached_property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """The analysed tensors, in model order."""
+        return tuple(tensor for tensor in self.description.tensors if tensor.name in self.grams)
+
+    @cached_property
+    def finite_tensors(self) -> tuple[TensorInfo, ...]:
+        """The analysed tensors that are finite in at least one snapshot."""
+        return tuple(tensor for tensor in self.tensors if self._finite[tensor.name].any())
+
+    @cached_property
+    def _scopes(self) -> dict[Level, dict[str, tuple[TensorInfo, ...]]]:
+        """Each level's scopes and the tensors that make them up, in model order.
+
+        Buffers belong to their layer but not to the network, unless there is nothing else.
+        """
+        layers: dict[str, list[TensorInfo]] = {}
+        for tensor in self.finite_tensors:
+            layers.setdefault(tensor.layer, []).append(tensor)
+        # What no optimizer trains (running statistics) has a law, and often a size, of its own.
+        unbuffered = tuple(t for t in self.finite_tensors if t.kind != "buffer")
+        network = unbuffered or self.finite_tensors
+        return {
+            "network": {NETWORK: network} if network else {},
+            "layer": {layer: tuple(members) for layer, members in layers.items()},
+            "tensor": {tensor.name: (tensor,) for tensor in self.finite_tensors},
+        }
+
+    def scopes(self, level: Level) -> tuple[str, ...]:
+        """Return the names of the scopes of one level, in model order."""
+        return tuple(self._scopes[level])
+
+    def level_of(self, scope: str) -> Level:
+        """Return the coarsest level that has a scope of this name.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is none.
+        """
+        for level in LEVELS:
+            if scope in self._scopes[level]:
+                return level
+        raise KoopscopeError(
+            f"{self.description.path} has no layer or tensor named {scope!r}",
+            "list the names with `koopscope inspect`",
+        )
+
+    def members(self, scope: str = NETWORK, level: Level | None = None) -> tuple[TensorInfo, ...]:
+        """Return the tensors that make up a scope."""
+        return self._scopes[level or self.level_of(scope)].get(scope, ())
+
+    def gram(self, scope: str = NETWORK, level: Level | None = None) -> SnapshotGram:
+        """Return the Gram matrix of the network, a layer or a tensor inside the window."""
+        level = level or self.level_of(scope)
+        key = (level, scope)
+        if key in self._windowed:
+            return self._windowed[key]
+        whole = total(self.grams[tensor.name] for tensor in self.members(scope, level))
+        found = whole.window(self.window.first, self.window.stop)
+        if level == "network" or 8 * found.snapshots**2 * len(self._windowed) < SUMS_BYTES:
+            self._windowed[key] = found
+        return found
+
+    @product_threads(1)
+    def spectrum(
+        self,
+        scope: str = NETWORK,
+        observable: Observable | None = None,
+        *,
+        level: Level | None = None,
+        rank: RankRule | None = None,
+        part: tuple[int, int] | None = None,
+        noise_filter: NoiseFilter | None = None,
+    ) -> Spectrum:
+        """Return the spectrum of a scope; computed once.
+
+        Parameters
+        ----------
+        scope, level
+            ``network``, or a layer's or tensor's name.
+        observable, rank, noise_filter
+            In place of the settings' own.
+        part
+            A sliding window ``(first, stop)`` inside the window, in snapshots counted from the
+            window's first; too short for a noise filter, so never filtered.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such scope, or too few snapshots.
+        """
+        observable = observable or self.settings.observable
+        rule = self.settings.rank if rank is None else rank
+        noise_filter = noise_filter or self.settings.noise_filter
+        key = (scope, level, observable, rule, part, noise_filter)
+        if key not in self._spectra:
+            if len(self._spectra) >= SPECTRA_KEPT:
+                self._spectra.pop(next(iter(self._spectra)))
+            gram = self.gram(scope, level)
+            if part is not None:
+                gram = gram.window(*part)
+            elif noise_filter == "sobolev":
+                gram = filtered(gram, sobolev_kernel())
+            self._spectra[key] = dmd(
+                gram,
+                observable,
+                rank=rule,
+                delay=self.settings.delay,
+                spacing_steps=self.window.spacing_steps,
+            )
+        return self._spectra[key]
+
+    @product_threads(1)
+    def confidence(
+        self,
+        scope: str = NETWORK,
+        observable: Observable | None = None,
+        *,
+        level: Level | None = None,
+        noise_filter: NoiseFilter | None = None,
+    ) -> Confidence:
+        """Return how good a scope's spectrum is: intervals, compression errors, held-out test."""
+        level = level or self.level_of(scope)
+        observable = observable or self.settings.observable
+        noise_filter = noise_filter or self.settings.noise_filter
+        key = (scope, level, observable, noise_filter)
+        if key not in self._confidences:
+            spectrum = self.spectrum(scope, observable, level=level, noise_filter=noise_filter)
+            measured = self._measured(scope, level)
+            if noise_filter == "sobolev":
+                measured = measured.each(lambda gram: filtered(gram, sobolev_kernel()))
+            self._confidences[key] = confidence(spectrum, measured)
+        return self._confidences[key]
+
+    @property
+    def read_share(self) -> float:
+        """Share of the weights that were read; below 1 where only a sample was."""
+        grams = self.grams
+        return grams.weights_read / grams.weights if isinstance(grams, MeasuredGrams) else 1.0
+
+    def _measured(self, scope: str, level: Level) -> MeasuredGram:
+        if not isinstance(self.grams, MeasuredGrams):
+            return whole(self.gram(scope, level))
+        parts = (self.grams.measured(tensor.name) for tensor in self.members(scope, level))
+        return joined(parts).each(lambda gram: gram.window(self.window.first, self.window.stop))
+
+    def _largest_error(self) -> float:
+        """Return the largest error that compression caused in an eigenvalue that matters."""
+        if not self.has_spectrum:
+            return 0.0
+        matter = self.spectrum().shares >= LEAST_SHARE
+        return float(np.max(self.confidence().compression_errors[matter], initial=0.0))
+
+    def spectra(
+        self, observable: Observable | None = None
+    ) -> Iterator[tuple[Level, str, Spectrum]]:
+        """Yield (level, name, spectrum) for every scope down to the settings' level.
+
+        Yields nothing where the window is too short for a spectrum.
+        """
+        if not self.has_spectrum:
+            return
+        for level in LEVELS[: LEVELS.index(self.settings.level) + 1]:
+            for scope in self.scopes(level):
+                yield level, scope, self.spectrum(scope, observable, level=level)
+
+    @property
+    def has_spectrum(self) -> bool:
+        """Whether the window holds enough snapshots for a spectrum of either observable."""
+        needed = self.settings.delay + 2 + lost_snapshots(self.settings.noise_filter)
+        return bool(self.finite_tensors) and self.window.snapshots >= needed
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether weights were not finite any more in a snapshot asked for, after the window."""
+        later = slice(self.window.stop, self.window.asked_stop)
+        return any(not self._finite[tensor.name][later].all() for tensor in self.finite_tensors)
+
+    def motion(self, scope: str = NETWORK, level: Level | None = None) -> Motion:
+        """Return how a scope moved inside the window."""
+        level = level or self.level_of(scope)
+        gram = self.gram(scope, level)
+        path = gram.path_length()
+        speeds = gram.speeds()
+        # np.median would import numpy.ma, a twentieth of a short command's time.
+        speed = float(np.sort(speeds)[len(speeds) // 2]) if len(speeds) else 0.0
+        moving = max(1, gram.compared - gram.still)
+        return Motion(
+            name=scope,
+            parameters=gram.size,
+            norm=float(np.sqrt(max(gram.anchor_square, 0.0))),
+            displacement=gram.displacement(),
+            path_length=path,
+            directness=gram.displacement() / path if path > 0.0 else None,
+            unchanged=float(np.mean(gram.unchanged - gram.still)) / moving if len(speeds) else 0.0,
+            rounding=self._rounding_length(scope, level) / speed if speed > 0.0 else 0.0,
+        )
+
+    def _rounding_length(self, scope: str, level: Level) -> float:
+        """Length of the rounding error of one increment, taken as uniform in the last place."""
+        square = 0.0
+        for tensor in self.members(scope, level):
+            gram = self.gram(tensor.name, "tensor")
+            square += 2.0 / 3.0 * (UNIT_ROUNDOFF[tensor.dtype] ** 2) * max(gram.anchor_square, 0.0)
+        return float(np.sqrt(square))
+
+    def modes(
+        self,
+        run: Run,
+        scope: str = NETWORK,
+        *,
+        which: Sequence[int] | None = None,
+        observable: Observable | None = None,
+        kind: Literal["exact", "projected"] = "exact",
+    ) -> Iterator[ModeBlock[TensorInfo]]:
+        """Stream the modes of a scope's unfiltered spectrum: the second pass over the same run."""
+        level = self.level_of(scope)
+        spectrum = self.spectrum(scope, observable, level=level, noise_filter="none")
+        return spectrum.modes(
+            run.blocks(self.members(scope, level)),
+            slice(self.window.first, self.window.stop),
+            which=which,
+            kind=kind,
+        )
+
+    def until(self, step: int) -> Analysis:
+        """Return the same analysis as if the run had ended at ``step``; nothing is read again."""
+        earlier = copy(self)
+        earlier._look(replace(self.settings, until=step))
+        return earlier

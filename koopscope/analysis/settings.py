@@ -1,0 +1,111 @@
+"""What a user can ask of an analysis, checked once and carried as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any, Literal
+
+from koopscope.engine.sampled import Measuring
+from koopscope.errors import KoopscopeError
+from koopscope.spectra.gram import OBSERVABLES, Observable
+from koopscope.spectra.measured import Measurement
+from koopscope.spectra.noise import NOISE_FILTERS, NoiseFilter
+from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
+
+Level = Literal["network", "layer", "tensor"]
+LEVELS: tuple[Level, ...] = ("network", "layer", "tensor")
+
+Method = Literal["auto", "exact", "compressed"]
+METHODS: tuple[Method, ...] = ("auto", "exact", "compressed")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for, as used.
+
+    Attributes
+    ----------
+    observable, rank, delay
+        See ``koopscope.spectra.dmd.dmd``.
+    window
+        First and last step to look at, both included; either may be ``None``.
+    until
+        Pretend the run ended at this step.
+    level
+        The finest scopes to report.
+    include, exclude
+        Globs on tensor names.
+    noise_filter
+        Filter along time before a spectrum is computed; see ``koopscope.spectra.noise``.
+    method
+        ``exact`` reads every weight, ``compressed`` measures some, ``auto`` reads every weight
+        unless that would take long.
+    measurement, measurements, seed, tolerance
+        See ``koopscope.engine.sampled.Measuring``; they matter where the method is compressed.
+    """
+
+    observable: Observable = "increments"
+    rank: RankRule = AUTO
+    delay: int = 1
+    window: tuple[int | None, int | None] = (None, None)
+    until: int | None = None
+    level: Level = "layer"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    noise_filter: NoiseFilter = "none"
+    method: Method = "auto"
+    measurement: Measurement = "sample"
+    measurements: int | None = None
+    seed: int = 0
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        check_rank_rule(self.rank)
+        for name in ("include", "exclude"):
+            if isinstance(getattr(self, name), str):  # its letters would each be a glob
+                object.__setattr__(self, name, (getattr(self, name),))
+        bounds = self.window if isinstance(self.window, (tuple, list)) else ()
+        if len(bounds) != 2 or not all(b is None or isinstance(b, Integral) for b in bounds):
+            raise KoopscopeError(
+                f"a window of {self.window!r} is not possible",
+                "give its first and last step; None leaves a side open",
+            )
+        for what, value, known in (
+            ("observable", self.observable, OBSERVABLES),
+            ("level", self.level, LEVELS),
+            ("noise filter", self.noise_filter, NOISE_FILTERS),
+            ("method", self.method, METHODS),
+        ):
+            if value not in known:
+                raise KoopscopeError(
+                    f"unknown {what} {value!r}", f"choose one of {', '.join(known)}"
+                )
+        if self.delay < 1:
+            raise KoopscopeError(
+                f"a delay of {self.delay} is not possible", "use 1 (no delay) or more"
+            )
+        _ = self.measuring
+
+    @property
+    def measuring(self) -> Measuring:
+        """How to measure where the method is compressed."""
+        return Measuring(self.measurement, self.measurements, self.seed, self.tolerance)
+
+    @classmethod
+    def chosen(cls, values: Mapping[str, Any]) -> Settings:
+        """Return settings with these fields, the others as they are by default.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such field, or a value is not possible.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise KoopscopeError(
+                    f"there is no setting {name!r}", f"there are: {', '.join(known)}"
+                )
+        return cls(**values)

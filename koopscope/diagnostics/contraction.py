@@ -1,0 +1,258 @@
+"""Questions for a run of iterates: is the operator a contraction, how deep, what would be faster?
+
+Asked of runs whose tensors are states (hidden states of an iterated layer), not weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from koopscope.analysis.analysis import UNIT_ROUNDOFF, Analysis
+from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.errors import KoopscopeError
+from koopscope.spectra.gram import total
+from koopscope.spectra.iterates.acceleration import iterations_worth
+from koopscope.spectra.iterates.contraction import Contraction, Iterations, State, contraction
+
+#: Relative to the first iterate's distance from the fixed point.
+TOLERANCES = (1e-3, 1e-6)
+
+#: What leaves more than this of an increment is not worth mentioning.
+LITTLE = 0.9
+
+#: A relaxed factor must save this part of the iterations to be worth advising.
+WORTHWHILE = 0.1
+
+
+def has_states(analysis: Analysis) -> bool:
+    """Whether the run holds iterates of an operator."""
+    return any(tensor.kind == "state" for tensor in analysis.finite_tensors)
+
+
+def contraction_of(analysis: Analysis, tolerances: Sequence[float] = TOLERANCES) -> Contraction:
+    """Return what the run's iterates tell of their operator: all state tensors as one vector.
+
+    Raises
+    ------
+    KoopscopeError
+        If the run holds weights, or too few iterates.
+    """
+    path = analysis.description.path
+    states = [tensor for tensor in analysis.finite_tensors if tensor.kind == "state"]
+    if not states:
+        raise KoopscopeError(
+            f"{path} holds weights, not iterates of an operator",
+            'record hidden states with Recorder(path, states=["*"]), one snapshot per iteration',
+        )
+    grams = [analysis.gram(tensor.name, "tensor") for tensor in states]
+    square = sum(
+        2.0 / 3.0 * UNIT_ROUNDOFF[tensor.dtype] ** 2 * float(np.diagonal(gram.raw()).max())
+        for tensor, gram in zip(states, grams, strict=True)
+    )
+    return contraction(total(grams), math.sqrt(max(square, 0.0)), tolerances)
+
+
+def _asked(
+    diagnostic: Diagnostic,
+    analysis: Analysis,
+    answer: Callable[[Contraction], Finding],
+    evidence: dict[str, Any],
+) -> Finding:
+    try:
+        found = contraction_of(analysis)
+    except KoopscopeError as error:
+        message = error.message[0].upper() + error.message[1:] + "."
+        return diagnostic.finding("inconclusive", message, evidence, hint=error.hint)
+    return answer(found)
+
+
+def ask_contraction(analysis: Analysis) -> Finding:
+    """Say whether the operator is a contraction along its iterates."""
+    return _asked(CONTRACTION, analysis, contraction_finding, {"state": "inconclusive"})
+
+
+def contraction_finding(found: Contraction) -> Finding:
+    """Put the state of a contraction into words."""
+    fixed = found.fixed
+    low, high = fixed.interval
+    factor = f"factor {fixed.factor:.4g} in [{low:.4g}, {high:.4g}]"
+    ratio = f"largest ratio of successive increments {fixed.largest_ratio:.4g}"
+    words: dict[State, tuple[Status, str, str | None]] = {
+        "contracting": ("pass", f"A contraction along the iterates: {factor}, {ratio}.", None),
+        "eventually_contracting": (
+            "info",
+            f"Contracts in the end, not at every step: {factor}, {ratio}.",
+            "no bound holds in this norm; the operator is non-normal or nonlinear",
+        ),
+        "non_expansive": (
+            "warn",
+            f"Not expansive, but not a contraction either: {factor}, {ratio}.",
+            "plain iteration does not converge; see whether relaxation helps",
+        ),
+        "expanding": (
+            "fail",
+            f"Expanding along the iterates: {factor}, {ratio}.",
+            "scale the operator down (spectral normalisation), or use Newton's method",
+        ),
+        "inconclusive": (
+            "inconclusive",
+            f"Too few iterates to tell: {factor} holds 1, {ratio}.",
+            "record more iterations",
+        ),
+    }
+    status, message, hint = words[found.state]
+    evidence = {
+        "state": found.state,
+        "factor": fixed.factor,
+        "interval": list(fixed.interval),
+        "largest_ratio": fixed.largest_ratio,
+        "iterates": fixed.usable,
+    }
+    return CONTRACTION.finding(
+        status, message, evidence, value=fixed.factor, threshold=1.0, hint=hint
+    )
+
+
+def ask_iterations(analysis: Analysis) -> Finding:
+    """Say how many iterations a tolerance takes."""
+    return _asked(ITERATIONS, analysis, iterations_finding, {"usable": None, "needed": []})
+
+
+def iterations_finding(found: Contraction) -> Finding:
+    """Put the suggested depths into words."""
+    usable = found.fixed.usable - 1
+    evidence = {
+        "usable": usable,
+        "needed": [
+            {"tolerance": n.tolerance, "iterations": _or_none(n.predicted)}
+            for n in found.iterations
+        ],
+    }
+    reachable = [n for n in found.iterations if math.isfinite(n.predicted)]
+    if not reachable:
+        message = "No number of iterations can be suggested: the iterates do not converge."
+        return ITERATIONS.finding("inconclusive", message, evidence)
+    needed = ", ".join(f"{n.predicted:.0f} for {n.tolerance:g}" for n in reachable)
+    uncertain = any(not _is_certain(n) for n in reachable)
+    return ITERATIONS.finding(
+        "inconclusive" if uncertain else "pass" if usable >= reachable[0].predicted else "info",
+        f"Iterations to come within a part of the starting distance: {needed} "
+        f"({usable} recorded above rounding).",
+        evidence,
+        value=reachable[0].predicted,
+        hint="record more iterations: the count is uncertain by more than a fifth"
+        if uncertain
+        else None,
+    )
+
+
+def _is_certain(needed: Iterations) -> bool:
+    low, high = needed.interval
+    return high - low <= 0.4 * needed.predicted
+
+
+def ask_acceleration(analysis: Analysis) -> Finding:
+    """Say what would converge faster than plain iteration."""
+    return _asked(ACCELERATION, analysis, acceleration_finding, {"relaxation": None})
+
+
+def acceleration_finding(found: Contraction) -> Finding:
+    """Put relaxation, Anderson and Newton into words."""
+    fixed, relaxed = found.fixed, found.relaxation
+    said = [_relaxation_words(found)]
+    step = min(found.anderson, key=lambda tried: tried.residual, default=None)
+    if step is not None and step.residual < LITTLE:
+        worth = iterations_worth(step.residual, fixed.factor)
+        said.append(
+            f"an Anderson step of depth {step.depth} leaves {step.residual:.1e} of the increment"
+            + (f", worth {worth:.0f} iterations" if worth is not None else "")
+        )
+    if found.newton is not None:
+        worth = iterations_worth(found.newton.error, fixed.factor)
+        said.append(
+            f"a Newton step from iterate {found.newton.at} would have left "
+            f"{found.newton.error:.1e} of its distance"
+            + (f", worth {worth:.0f}" if worth is not None and worth > 0 else "")
+        )
+    message = "; ".join(said) + "."
+    evidence = {
+        "relaxation": {"weight": relaxed.weight, "factor": relaxed.factor},
+        "damped": {"weight": relaxed.damped_weight, "factor": relaxed.damped_factor},
+    }
+    sentence = message[0].upper() + message[1:]
+    return ACCELERATION.finding("info", sentence, evidence, value=relaxed.weight)
+
+
+def _relaxation_words(found: Contraction) -> str:
+    relaxed, plain = found.relaxation, found.fixed.factor
+    if not relaxation_helps(found):
+        return "relaxation would not help"
+    return (
+        f"relaxation with a = {relaxed.weight:.2f} would lower the factor "
+        f"from {plain:.4g} to {relaxed.factor:.4g}"
+    )
+
+
+def relaxation_helps(found: Contraction) -> bool:
+    """Whether the best relaxation would save a worthwhile part of the iterations."""
+    relaxed, plain = found.relaxation.factor, found.fixed.factor
+    if relaxed >= 1.0 or plain <= 0.0:
+        return False
+    if plain >= 1.0 or relaxed <= 0.0:
+        return True
+    return math.log(plain) / math.log(relaxed) <= 1.0 - WORTHWHILE
+
+
+def _or_none(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+CONTRACTION = Diagnostic(
+    id="contraction",
+    code="KS601",
+    title="Contraction",
+    explanation=(
+        "The factor is the magnitude of the leading Koopman eigenvalue of the iterates' "
+        "increments: the rate at which they shrink in the end. Its interval is the eigenpair's "
+        "residual times its condition, plus how far the last iterates moved the estimate. The "
+        "largest ratio of successive increments is the least Lipschitz constant that the iterates "
+        "allow. It speaks of the operator along these iterates only; a slow mode that the start "
+        "hardly touches, and convergence slower than geometric, do not show."
+    ),
+    ask=ask_contraction,
+    unit="per iteration",
+)
+
+ITERATIONS = Diagnostic(
+    id="iterations",
+    code="KS602",
+    title="Iterations needed",
+    explanation=(
+        "The smallest n with |x_n - x*| at most a tolerance times |x_0 - x*|, read off the "
+        "predicted distances while iterates last and from the decay of each mode beyond them: the "
+        "depth at which an iterated layer has arrived. Inconclusive where the factor's interval "
+        "leaves more than a fifth either way. Arriving is not the same as being accurate: a "
+        "network may have learned to answer before it arrives."
+    ),
+    ask=ask_iterations,
+    unit="iterations",
+)
+
+ACCELERATION = Diagnostic(
+    id="acceleration",
+    code="KS603",
+    title="Faster than plain iteration",
+    explanation=(
+        "Relaxation x <- a x + (1 - a)(T(x) + f) moves every eigenvalue to a + (1 - a) lambda; "
+        "a is chosen to make the largest magnitude smallest (a > 0 damps, a < 0 over-relaxes). "
+        "Anderson: the shortest affine combination of the last increments. Newton: the fixed "
+        "point predicted from two thirds of the iterates, against that from all. All three to "
+        "first order: a strongly nonlinear operator gains less."
+    ),
+    ask=ask_acceleration,
+    unit="relaxation weight a",
+)

@@ -1,0 +1,1 @@
+"""The numbers that several diagnostics rest on."""

@@ -1,0 +1,112 @@
+"""Scores over named statistics, as plain numbers that are read from a table beside this module.
+
+A score is a sum of curves (one per statistic) or of small decision trees. Tables are written by
+``tests/verdicts/fit.py`` from the tuning runs; each says what it was fitted to. Nothing here may
+decide what a score means.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from koopscope._types import Float64
+
+
+@dataclass(frozen=True)
+class CurveScore:
+    """score = offset + sum over statistics of a piecewise linear curve.
+
+    Attributes
+    ----------
+    offset
+        The score where every curve is zero.
+    curves
+        By statistic: knots in ascending order and the curve's values there; constant beyond.
+    """
+
+    offset: float
+    curves: Mapping[str, tuple[list[float], list[float]]]
+
+    def __call__(self, statistics: Mapping[str, Float64]) -> Float64:
+        """Return the score for arrays of statistics, in their shape."""
+        parts = [
+            np.interp(statistics[name], knots, values)
+            for name, (knots, values) in self.curves.items()
+        ]
+        score: Float64 = np.sum(parts, axis=0) + self.offset
+        return score
+
+
+#: A leaf's value, or (statistic, threshold, subtree where at most that, subtree where above).
+Tree = Any
+
+
+@dataclass(frozen=True)
+class TreeScore:
+    """score = offset + sum of the leaves that a case falls into.
+
+    Attributes
+    ----------
+    offset
+        The score before any tree.
+    trees
+        Nested ``[statistic, threshold, at most, above]``, numbers at the leaves.
+    """
+
+    offset: float
+    trees: tuple[Tree, ...]
+
+    def __call__(self, statistics: Mapping[str, float]) -> float:
+        """Return the score of one case."""
+        return self.offset + sum(_leaf(tree, statistics) for tree in self.trees)
+
+    def reasons(
+        self, statistics: Mapping[str, float], usual: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Return by how much each statistic moves the score away from a usual case.
+
+        One statistic at a time is set to its usual value; what the score loses is its part.
+        """
+        score = self(statistics)
+        return {name: score - self({**statistics, name: value}) for name, value in usual.items()}
+
+
+def _leaf(tree: Tree, statistics: Mapping[str, float]) -> float:
+    while isinstance(tree, list):
+        name, threshold, at_most, above = tree
+        tree = at_most if statistics[name] <= threshold else above
+    return float(tree)
+
+
+@cache
+def table(name: str) -> Mapping[str, Any]:
+    """Return a table of this package by name."""
+    text = resources.files("koopscope.diagnostics").joinpath(f"tables/{name}.json").read_text()
+    content: Mapping[str, Any] = json.loads(text)
+    return content
+
+
+def curve_score(content: Mapping[str, Any]) -> CurveScore:
+    """Return the score that a table's entry holds."""
+    return CurveScore(
+        content["offset"],
+        {name: (knots, values) for name, (knots, values) in content["curves"].items()},
+    )
+
+
+def tree_score(content: Mapping[str, Any]) -> TreeScore:
+    """Return the score that a table's entry holds."""
+    return TreeScore(content["offset"], tuple(content["trees"]))
+
+
+def probability(score: float) -> float:
+    """Return the logistic of a score."""
+    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, score))))

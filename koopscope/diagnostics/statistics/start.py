@@ -1,0 +1,73 @@
+"""The statistics of a run's first part: what a verdict on its initialization is drawn from.
+
+Turns an analysis into numbers. Looks at no name, no metadata, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.statistics import losses
+from koopscope.diagnostics.statistics.trajectory import layer_grams
+from koopscope.spectra.geometry import Geometry, course, median_course
+from koopscope.spectra.gram import total
+from koopscope.spectra.start import TensorStart, summary, tensor_start
+
+#: Part of the recorded run that counts as its beginning, and the least number of snapshots.
+PART = 0.1
+LEAST_SNAPSHOTS = 8
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What the first snapshots show.
+
+    Attributes
+    ----------
+    snapshots
+        How many they are.
+    tensors
+        How each weight matrix set out, by name.
+    weights
+        Statistics of the weights.
+    losses
+        Statistics of the recorded losses, ``val_*`` and ``loss_*``; empty where there are none.
+    """
+
+    snapshots: int
+    tensors: dict[str, TensorStart]
+    weights: dict[str, float]
+    losses: dict[str, float]
+
+
+def snapshots_of_beginning(snapshots: int) -> int:
+    """Return how many of so many snapshots are the beginning: a tenth, and at least eight."""
+    return max(LEAST_SNAPSHOTS, 1 + math.floor(PART * (snapshots - 1) + 0.5))
+
+
+def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
+    """Return the statistics of the window's first snapshots, or ``None`` where no matrix is."""
+    tensors = {}
+    for tensor in analysis.finite_tensors:
+        if tensor.kind == "parameter" and len(tensor.shape) >= 2:
+            gram = analysis.gram(tensor.name, "tensor").window(0, snapshots)
+            tensors[tensor.name] = tensor_start(gram, math.prod(tensor.shape[1:]))
+    if not tensors:
+        return None
+    layers = [gram.window(0, snapshots) for gram in layer_grams(analysis).values()]
+    weights = summary(list(tensors.values()))
+    for prefix, part in (
+        ("", course(Geometry(total(layers)))),
+        ("layers_", median_course(Geometry(gram) for gram in layers)),
+    ):
+        weights.update({prefix + name: float(values[-1]) for name, values in part.items()})
+    first = analysis.window.first
+    found: dict[str, float] = {}
+    for prefix, names in (("val_", losses.VALIDATION), ("loss_", losses.TRAINING)):
+        loss = losses.recorded(analysis.description.metrics, names, first, first + snapshots)
+        if loss is not None:
+            statistics = losses.course(loss)
+            found.update({prefix + name: float(values[-1]) for name, values in statistics.items()})
+    return Beginning(snapshots, tensors, weights, found)

@@ -1,0 +1,117 @@
+"""The causal statistics of a run that verdicts are drawn from: weights first, losses where given.
+
+Turns an analysis into arrays, one value per snapshot of the window. Looks at no name, no metadata,
+and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from koopscope._types import Float64
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.statistics import losses
+from koopscope.spectra.dmd import dmd
+from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
+from koopscope.spectra.gram import SnapshotGram, total
+from koopscope.spectra.remainder import remaining_displacement
+
+#: Rank of the spectrum that predicts the rest of the way: two decaying pairs.
+RANK = 4
+
+#: Snapshots before which no spectrum is asked for a prediction.
+EARLIEST = 8
+
+#: Added to the relative rest of the way before its logarithm is taken.
+RESOLUTION = 1e-4
+
+
+@dataclass(frozen=True)
+class Course:
+    """Statistics by name, float64 [T] each, for the T snapshots of the window.
+
+    Attributes
+    ----------
+    weights
+        Of the weights: the network's own, ``layers_*`` for the median over layers, ``remaining``
+        for log(predicted rest of the way / distance from the start).
+    validation, training
+        Of the recorded losses, or ``None``.
+    """
+
+    weights: dict[str, Float64]
+    validation: dict[str, Float64] | None
+    training: dict[str, Float64] | None
+
+    def all(self) -> dict[str, Float64]:
+        """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
+        joined = dict(self.weights)
+        for prefix, part in (("val_", self.validation), ("loss_", self.training)):
+            joined.update({prefix + name: values for name, values in (part or {}).items()})
+        return joined
+
+
+class LayerGrams(Mapping[str, SnapshotGram]):
+    """The Gram matrix of each layer's trained tensors (no buffers) inside the window.
+
+    Added up anew each time one is asked for: all layers at once may not fit in memory.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+        self._members = {
+            layer: [t for t in analysis.members(layer, "layer") if t.kind == "parameter"]
+            for layer in analysis.scopes("layer")
+        }
+        self._names = [layer for layer, members in self._members.items() if members]
+
+    def __getitem__(self, layer: str) -> SnapshotGram:
+        return total(self._analysis.gram(t.name, "tensor") for t in self._members[layer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def layer_grams(analysis: Analysis) -> Mapping[str, SnapshotGram]:
+    """Return the Gram matrix of each layer's trained tensors (no buffers) inside the window."""
+    return LayerGrams(analysis)
+
+
+def course_of(analysis: Analysis) -> Course:
+    """Return the statistics of a run's window; empty where no weight was trained."""
+    layers = layer_grams(analysis)
+    if not layers:
+        return Course({}, None, None)
+    network = total(layers.values())
+    weights = course(Geometry(network))
+    medians = median_course(Geometry(gram) for gram in layers.values())
+    weights.update({f"layers_{name}": values for name, values in medians.items()})
+    weights["remaining"] = _remaining(network)
+    first, stop = analysis.window.first, analysis.window.stop
+    metrics = analysis.description.metrics
+    validation = losses.recorded(metrics, losses.VALIDATION, first, stop)
+    training = losses.recorded(metrics, losses.TRAINING, first, stop)
+    return Course(
+        weights,
+        None if validation is None else losses.course(validation),
+        None if training is None else losses.course(training),
+    )
+
+
+def _remaining(network: SnapshotGram) -> Float64:
+    """log(predicted rest of the way / distance from the start), from the last 16 snapshots."""
+    T = network.snapshots
+    from_start = np.sqrt(np.maximum(np.diagonal(network.anchored()), 0.0))
+    remaining = np.zeros(T)
+    for t in range(EARLIEST, T):
+        if from_start[t] > 0.0:
+            recent = network.window(max(0, t + 1 - WINDOW), t + 1)
+            rest = remaining_displacement(dmd(recent, "increments", rank=RANK))
+            remaining[t] = np.log(rest / from_start[t] + RESOLUTION)
+    return remaining

@@ -1,0 +1,67 @@
+"""A Gram matrix as a fixed number of 8-byte words: how it lies in a file, and nothing about which.
+
+The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope._types import Float64
+from koopscope.spectra.gram import SnapshotGram
+
+_COUNTS = 4  # size, still, compared, twins
+
+
+def record_words(snapshots: int) -> int:
+    """Return how many 8-byte words the Gram matrix of T snapshots takes."""
+    moves = max(0, snapshots - 1)
+    return moves * (moves + 1) // 2 + moves + 1 + _COUNTS + moves + snapshots
+
+
+def pack(gram: SnapshotGram) -> Float64:
+    """Return the words; counts are stored as float64, which holds them exactly below 2^53."""
+    moves = gram.snapshots - 1
+    words = np.empty(record_words(gram.snapshots))
+    filled = 0
+    for t in range(moves):
+        words[filled : filled + moves - t] = gram.increments[t, t:]
+        filled += moves - t
+    words[filled:] = np.concatenate(
+        [
+            gram.anchor_increments,
+            [gram.anchor_square, gram.size, gram.still, gram.compared, gram.twins],
+            gram.unchanged,
+            gram.nonfinite,
+        ]
+    )
+    return words
+
+
+def unpack(words: Float64, snapshots: int) -> SnapshotGram:
+    """Return the Gram matrix that ``pack`` turned into these words."""
+    moves = snapshots - 1
+    increments = np.empty((moves, moves))
+    read = 0
+    for t in range(moves):
+        row = words[read : read + moves - t]
+        increments[t, t:] = row
+        increments[t:, t] = row
+        read += moves - t
+    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves])))
+    return SnapshotGram(
+        increments=increments,
+        anchor_increments=next(rest).copy(),
+        anchor_square=float(next(rest)[0]),
+        size=int(next(rest)[0]),
+        still=int(next(rest)[0]),
+        compared=int(next(rest)[0]),
+        twins=int(next(rest)[0]),
+        unchanged=_counts(next(rest)),
+        nonfinite=_counts(next(rest)),
+    )
+
+
+def _counts(words: Float64) -> npt.NDArray[np.int64]:
+    return words.astype(np.int64)

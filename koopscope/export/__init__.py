@@ -1,0 +1,1 @@
+"""Files written from a second pass over the snapshots: modes, fixed points."""

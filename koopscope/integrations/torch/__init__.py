@@ -1,0 +1,1 @@
+"""What changes a PyTorch training: the accelerator and its window of parameters."""

@@ -1,0 +1,317 @@
+"""Skip epochs of a PyTorch training: jump to where the weights are going, and back if it was wrong.
+
+Decides when to jump, how far, and whether to keep it. It must never end a training by an error,
+and never leave weights that are not finite.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from koopscope.errors import KoopscopeError
+from koopscope.forecasting.acceptance import ACCEPTANCES, Acceptance
+from koopscope.integrations.torch.parameter_window import (
+    OPERATORS,
+    Operator,
+    ParameterWindow,
+    Prediction,
+)
+from koopscope.spectra.forecast import FORECASTABLE
+from koopscope.spectra.gram import Observable
+
+OptimizerState = Literal["keep", "clear"]
+
+#: What the horizon is multiplied with after a jump that was taken back, and after one that was
+#: kept, until it is again what it was at first.
+SHORTER, LONGER = 0.5, 1.1
+
+#: A jump of one interval goes where training has just gone.
+SHORTEST = 2.0
+
+#: Jumps in a row that had to be taken back, after which no more are made.
+PATIENCE = 6
+
+
+@dataclass(frozen=True)
+class Jump:
+    """One forecast.
+
+    Attributes
+    ----------
+    epoch
+        Calls of ``after_epoch`` until then.
+    horizon
+        Intervals (of ``every`` epochs) that it spans.
+    share
+        Part of the weights that passed the acceptance test.
+    outcome
+        ``kept``; ``rolled back``: the loss rose, and weights and optimizer state are again what
+        they were; ``rejected``: no weight passed, or the forecast was not finite, and nothing
+        was changed; ``pending``: the next epoch will tell.
+    """
+
+    epoch: int
+    horizon: float
+    share: float
+    outcome: Literal["kept", "rolled back", "rejected", "pending"]
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """What an accelerator did so far.
+
+    Attributes
+    ----------
+    epochs
+        Calls of ``after_epoch``.
+    kept, rolled_back, rejected
+        Numbers of forecasts: see ``Jump``.
+    seconds
+        Spent in the accelerator, on the clock.
+    jumps
+        All of them, in order.
+    """
+
+    epochs: int
+    kept: int
+    rolled_back: int
+    rejected: int
+    seconds: float
+    jumps: tuple[Jump, ...]
+
+
+class KoopmanAccelerator:
+    """Jump ahead in a training loop, after every epoch or so, to where the weights are going.
+
+    A Koopman operator is fitted to the weights at the starts of the last intervals of ``every``
+    epochs and carried ``horizon`` intervals on, modes that grow held at constant size. Training
+    then goes on from there. If the loss of the next epoch is higher than that of each of the last
+    ``snapshots`` epochs, weights and optimizer state are put back to what they were, and the next
+    jump spans half as much; every jump that is kept lets the horizon grow back by a tenth. With
+    each further failure in a row the least wait doubles, and after six no more jumps are made. An
+    error inside, or a forecast that is not finite, is a jump not made; the first error is told by a
+    warning.
+
+    Memory: ``snapshots + 2`` copies of the trainable parameters, on their device and in their
+    dtype, and from a jump to the next epoch one of the optimizer's state. Buffers, such as running
+    means, and frozen parameters are not moved. All ranks of a data-parallel training have to pass
+    the same loss.
+
+    Parameters
+    ----------
+    model
+        A ``torch.nn.Module``.
+    optimizer
+        Of its parameters; any number of groups.
+    every
+        Epochs from one snapshot, and jump, to the next.
+    snapshots
+        How many a forecast is made from, at least 3.
+    horizon
+        Intervals that a jump spans at most, 2 or more; the first is the one that ends with it.
+    accept
+        Which weights jump. ``pdt``: those whose displacement goes on in the direction of the
+        interval that ends, and is between one and ``horizon`` times as long (Predictive
+        Differential Training, ICLR 2026). ``sign``: those that go on in the same direction.
+        ``none``: all.
+    operator
+        Whether one operator moves the ``network``, or one each ``layer`` or ``tensor``.
+    observable
+        What operators are fitted to: ``increments``, ``weights`` or ``centered`` weights.
+    optimizer_state
+        At a jump, ``keep`` it, or ``clear`` it, as at the start of a training.
+
+    Raises
+    ------
+    KoopscopeError
+        If PyTorch is missing, an option is not possible, or there is nothing to accelerate.
+
+    Examples
+    --------
+    >>> accelerator = koopscope.KoopmanAccelerator(model, optimizer)  # doctest: +SKIP
+    >>> for epoch in range(100):  # doctest: +SKIP
+    ...     loss = train_one_epoch(model, optimizer)
+    ...     accelerator.after_epoch(loss)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        *,
+        every: int = 1,
+        snapshots: int = 5,
+        horizon: float = 10.0,
+        accept: Acceptance = "pdt",
+        operator: Operator = "network",
+        observable: Observable = "increments",
+        optimizer_state: OptimizerState = "keep",
+    ) -> None:
+        _check_choice("accept", accept, ACCEPTANCES)
+        _check_choice("operator", operator, OPERATORS)
+        _check_choice("observable", observable, FORECASTABLE)
+        _check_choice("optimizer_state", optimizer_state, ("keep", "clear"))
+        _check_number("snapshots", snapshots, 3)
+        _check_number("every", every, 1)
+        _check_number("horizon", horizon, SHORTEST)
+        if not callable(getattr(model, "named_parameters", None)):
+            raise KoopscopeError(
+                f"a {type(model).__name__} has no parameters", "pass a torch.nn.Module"
+            )
+        if not hasattr(optimizer, "param_groups") or not hasattr(optimizer, "state"):
+            raise KoopscopeError(
+                f"a {type(optimizer).__name__} is no optimizer", "pass a torch.optim.Optimizer"
+            )
+        self._window = ParameterWindow(model, snapshots, Prediction(operator, observable, accept))
+        self._window.begin()
+        self._optimizer, self._clears = optimizer, optimizer_state == "clear"
+        self._every, self._horizon, self._longest = every, float(horizon), float(horizon)
+        self._epoch, self._since, self._failures, self._resting_until = 0, 0, 0, 0
+        self._losses: deque[float] = deque(maxlen=snapshots)
+        self._saved_state: dict[Any, Any] | None = None
+        self._jumps: list[Jump] = []
+        self._seconds = 0.0
+        self._warned = False
+
+    @property
+    def horizon(self) -> float:
+        """Intervals that the next jump is to span."""
+        return self._horizon
+
+    def report(self) -> Acceleration:
+        """Return what was done so far."""
+        outcomes = [jump.outcome for jump in self._jumps]
+        return Acceleration(
+            self._epoch,
+            outcomes.count("kept"),
+            outcomes.count("rolled back"),
+            outcomes.count("rejected"),
+            self._seconds,
+            tuple(self._jumps),
+        )
+
+    def after_epoch(self, loss: Any = None) -> bool:
+        """Take note of an epoch's weights and loss, and jump if it is time to; return whether.
+
+        Parameters
+        ----------
+        loss
+            Of the epoch: the mean of its minibatches, say. Without it no jump is ever taken back.
+        """
+        began = time.perf_counter()
+        self._epoch += 1
+        jumped = self._undisturbed(lambda: self._advance(_number(loss)))
+        self._seconds += time.perf_counter() - began
+        return jumped
+
+    def _advance(self, loss: float | None) -> bool:
+        if self._jumps and self._jumps[-1].outcome == "pending":
+            self._judge(loss)
+        elif loss is not None:
+            self._losses.append(loss)
+        self._since += 1
+        if self._since < self._every:
+            return False
+        jumped = self._may_jump and self._jump()
+        self._window.begin()
+        self._since = 0
+        return jumped
+
+    @property
+    def _may_jump(self) -> bool:
+        return (
+            self._window.full
+            and self._epoch >= self._resting_until
+            and self._failures < PATIENCE
+            and all(map(math.isfinite, self._losses))
+        )
+
+    def _judge(self, loss: float | None) -> None:
+        """Keep the last jump, or take it back."""
+        # Written so that a loss which is not a number counts as risen.
+        if loss is not None and self._losses and not loss <= max(self._losses):
+            self._window.restore()
+            self._restore_optimizer()
+            self._resting_until = self._epoch + self._every * 2**self._failures
+            self._failures += 1
+            self._end("rolled back", SHORTER)
+            self._window.begin()
+            self._since = -1
+            return
+        self._saved_state = None
+        self._failures = 0
+        self._end("kept", LONGER)
+        if loss is not None:
+            self._losses.append(loss)
+
+    def _jump(self) -> bool:
+        share = self._window.forecast(self._horizon)
+        if not share:
+            self._jumps.append(Jump(self._epoch, self._horizon, share, "rejected"))
+            return False
+        state = self._optimizer.state
+        self._saved_state = dict(state) if self._clears else _copied(state)
+        try:
+            self._window.adopt()
+        except Exception:
+            self._window.restore()
+            raise
+        if self._clears:
+            state.clear()
+        self._jumps.append(Jump(self._epoch, self._horizon, share, "pending"))
+        return True
+
+    def _restore_optimizer(self) -> None:
+        if self._saved_state is not None:
+            self._optimizer.state.clear()
+            self._optimizer.state.update(self._saved_state)
+            self._saved_state = None
+
+    def _end(self, outcome: Literal["kept", "rolled back"], factor: float) -> None:
+        self._jumps[-1] = replace(self._jumps[-1], outcome=outcome)
+        self._horizon = min(self._longest, max(SHORTEST, factor * self._horizon))
+
+    def _undisturbed(self, work: Callable[[], bool]) -> bool:
+        try:
+            return work()
+        except Exception as error:  # skipping an epoch is not worth a training run
+            if not self._warned:
+                self._warned = True
+                warnings.warn(f"no jump was made: {error}", RuntimeWarning, stacklevel=3)
+            return False
+
+
+def _copied(state: Any) -> dict[Any, Any]:
+    """Return a copy of an optimizer's state by parameter; the parameters are not copied."""
+    return {
+        parameter: {name: _cloned(value) for name, value in values.items()}
+        for parameter, values in state.items()
+    }
+
+
+def _cloned(value: Any) -> Any:
+    # Copying a tensor deeply takes ten times as long.
+    return value.clone() if hasattr(value, "clone") else copy.deepcopy(value)
+
+
+def _number(loss: Any) -> float | None:
+    return None if loss is None else float(loss.detach() if hasattr(loss, "detach") else loss)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise KoopscopeError(
+            f"{name}={value!r} is not possible", f"choose one of {', '.join(choices)}"
+        )
+
+
+def _check_number(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise KoopscopeError(f"{name}={value} is not possible", f"use {least:g} or more")

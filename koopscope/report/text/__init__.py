@@ -1,0 +1,1 @@
+"""Text for terminals: width, glyphs, colour, number formats, braille pictures."""

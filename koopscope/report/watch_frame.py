@@ -1,0 +1,140 @@
+"""One frame of ``koopscope watch``: how recording goes, and what can be said of the run so far.
+
+Lays out text from what it is given; it must never look at a clock, a file or a stream.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+
+from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import Finding
+from koopscope.report.analysis_text import ROLES, beside, eigenvalue_table, findings_lines
+from koopscope.report.text.eigenvalue_rows import folded, residual_level
+from koopscope.report.text.numbers import count
+from koopscope.report.text.terminal_style import Page, sparkline, wrapped
+from koopscope.report.text.unit_circle import draw
+
+#: Rows of the circle: half of a small terminal.
+CIRCLE_ROWS = 11
+
+SPARK_COLUMNS = 40
+
+#: Values above so many times the median are drawn as high as that.
+CLIPPED_AT = 4.0
+
+#: A writer is called silent after so many of its usual intervals, and at least so many seconds.
+SILENT_INTERVALS = 5.0
+SILENT_SECONDS = 5.0
+
+_WIDTH_WITHOUT_TERMINAL = 80
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a watcher knows at one moment.
+
+    Attributes
+    ----------
+    path
+        As the user named it.
+    diagnosis
+        Of the snapshots so far, ``None`` before the first.
+    trouble
+        Why the file cannot be read at this moment, ``None`` if it can.
+    quiet_seconds
+        Since the last snapshot came, ``None`` if that is not known.
+    usual_seconds
+        Median time between two snapshots, ``None`` before it is known.
+    """
+
+    path: str
+    diagnosis: Diagnosis | None = None
+    trouble: str | None = None
+    quiet_seconds: float | None = None
+    usual_seconds: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been recorded for much longer than usual."""
+        limit = max(SILENT_SECONDS, SILENT_INTERVALS * (self.usual_seconds or 0.0))
+        return self.quiet_seconds is not None and self.quiet_seconds > limit
+
+
+def render(watched: Watched, page: Page) -> str:
+    """Return the frame as text."""
+    lines = [page.style(watched.path, "title")]
+    lines += wrapped(recording(watched), page)
+    if watched.diagnosis is None:
+        return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *_spectrum(watched.diagnosis, page),
+            *_convergence(watched.diagnosis, page),
+            "",
+            *findings_lines(watched.diagnosis.findings, page),
+        ]
+    )
+
+
+def recording(watched: Watched) -> str:
+    """Return one sentence on the state of the recording."""
+    if watched.diagnosis is None:
+        return f"waiting: {watched.trouble or 'no snapshot yet'}"
+    run = watched.diagnosis.analysis.description
+    recorded = count(run.snapshots, "snapshot")
+    said = f"{recorded}, step {run.steps[-1]:,}; {run.parameters:,} weights"
+    if watched.usual_seconds is not None:
+        said += f"; one every {_seconds(watched.usual_seconds)}"
+    if watched.trouble is not None:
+        return f"{said}; cannot be read at the moment: {watched.trouble}"
+    if watched.silent and watched.quiet_seconds is not None:
+        return (
+            f"{said}; nothing new for {_seconds(watched.quiet_seconds)}: training is paused, has "
+            "ended, or was killed"
+        )
+    return f"{said}; recording"
+
+
+def _spectrum(diagnosis: Diagnosis, page: Page) -> list[str]:
+    if not diagnosis.analysis.has_spectrum:
+        return ["the spectrum needs more snapshots", ""]
+    rows = folded(diagnosis.spectrum())
+    if not rows:
+        return ["nothing has moved yet", ""]
+    roles = [ROLES[residual_level(row.residual)] for row in rows]
+    circle = draw(rows, roles, CIRCLE_ROWS, page)
+    return [*beside(circle, eigenvalue_table(rows, page, CIRCLE_ROWS - 4), 2 * CIRCLE_ROWS), ""]
+
+
+def _convergence(diagnosis: Diagnosis, page: Page) -> list[str]:
+    finding = next((each for each in diagnosis.findings if each.id == "convergence"), None)
+    values = statistic_history(finding) if finding is not None else []
+    if not values:
+        return ["convergence: no verdict before more snapshots"]
+    # The first, wild values would flatten all that follows.
+    clipped = [min(value, CLIPPED_AT * median(values)) for value in values]
+    width = min(SPARK_COLUMNS, (page.width or _WIDTH_WITHOUT_TERMINAL) - 30)
+    return [f"convergence {sparkline(clipped, max(8, width), page)} now {values[-1]:.3g}"]
+
+
+def statistic_history(finding: Finding) -> list[float]:
+    """Return the statistic behind the convergence verdict, over the snapshots."""
+    history = finding.evidence.get("stop_history") or []
+    names = [name for name in (history[-1] if history else {}) if name != "step"]
+    for name in names:
+        values = [entry.get(name) for entry in history]
+        numbers = [float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
+        if numbers:
+            return numbers
+    return []
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120.0:
+        return f"{seconds:.2g} s" if seconds < 10.0 else f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 7200.0 else f"{seconds / 3600.0:.1f} h"

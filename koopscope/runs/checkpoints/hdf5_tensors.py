@@ -1,0 +1,158 @@
+"""Tensors inside HDF5 files that no recorder wrote: find them, describe them, read parts of them.
+
+Reaches members only the way ``koopscope.runs.hdf5.safety`` does; it must never follow a link or
+read more of a dataset than it was asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.numbering import natural_key
+from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5.slabs import slabs
+from koopscope.runs.run import FloatArray, TensorInfo, usual_kind
+
+
+def datasets(
+    path: Path, group: h5py.h5g.GroupID, prefix: str = ""
+) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:
+    """Yield every dataset below a group by its path, numbered names in natural order.
+
+    Raises
+    ------
+    KoopscopeError
+        If something in there must not be followed or read.
+    """
+    for key, member in sorted(
+        safety.members(group, prefix.count("/")), key=lambda pair: natural_key(pair[0])
+    ):
+        name = prefix + key
+        if isinstance(member, safety.Refused):
+            raise refused(path, name, member.reason)
+        if isinstance(member, h5py.h5g.GroupID):
+            yield from datasets(path, member, f"{name}/")
+            continue
+        problem = safety.storage_problem(member)
+        if problem:
+            raise refused(path, name, problem)
+        yield name, member
+
+
+def tensor_dtype(dataset: h5py.h5d.DatasetID) -> str:
+    """Return the dtype of a dataset; raw two-byte words said to be bfloat16 are ``bfloat16``."""
+    if isinstance(dataset.get_type(), h5py.h5t.TypeOpaqueID):
+        words = dataset.get_type().get_size() == 2
+        marked = words and safety.text_attribute(dataset, "dtype") == "bfloat16"
+        return "bfloat16" if marked else "opaque bytes"
+    return safety.stored_dtype(dataset)
+
+
+def described(
+    name: str, shape: tuple[int, ...], dtype: str, kind: str | None = None
+) -> TensorInfo | str:
+    """Return a tensor, or the reason why these values are not part of a trajectory."""
+    if dtype not in STORED_AS:
+        return f"{dtype} values, not float16, bfloat16, float32 or float64"
+    if math.prod(shape) == 0:
+        return f"no elements (shape {list(shape)})"
+    return TensorInfo(name, shape, dtype, kind or usual_kind(name))
+
+
+def must_be_written(path: Path, name: str, dataset: h5py.h5d.DatasetID) -> None:
+    """Refuse a dataset with parts that were never written: they would read as zeros.
+
+    Raises
+    ------
+    KoopscopeError
+        If parts are missing.
+    """
+    rows = dataset.shape[0] if dataset.shape else 1
+    missing = safety.missing_bytes(dataset, rows)
+    if missing:
+        raise KoopscopeError(
+            f"{name} of {path} lacks {missing} bytes that it declares",
+            "the file is incomplete; save or copy it again",
+        )
+
+
+def read_part(
+    dataset: h5py.h5d.DatasetID, lead: tuple[int, ...], start: int, stop: int, out: FloatArray
+) -> None:
+    """Fill ``out`` (stop - start) from the flattened tensor at the leading indices ``lead``."""
+    shape = tuple(dataset.shape[len(lead) :])
+    offset = 0
+    for slab in slabs(shape, start, stop):
+        counts = (*(1 for _ in lead), *slab.count)
+        where = dataset.get_space()
+        if counts:
+            where.select_hyperslab((*lead, *slab.start), counts)
+        memory = h5py.h5s.create_simple(counts) if counts else h5py.h5s.create(h5py.h5s.SCALAR)
+        part = out[offset : offset + slab.size]
+        if tensor_dtype(dataset) == "bfloat16":
+            opaque = isinstance(dataset.get_type(), h5py.h5t.TypeOpaqueID)
+            words = np.empty(counts, "V2" if opaque else np.uint16)
+            dataset.read(memory, where, words)
+            widen_bfloat16(words.view(np.uint16).reshape(-1), part)
+        else:
+            dataset.read(memory, where, part.reshape(counts))
+        offset += slab.size
+
+
+class Hdf5Reader:
+    """An open HDF5 file that holds one snapshot.
+
+    Parameters
+    ----------
+    file
+        Open for reading; closed with the reader.
+    path
+        For error messages.
+    places
+        Tensor name to the dataset's path in the file.
+    """
+
+    def __init__(self, file: h5py.File, path: Path, places: Mapping[str, str]) -> None:
+        self._file = file
+        self._path = path
+        self._places = places
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        with safety.hdf5_failures(self._path, tensor.name):
+            dataset = opened(self._path, self._file, self._places[tensor.name])
+            if tuple(dataset.shape) != tensor.shape or tensor_dtype(dataset) != tensor.dtype:
+                raise ValueError("it changed while it was being read")
+            read_part(dataset, (), start, stop, out)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def opened(path: Path, file: h5py.File, place: str) -> h5py.h5d.DatasetID:
+    """Open a dataset by its path, checking each part of it for links."""
+    here: safety.Member = h5py.h5g.open(file.id, b"/")
+    for part in place.split("/"):
+        if isinstance(here, h5py.h5g.GroupID):
+            here = safety.member(here, part.encode())
+    if not isinstance(here, h5py.h5d.DatasetID):
+        raise refused(path, place, getattr(here, "reason", "not a dataset"))
+    problem = safety.storage_problem(here)
+    if problem:
+        raise refused(path, place, problem)
+    return here
+
+
+def refused(path: Path, name: str, reason: str) -> KoopscopeError:
+    """Return the error for a member that is not followed or read."""
+    return KoopscopeError(
+        f"{name} of {path} is refused: {reason}", "koopscope reads only what the file itself stores"
+    )

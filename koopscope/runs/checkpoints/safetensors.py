@@ -1,0 +1,313 @@
+"""safetensors files and Hugging Face's sharded sets of them, read in place.
+
+The format is a length, a JSON header and the bytes (https://github.com/huggingface/safetensors):
+small enough to check every number of it here, so that a damaged file is named with its tensor. It
+must never read past what the header and the file agree on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.snapshot import Snapshot, Unit, plain_names
+from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.run import FloatArray, Skipped, TensorInfo, usual_kind
+
+#: The format's own limit on its header.
+HEADER_LIMIT = 100_000_000
+
+_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "I32": 4}
+_BYTES |= {"U32": 4, "I64": 8, "U64": 8, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+
+_COPY_AGAIN = "the file is damaged or incomplete; save or copy it again"
+_STEP_KEYS: dict[str, Unit] = {"step": "step", "global_step": "step", "epoch": "epoch"}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of any kind: ``dtype`` is NumPy's name of a float, else the format's own code."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+
+
+def stored_tensors(path: Path) -> tuple[list[StoredTensor], dict[str, str]]:
+    """Return every tensor of one file in its order, floats or not, and the file's metadata.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
+    header, base = _header(path)
+    said = _said(header.pop("__metadata__", {}))
+    entries = sorted(header.items(), key=lambda entry: _offsets(path, *entry))
+    return [StoredTensor(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor's bytes are."""
+
+    path: Path
+    start: int
+
+
+def safetensors_snapshot(path: Path) -> Snapshot:
+    """Describe one ``.safetensors`` file.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
+    return _snapshot(path, [path], None)
+
+
+def sharded_snapshot(index: Path) -> Snapshot:
+    """Describe a sharded set by its ``model.safetensors.index.json``.
+
+    Raises
+    ------
+    KoopscopeError
+        If the index or a shard is missing or damaged, or they disagree.
+    """
+    weight_map = read_index(index)
+    shards = [index.with_name(name) for name in dict.fromkeys(weight_map.values())]
+    for shard in shards:
+        if not shard.is_file():
+            lost = next(name for name, home in weight_map.items() if home == shard.name)
+            raise KoopscopeError(
+                f"the shard {shard} is missing: {index.name} keeps {lost} in it",
+                "copy the whole checkpoint",
+            )
+    return _snapshot(index, shards, weight_map)
+
+
+def read_index(index: Path) -> dict[str, str]:
+    """Return the file name of each tensor in a sharded checkpoint.
+
+    Raises
+    ------
+    KoopscopeError
+        If the index is not readable, or names files elsewhere.
+    """
+    try:
+        with index.open("rb") as file:
+            weight_map = json.loads(file.read(HEADER_LIMIT))["weight_map"]
+        named = {str(name): str(home) for name, home in weight_map.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise KoopscopeError(
+            f"{index} is not a readable index of shards", "save or copy the checkpoint again"
+        ) from None
+    for home in named.values():
+        if Path(home).name != home or home in ("", ".", ".."):
+            raise KoopscopeError(
+                f"{index} names the shard {home!r}, which is not next to it",
+                "koopscope reads shards only from the folder of their index",
+            )
+    return named
+
+
+def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | None) -> Snapshot:
+    infos: dict[str, tuple[tuple[int, ...], str]] = {}
+    places: dict[str, _Place] = {}
+    skipped: list[Skipped] = []
+    said: dict[str, str] = {}
+    for file in files:
+        header, base = _header(file)
+        said |= _said(header.pop("__metadata__", {}))
+        for name, entry in header.items():
+            shape, dtype, start = _checked_entry(file, name, entry, base)
+            if name in infos or (weight_map is not None and weight_map.get(name) != file.name):
+                home = places[name].path.name if name in infos else (weight_map or {}).get(name)
+                raise KoopscopeError(
+                    f"{file} holds {name}, which belongs in {home or 'no shard'}",
+                    "the shards are of different checkpoints; copy the checkpoint again",
+                )
+            infos[name] = (shape, dtype)
+            places[name] = _Place(file, start)
+        missing = [n for n, home in (weight_map or {}).items() if home == file.name]
+        for name in missing:
+            if name not in infos:
+                raise KoopscopeError(
+                    f"{file} lacks {name}, which the index keeps in it", "copy the whole checkpoint"
+                )
+    shown = plain_names(list(infos))
+    tensors: list[TensorInfo] = []
+    homes: dict[str, _Place] = {}
+    for name, (shape, dtype) in infos.items():
+        if dtype not in STORED_AS:
+            skipped.append(Skipped(shown[name], f"{dtype} values, not floats that are recorded"))
+        elif math.prod(shape) == 0:
+            skipped.append(Skipped(shown[name], f"no elements (shape {list(shape)})"))
+        else:
+            kind = usual_kind(shown[name])
+            tensors.append(TensorInfo(shown[name], shape, dtype, kind))
+            homes[shown[name]] = places[name]
+    step, unit = _step(said)
+    # safetensors.torch.save_model stores a tied tensor once and notes its other names.
+    skipped += [Skipped(n, f"tied to {to}") for n, to in said.items() if to in infos]
+    return Snapshot(
+        path=str(path),
+        kind="safetensors" if weight_map is None else "sharded safetensors",
+        tensors=tuple(tensors),
+        open=partial(SafetensorsReader, homes),
+        step=step,
+        unit=unit,
+        skipped=tuple(skipped),
+    )
+
+
+class SafetensorsReader:
+    """Open safetensors files that hold one snapshot.
+
+    Parameters
+    ----------
+    places
+        Where each tensor is.
+    """
+
+    def __init__(self, places: Mapping[str, _Place]) -> None:
+        self._places = places
+        self._files: dict[Path, int] = {}
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        place = self._places[tensor.name]
+        words = STORED_AS[tensor.dtype].newbyteorder("<")
+        try:
+            if place.path not in self._files:
+                self._files[place.path] = os.open(place.path, os.O_RDONLY)
+            raw = _read_at(
+                self._files[place.path],
+                place.start + start * words.itemsize,
+                (stop - start) * words.itemsize,
+            )
+        except OSError as error:
+            raise KoopscopeError(
+                f"{tensor.name} of {place.path} cannot be read: {error}", _COPY_AGAIN
+            ) from None
+        if len(raw) < (stop - start) * words.itemsize:
+            raise KoopscopeError(f"{place.path} ends inside {tensor.name}", _COPY_AGAIN)
+        values = np.frombuffer(raw, words)
+        if tensor.dtype == "bfloat16":
+            widen_bfloat16(values.astype(np.uint16, copy=False), out)
+        else:
+            out[...] = values
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+
+def _read_at(file: int, offset: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = os.pread(file, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset, size = offset + len(part), size - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return a file's header and where its bytes begin."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise KoopscopeError(
+                    f"{path} is truncated: its header should take {length} bytes and the file has "
+                    f"{size}",
+                    _COPY_AGAIN,
+                )
+            if length > HEADER_LIMIT:
+                raise KoopscopeError(f"{path} has a header of {length} bytes", _COPY_AGAIN)
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise KoopscopeError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+    except (ValueError, RecursionError):
+        raise KoopscopeError(f"{path} is not a safetensors file", _COPY_AGAIN) from None
+    if not isinstance(header, dict):
+        raise KoopscopeError(f"{path} is not a safetensors file", _COPY_AGAIN)
+    _must_tile(path, header, size - 8 - length)
+    return header, 8 + length
+
+
+def _must_tile(path: Path, header: Mapping[str, Any], size: int) -> None:
+    """Make sure that the tensors lie one after the other, as the format demands."""
+    spans = []
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = _offsets(path, name, entry)
+            spans.append((begin, end, name))
+    reached = 0
+    for begin, end, name in sorted(spans):
+        if begin != reached or end < begin:
+            raise KoopscopeError(
+                f"{name} of {path} has the wrong offsets {begin}:{end}, where {reached} is the end "
+                "of the tensor before",
+                _COPY_AGAIN,
+            )
+        if end > size:
+            raise KoopscopeError(
+                f"{path} is truncated: {name} ends at byte {end} of {size}", _COPY_AGAIN
+            )
+        reached = end
+
+
+def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if (
+        not isinstance(offsets, list)
+        or len(offsets) != 2
+        or not all(type(offset) is int and offset >= 0 for offset in offsets)
+    ):
+        raise KoopscopeError(f"{name} of {path} has no valid offsets", _COPY_AGAIN)
+    return offsets[0], offsets[1]
+
+
+def _checked_entry(
+    path: Path, name: str, entry: dict[str, Any], base: int
+) -> tuple[tuple[int, ...], str, int]:
+    begin, end = _offsets(path, name, entry)
+    shape, dtype = entry.get("shape"), entry.get("dtype")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise KoopscopeError(f"{name} of {path} has no valid shape", _COPY_AGAIN)
+    if dtype in _BYTES and math.prod(shape) * _BYTES[dtype] != end - begin:
+        raise KoopscopeError(
+            f"{name} of {path} has shape {shape} of {dtype}, which does not fit its "
+            f"{end - begin} bytes",
+            _COPY_AGAIN,
+        )
+    return tuple(shape), _DTYPES.get(str(dtype), str(dtype)), base + begin
+
+
+def _said(metadata: Any) -> dict[str, str]:
+    if not isinstance(metadata, dict):
+        return {}
+    return {str(key): value for key, value in metadata.items() if isinstance(value, str)}
+
+
+def _step(said: Mapping[str, str]) -> tuple[int | None, Unit]:
+    for key, unit in _STEP_KEYS.items():
+        if said.get(key, "").isdecimal():
+            return int(said[key]), unit
+    return None, "step"

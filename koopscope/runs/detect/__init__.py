@@ -1,0 +1,1 @@
+"""What lies at a path, and opening it as a run."""

@@ -1,0 +1,175 @@
+"""From what the user named, files or folders, to snapshots: one registry of the kinds known.
+
+A new kind of checkpoint is one module and one line here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import h5py
+
+from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints import hdf5_layouts
+from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
+from koopscope.runs.checkpoints.huggingface import folder_snapshot, weights_in
+from koopscope.runs.checkpoints.keras import (
+    is_keras3,
+    is_legacy_keras,
+    keras3_snapshot,
+    keras_archive_snapshot,
+    legacy_snapshot,
+)
+from koopscope.runs.checkpoints.npz import npz_snapshot
+from koopscope.runs.checkpoints.numbering import natural_key
+from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
+from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.checkpoints.torch import sharded_torch_snapshot, torch_snapshot
+from koopscope.runs.hdf5 import safety
+from koopscope.runs.native.header import FORMAT
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
+
+
+def _hdf5(path: Path) -> Snapshot:
+    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
+        root = h5py.h5g.open(file.id, b"/")
+        if safety.text_attribute(root, "format") == FORMAT:
+            raise KoopscopeError(
+                f"{path} is a run by itself, not a checkpoint of one", "name run files themselves"
+            )
+        legacy = is_legacy_keras(root)
+        modern = not legacy and is_keras3(hdf5_layouts.all_datasets(path, file))
+    return (legacy_snapshot if legacy else keras3_snapshot if modern else hdf5_snapshot)(path)
+
+
+#: How a name ends -> what describes the file.
+KINDS: dict[str, Callable[[Path], Snapshot]] = {
+    ".safetensors.index.json": sharded_snapshot,
+    ".bin.index.json": sharded_torch_snapshot,
+    ".safetensors": safetensors_snapshot,
+    ".keras": keras_archive_snapshot,
+    ".npz": npz_snapshot,
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), torch_snapshot),
+    **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
+}
+
+#: What lies next to weights in training folders and is none.
+_STATE_FILE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args).*\.(pt|pth|bin)")
+_SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
+
+KNOWN = ", ".join(dict.fromkeys(suffix for suffix in KINDS if "index" not in suffix))
+
+
+def snapshots_of(sources: Sequence[Path]) -> Iterator[Snapshot]:
+    """Describe every checkpoint that files and folders stand for, one after the other.
+
+    Raises
+    ------
+    KoopscopeError
+        If something is missing, unreadable, of no known kind, or a folder is ambiguous.
+    """
+    for source in sources:
+        for path in checkpoints_in(source):
+            yield folder_snapshot(path) if path.is_dir() else _describer(path)(path)
+
+
+def checkpoints_in(source: Path) -> list[Path]:
+    """Return the checkpoints that a file or folder stands for, in natural order of their names.
+
+    Raises
+    ------
+    KoopscopeError
+        If a folder holds none, or several kinds.
+    """
+    if not source.is_dir():
+        return [source]
+    below = sorted(source.iterdir(), key=lambda path: natural_key(path.name))
+    folders = [path for path in below if path.is_dir() and not path.name.startswith(".")]
+    numbered = [path for path in folders if path.name.startswith("checkpoint-")]
+    if numbered:
+        return [path for path in numbered if weights_in(path)] or _nothing(source)
+    if weights_in(source):
+        return [source]
+    files = [path for path in below if path.is_file() and _suffix(path) and _is_weights(path)]
+    indexed = [path for path in files if _suffix(path).endswith(".index.json")]
+    files = [path for path in files if not (indexed and _SHARD.fullmatch(path.name))]
+    kinds = {_describer(path): _suffix(path) for path in files}
+    if len(kinds) > 1:
+        endings = sorted(set(kinds.values()))
+        raise KoopscopeError(
+            f"{source} holds checkpoints of several kinds: {', '.join(endings)}",
+            f"name those of one kind, for example {source}/*{endings[0]}",
+        )
+    if files:
+        return files
+    return [path for folder in folders for path in _only_one(folder)] or _nothing(source)
+
+
+def is_single_snapshot(path: Path) -> bool:
+    """Return whether a file can be one snapshot of a series rather than a run by itself.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    if path.is_dir() or _suffix(path) not in HDF5_SUFFIXES:
+        return path.is_dir() or bool(_suffix(path))
+    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
+        root = h5py.h5g.open(file.id, b"/")
+        if safety.text_attribute(root, "format") == FORMAT:
+            return False
+        found = hdf5_layouts.all_datasets(path, file)
+        keras = is_legacy_keras(root) or is_keras3(found)
+        return keras or "snapshot" in hdf5_layouts.possible_layouts(found)
+
+
+def is_keras(path: Path) -> bool:
+    """Return whether an HDF5 file was saved by Keras.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
+        root = h5py.h5g.open(file.id, b"/")
+        return is_legacy_keras(root) or is_keras3(hdf5_layouts.all_datasets(path, file))
+
+
+def _only_one(folder: Path) -> list[Path]:
+    """Return the checkpoint of a folder per step; a folder without one is passed over."""
+    weights = weights_in(folder)
+    if weights:
+        return [folder]
+    found = [p for p in folder.iterdir() if p.is_file() and _suffix(p) and _is_weights(p)]
+    if len(found) > 1:
+        raise KoopscopeError(
+            f"{folder} holds {len(found)} files that could be its checkpoint",
+            "name the checkpoint files themselves",
+        )
+    return found
+
+
+def _is_weights(path: Path) -> bool:
+    return not path.name.startswith(".") and not _STATE_FILE.fullmatch(path.name)
+
+
+def _suffix(path: Path) -> str:
+    return next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
+
+
+def _describer(path: Path) -> Callable[[Path], Snapshot]:
+    if not path.exists():
+        raise KoopscopeError(f"{path} does not exist", "check the path")
+    suffix = _suffix(path)
+    if not suffix:
+        raise KoopscopeError(f"{path} is of no kind that is known", f"the kinds are: {KNOWN}")
+    return KINDS[suffix]
+
+
+def _nothing(source: Path) -> list[Path]:
+    raise KoopscopeError(f"{source} holds no checkpoint", f"the kinds known are: {KNOWN}")

@@ -1,0 +1,63 @@
+"""Change an HDF5 file wholly or not at all, and spare HDF5 a write that fails while it closes.
+
+It may not survive that: a full disk would end the process. Knows how a file is opened and closed,
+and must never know what is in it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from koopscope.runs.hdf5.journal import JournaledFile
+
+# A version-2 superblock carries no "open for writing" mark, so a killed writer leaves no file that
+# refuses to open; the 1.10 chunk index only ever grows, so a torn write cannot hide an older chunk.
+_SUPERBLOCK_BOUNDS = ("v108", "v108")
+_OBJECT_BOUNDS = ("v110", "v110")
+
+
+@contextmanager
+def created(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file and let it be filled; a failure leaves it without content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        empty = _empty_file()
+        os.pwrite(descriptor, empty, 0)
+        with changed(JournaledFile(descriptor, len(empty))) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def changed(change: JournaledFile) -> Iterator[h5py.File]:
+    """Let HDF5 change a file: all of it if nothing fails, and else nothing."""
+    file = h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0)
+    try:
+        yield file
+        file.flush()
+        file.close()
+        change.commit()
+    except BaseException:
+        change.abandon()
+        raise
+    finally:
+        file.close()
+
+
+def _empty_file() -> bytes:
+    content = io.BytesIO()
+    h5py.File(content, "w", libver=_SUPERBLOCK_BOUNDS, track_order=True).close()
+    return content.getvalue()

@@ -1,0 +1,1 @@
+"""koopscope's own run file: recording, writing, reading."""

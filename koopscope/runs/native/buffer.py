@@ -1,0 +1,95 @@
+"""Snapshots of small networks, kept for a moment and written together.
+
+Opening a run file costs the same whatever it holds; for a network whose epoch takes milliseconds
+that is all the cost there is. Must never keep a snapshot longer than it was told, nor many MiB.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from koopscope.runs.dtypes import StoredArray, as_stored
+from koopscope.runs.native.recorder import Recorder
+
+#: The next write waits for so many times as long as the last one took: writing takes under 0.5%.
+PATIENCE = 200.0
+
+#: More than this is not kept, and a larger snapshot is written without being copied.
+KEPT_BYTES = 16 * 2**20
+
+_Batch = list[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]
+
+
+class SnapshotBuffer:
+    """Hands snapshots to a recorder at most every ``seconds``, and less often where that is slow.
+
+    What is left is written when the buffer is flushed or goes away, at the latest when the
+    interpreter exits.
+
+    Parameters
+    ----------
+    recorder
+        Writes the snapshots.
+    seconds
+        Between two writes; 0 writes each snapshot at once.
+    """
+
+    def __init__(self, recorder: Recorder, seconds: float) -> None:
+        self._recorder = recorder
+        self._seconds = seconds
+        self._kept: _Batch = []
+        self._bytes = 0
+        self._due = -float("inf")
+        # At exit before h5py takes itself apart: handlers run in the reverse order of registering.
+        last_chance = weakref.finalize(self, _write, recorder, self._kept)
+        last_chance.atexit = False
+        atexit.register(last_chance)
+
+    def add(self, step: int, tensors: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        """Take a snapshot over; the tensors may change as soon as this returns.
+
+        Raises
+        ------
+        KoopscopeError
+            As ``Recorder.snapshot`` does.
+        """
+        due = time.monotonic() >= self._due
+        if due and not self._kept:
+            self._kept.append((step, tensors, metrics))
+        else:
+            copied, size = _copied(tensors)
+            self._kept.append((step, copied, dict(metrics)))
+            self._bytes += size
+        if due or self._bytes > KEPT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        began = time.monotonic()
+        self._bytes = 0
+        _write(self._recorder, self._kept)
+        if self._seconds > 0.0:
+            took = time.monotonic() - began
+            self._due = began + took + max(self._seconds, PATIENCE * took)
+
+
+def _copied(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    copied: dict[str, Any] = {}
+    size = 0
+    for name, value in tensors.items():
+        stored = as_stored(value)
+        if isinstance(stored, StoredArray):
+            stored = StoredArray(stored.dtype, stored.words.copy())
+            size += stored.words.nbytes
+        copied[name] = value if isinstance(stored, str) else stored
+    return copied, size
+
+
+def _write(recorder: Recorder, kept: _Batch) -> None:
+    batch, kept[:] = list(kept), []
+    if batch:
+        recorder.snapshots(batch)

@@ -1,0 +1,1 @@
+"""Runs made of other runs: shards joined, snapshots averaged, excerpts."""

@@ -1,0 +1,1 @@
+"""Iterated operators: fixed point, contraction factor, acceleration."""
