@@ -24,7 +24,8 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.heldout import forecast_errors, held_out_rank
 from koopscope.spectra.rank import truncation_rank
-from koopscope.spectra.reduction import Reduction
+from koopscope.spectra.reduction import Reduction, reduce
+from koopscope.spectra.series import Series
 from studies.plan import TUNING
 
 WINDOWS = (16, 30)
@@ -34,7 +35,7 @@ RESIDUAL_LIMIT = 0.5
 
 def _error(reduction: Reduction, rank: int, horizon: int) -> float:
     operator = reduction.operator(min(rank, reduction.numerical_rank))
-    return float(forecast_errors(reduction, "increments", horizon, [operator])[0])
+    return float(forecast_errors(reduction, horizon, [operator])[0])
 
 
 def by_rank(rule: int | float) -> Callable[[Float64, Reduction, int, int], float]:
@@ -47,7 +48,9 @@ def by_rank(rule: int | float) -> Callable[[Float64, Reduction, int, int], float
 
 
 def by_held_out(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:
-    rank = held_out_rank(gram[: reduction.pairs + 1, : reduction.pairs + 1], "increments")
+    rank = held_out_rank(
+        Series("increments", gram[: reduction.pairs + 1, : reduction.pairs + 1], size)
+    )
     return _error(reduction, rank, horizon)
 
 
@@ -57,7 +60,7 @@ def by_residual(gram: Float64, reduction: Reduction, size: int, horizon: int) ->
     rank = truncation_rank(reduction.singular_values, 0, m / max(size, m))
     eigenvalues, Q = np.linalg.eig(reduction.operator(rank).astype(complex))
     YY = gram[1 : m + 1, 1 : m + 1] / reduction.scales[:, None] / reduction.scales
-    Z = reduction.inverse(rank) @ Q
+    Z = (reduction.basis(rank) * reduction.scales[:, None]) @ Q
     lengths = np.real(np.einsum("ij,ij->j", Z.conj(), YY @ Z))
     residuals = np.sqrt(np.maximum(lengths - np.abs(eigenvalues) ** 2, 0.0))
     basis = reduction.basis(rank)
@@ -109,7 +112,8 @@ def measure(path: Path, found: dict[int, dict[str, list[float]]]) -> None:
             increments = gram.increments[part, part]
             if not (np.diagonal(increments) > 0.0).all():
                 continue
-            reduction = Reduction.of(increments, window - 1)
+            series = Series("increments", increments, gram.size)
+            reduction = reduce(series, window - 1)
             for name, rule in RULES.items():
                 found[window][name].append(rule(increments, reduction, gram.size, horizon))
 

@@ -6,8 +6,11 @@ are kept: a run of thousands of tensors stays small. Reports read it and compute
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from koopscope._threads import product_threads
 from koopscope._types import Complex128, Float64
@@ -17,6 +20,26 @@ from koopscope.spectra.confidence import Confidence
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
 from koopscope.spectra.noise import NoiseFilter
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Where an affine law comes to rest: its fixed point, the mode of the eigenvalue 1.
+
+    Attributes
+    ----------
+    exists
+        Whether there is one: not where a second eigenvalue is 1.
+    ahead
+        Its distance from the last value, relative to the window's displacement; infinite where
+        there is none, or nothing moved.
+    is_approached
+        Whether every other eigenvalue lies inside the unit circle.
+    """
+
+    exists: bool
+    ahead: float
+    is_approached: bool
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,10 @@ class SpectrumSummary:
         See ``koopscope.spectra.dmd.Spectrum``.
     confidence
         Intervals, compression errors and the held-out test; ``None`` where nobody asked for them.
+    half_life_bounds
+        Half-lives in steps at the ends of the intervals of |lambda|; ``None`` without intervals.
+    rest
+        Of an affine law (``weights``, ``centered``); ``None`` of a linear one.
     """
 
     scope: Scope
@@ -49,6 +76,8 @@ class SpectrumSummary:
     periods_steps: Float64
     half_lives_steps: Float64
     confidence: Confidence | None
+    half_life_bounds: tuple[Float64, Float64] | None
+    rest: Rest | None
 
 
 @dataclass(frozen=True)
@@ -146,8 +175,10 @@ def summarized(
     scope: Scope = NETWORK,
     noise_filter: NoiseFilter = "none",
     confidence: Confidence | None = None,
+    displacement: float = 0.0,
 ) -> SpectrumSummary:
-    """Return the numbers of a spectrum that are shown."""
+    """Return the numbers of a spectrum that are shown; ``displacement`` is the window's."""
+    known = confidence.uncertainty if confidence is not None else None
     return SpectrumSummary(
         scope=scope,
         observable=spectrum.observable,
@@ -164,7 +195,22 @@ def summarized(
         periods_steps=spectrum.periods_steps,
         half_lives_steps=spectrum.half_lives_steps,
         confidence=confidence,
+        half_life_bounds=(
+            (
+                spectrum.half_lives_of(known.magnitude_low),
+                spectrum.half_lives_of(known.magnitude_high),
+            )
+            if known is not None
+            else None
+        ),
+        rest=_rest(spectrum, displacement) if spectrum.resting is not None else None,
     )
+
+
+def _rest(spectrum: Spectrum, displacement: float) -> Rest:
+    ahead = spectrum.distance_to_rest / displacement if displacement > 0.0 else math.inf
+    is_approached = bool(np.abs(spectrum.moving).max(initial=0.0) < 1.0)
+    return Rest(spectrum.has_resting_place, ahead, is_approached)
 
 
 def _spectrum(
@@ -176,7 +222,7 @@ def _spectrum(
 ) -> SpectrumSummary:
     spectrum = analysis.spectrum(scope, observable, noise_filter=noise_filter)
     known = analysis.confidence(scope, observable, noise_filter=noise_filter) if confident else None
-    return summarized(spectrum, scope, noise_filter, known)
+    return summarized(spectrum, scope, noise_filter, known, analysis.gram(scope).displacement())
 
 
 def _part(analysis: Analysis, scope: Scope, confident: bool) -> ScopeSummary:

@@ -43,10 +43,11 @@ Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 _ANALYSIS_OPTIONS: dict[str, Option] = {
     "observable": click.option(
         "--observable",
-        type=click.Choice(["increments", "weights", "centered"]),
+        type=click.Choice(["increments", "weights", "centered", "raw"]),
         default="increments",
         show_default=True,
-        help="What the spectrum is of.",
+        help="What the spectrum is of: increments; weights, by a law with a constant; centered, "
+        "the same about their mean; raw, weights without a constant as the papers have them.",
     ),
     "rank": click.option(
         "--rank",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: As in ``koopscope.pruning``, which is imported only when called.
 CRITERIA = (
+    "destination",
     "koopman-magnitude",
     "koopman-gradient",
     "forecast-magnitude",

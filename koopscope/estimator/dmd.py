@@ -26,6 +26,7 @@ from koopscope.estimator.options import (
 from koopscope.estimator.timeline import Timeline
 from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, numerical_rank, truncation_rank
+from koopscope.spectra.series import Series
 
 #: Singular values below this part of the largest are zeros, whatever rank was asked for.
 _NOTHING = 1e-30
@@ -165,7 +166,7 @@ class DMD(Decomposition):
         if isinstance(rule, int) and rule:
             return most if rule == -1 else min(rule, most)
         if rule == AUTO:
-            rule = held_out_rank(series.conj().T @ series, "weights")
+            rule = held_out_rank(Series("raw", series.conj().T @ series, data.features, series))
         aspect = min(data.features, pairs) / max(data.features, pairs)
         return truncation_rank(_singular_values(first), rule, aspect, _resolution(first))
 

@@ -23,6 +23,7 @@ from koopscope.spectra.forecast import Law, law_of_motion
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.heldout import held_out_damping
 from koopscope.spectra.rank import AUTO
+from koopscope.spectra.series import Series
 
 #: Row intervals asked of each origin: where a forecast starts, and how far it goes.
 Horizons = Mapping[int, Sequence[float]]
@@ -170,8 +171,8 @@ class Laws:
         if self.settings.rank != AUTO or self.settings.observable != "increments":
             return None
         window = self.seen.window(origin)
-        series = gram.window(window.start, window.stop).observable("increments", self.seen.delay)
-        return held_out_damping(series, "increments")
+        recent = gram.window(window.start, window.stop)
+        return held_out_damping(Series.of(recent, "increments", self.seen.delay))
 
     def _add_node_products(
         self, products: Float64, tensor: TensorInfo, axis: int, chosen: range

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.acceptance import ACCEPTANCES, Acceptance
 from koopscope.runs.run import RunDescription
-from koopscope.spectra.gram import OBSERVABLES, Observable
+from koopscope.spectra.forecast import FORECASTABLE
+from koopscope.spectra.gram import Observable
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
 Operator = Literal["network", "layer", "tensor", "node"]
@@ -91,7 +92,7 @@ class ForecastSettings:
         check_rank_rule(self.rank)
         for what, value, known in (
             ("operator", self.operator, OPERATORS),
-            ("observable", self.observable, OBSERVABLES),
+            ("observable", self.observable, FORECASTABLE),
             ("acceptance test", self.accept, ACCEPTANCES),
         ):
             if value not in known:

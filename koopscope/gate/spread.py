@@ -1,6 +1,6 @@
 """How much a value changes from one seed to the next: what a change has to exceed to count.
 
-Stated defaults, measured on the yardstick's tuning families (``tests/verdicts/seeds.py``); with
+Stated defaults, measured on the yardstick's tuning families (``studies/seeds.py``); with
 several reports of other seeds, their own spread takes over.
 """
 

@@ -18,12 +18,18 @@ from koopscope._types import Complex128, Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
+from koopscope.spectra.forecast import law_of_motion
 
 #: The criterion that won where all were measured: see docs/pruning.md.
 DEFAULT = "magnitude"
 
-#: An eigenvalue further than this from 1 says that the motion had no resting place to rank by.
-REACH_OF_ONE = 0.1
+#: How far ahead of the judged snapshot weights are ranked by ``destination``, in snapshots, and how
+#: many increments its law stacks, in windows that are long enough. Of straight lines over the last
+#: 1 to 11 increments, 1 to 12 ahead, and damped laws 1 to 40 ahead and without end, this agreed
+#: best with the final masks on the tuning families: studies/pruning/destinations.py.
+AHEAD = 20.0
+DELAY = 2
+LONG_ENOUGH = 8
 
 #: Modes of the increments that decay more slowly than this have no limit to extrapolate to.
 SLOWEST = 0.995
@@ -31,22 +37,27 @@ SLOWEST = 0.995
 
 @dataclass(frozen=True)
 class RestingMode:
-    """The mode of the weights whose eigenvalue is nearest 1.
+    """The mode of the weights whose eigenvalue is 1: the fixed point of their affine law.
 
     Attributes
     ----------
-    eigenvalue
-        Per snapshot.
     residual
         Of the eigenpair, on the snapshots it was computed from; see ``Spectrum.residuals``.
     index, rank
         Its place among the modes of the spectrum, by amplitude, and how many there are.
+    fastest
+        Largest |lambda| of the others, 0 without any; from 1 on, the weights move away from it.
     """
 
-    eigenvalue: complex
     residual: float
     index: int
     rank: int
+    fastest: float
+
+    @property
+    def is_approached(self) -> bool:
+        """Whether the law leads there."""
+        return self.fastest < 1.0
 
 
 @dataclass(frozen=True)
@@ -138,11 +149,11 @@ def _gradient_magnitude(analysis: Analysis, seed: int) -> Criterion:
 
 
 def _koopman_magnitude(analysis: Analysis, seed: int) -> Criterion:
-    """|v_1|: KMP of Redman et al. 2022, the mode of the weights whose eigenvalue is nearest 1."""
-    spectrum, nearest = _nearest_one(analysis)
-    column = spectrum.exact_coefficients()[:, [nearest]]
+    """|v_1|: KMP of Redman et al. 2022, the mode of the weights whose eigenvalue is 1."""
+    spectrum, resting = _resting(analysis)
+    column = spectrum.exact_coefficients()[:, [resting]]
     return Criterion(
-        "koopman-magnitude", _on_snapshots(analysis, column), _described(spectrum, nearest)
+        "koopman-magnitude", _on_snapshots(analysis, column), _described(spectrum, resting)
     )
 
 
@@ -152,10 +163,10 @@ def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
     The sum is the step that the decaying modes still predict from the last snapshot on, a gradient
     as the trajectory shows it.
     """
-    spectrum, nearest = _nearest_one(analysis)
+    spectrum, resting = _resting(analysis)
     columns = spectrum.exact_coefficients()
     others = np.flatnonzero(np.isfinite(columns).all(axis=0))  # without eigenvalues of zero
-    others = others[others != nearest]
+    others = others[others != resting]
     if not len(others):
         raise KoopscopeError(
             "the weights have no mode besides the one at rest to take a gradient from",
@@ -163,10 +174,26 @@ def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
         )
     eigenvalues = spectrum.eigenvalues[others]
     still_to_come = (eigenvalues - 1.0) * eigenvalues**spectrum.pairs * spectrum.coordinates[others]
-    pair = np.stack([columns[:, nearest], columns[:, others] @ still_to_come], axis=1)
+    pair = np.stack([columns[:, resting], columns[:, others] @ still_to_come], axis=1)
     return Criterion(
-        "koopman-gradient", _on_snapshots(analysis, pair), _described(spectrum, nearest)
+        "koopman-gradient", _on_snapshots(analysis, pair), _described(spectrum, resting)
     )
+
+
+def _destination(analysis: Analysis, seed: int) -> Criterion:
+    """|w + forecast|: the size that the weight is heading for, ``AHEAD`` snapshots from now.
+
+    The forecast is that of the damped law of the increments, as ``koopscope forecast`` makes it.
+    """
+    _require(analysis, 3, "a law of the increments")
+    first, last = analysis.window.first, analysis.window.stop - 1
+    delay = DELAY if analysis.window.snapshots >= LONG_ENOUGH else 1
+    moved = law_of_motion(analysis.gram(), delay=delay).coefficients([AHEAD])[:, 0]
+    coefficients = _empty(analysis, 1)
+    coefficients[last, 0] = 1.0
+    coefficients[first + 1 : last + 1, 0] += moved
+    coefficients[first:last, 0] -= moved
+    return Criterion("destination", coefficients)
 
 
 def _forecast_magnitude(analysis: Analysis, seed: int) -> Criterion:
@@ -200,6 +227,7 @@ def _random(analysis: Analysis, seed: int) -> Criterion:
 
 
 CRITERIA: dict[str, Callable[[Analysis, int], Criterion]] = {
+    "destination": _destination,
     "koopman-magnitude": _koopman_magnitude,
     "koopman-gradient": _koopman_gradient,
     "forecast-magnitude": _forecast_magnitude,
@@ -219,30 +247,20 @@ def _on_snapshots(analysis: Analysis, columns: Complex128) -> Float64 | Complex1
 
 
 def _described(spectrum: Spectrum, index: int) -> RestingMode:
-    return RestingMode(
-        complex(spectrum.eigenvalues[index]),
-        float(spectrum.residuals[index]),
-        index,
-        spectrum.rank,
-    )
+    fastest = float(np.abs(spectrum.moving).max(initial=0.0))
+    return RestingMode(float(spectrum.residuals[index]), index, spectrum.rank, fastest)
 
 
-def _nearest_one(analysis: Analysis) -> tuple[Spectrum, int]:
+def _resting(analysis: Analysis) -> tuple[Spectrum, int]:
     _require(analysis, 3, "a spectrum of the weights")
     spectrum = analysis.spectrum(observable="weights")
-    distances = np.abs(spectrum.eigenvalues - 1.0)
-    nearest = int(np.argmin(distances)) if spectrum.rank else 0
-    if not spectrum.rank or distances[nearest] > REACH_OF_ONE:
-        found = (
-            "nothing moved"
-            if not spectrum.rank
-            else f"the nearest is {distances[nearest]:.2g} away"
-        )
+    if spectrum.resting is None or not spectrum.has_resting_place:
+        why = "nothing moved" if not spectrum.rank else "a second eigenvalue is 1, so they drift"
         raise KoopscopeError(
-            f"no mode of the weights has an eigenvalue near 1: {found}",
-            "such a run has no resting place to rank weights by; use --criterion magnitude",
+            f"the law of the weights has no resting place to rank them by: {why}",
+            "use --criterion magnitude, which always works",
         )
-    return spectrum, nearest
+    return spectrum, spectrum.resting
 
 
 def _require(analysis: Analysis, snapshots: int, what: str) -> None:

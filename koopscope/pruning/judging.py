@@ -17,7 +17,7 @@ from koopscope.engine.local import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.criteria import DEFAULT
-from koopscope.pruning.tensors import Prunable, prunable_tensors, tied_tensors
+from koopscope.pruning.tensors import Kept, Prunable, chosen_tensors, tied_tensors
 from koopscope.runs.run import Run
 from koopscope.spectra.rank import RankRule
 
@@ -73,6 +73,8 @@ class Judgement:
         What may be pruned, in model order.
     parameters
         All parameters of the run, tied ones once.
+    kept
+        Those of them that stay whole, and why.
     notes
         What a reader of the masks should know.
     """
@@ -80,6 +82,7 @@ class Judgement:
     analysis: Analysis
     prunable: tuple[Prunable, ...]
     parameters: tuple[Prunable, ...]
+    kept: tuple[Kept, ...]
     notes: tuple[str, ...]
 
     @property
@@ -101,13 +104,13 @@ def judge(
     whole = Analysis.of(
         run, Settings(observable="weights", rank=settings.rank, method="exact"), on_progress
     )
-    prunable = prunable_tensors(whole, settings.include, settings.exclude)
+    prunable, kept = chosen_tensors(whole, settings.include, settings.exclude)
     analysis = Analysis(
         whole.description,
         SomeGrams(whole.grams, tuple(p.tensor.name for p in prunable)),
         replace(whole.settings, window=_stretch(whole.description.steps, settings)),
     )
-    judgement = Judgement(analysis, prunable, tied_tensors(whole), ())
+    judgement = Judgement(analysis, prunable, tied_tensors(whole), kept, ())
     return replace(judgement, notes=tuple(_notes(judgement, settings)))
 
 

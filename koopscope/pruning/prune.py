@@ -18,7 +18,7 @@ from koopscope.engine.local import ProgressListener
 from koopscope.pruning.criteria import Criterion, criterion
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.masks import Mask, MaskRequest, mask_chunks, weight_thresholds
-from koopscope.pruning.score_file import ScoreSpool
+from koopscope.pruning.score_file import CHUNK, ScoreSpool
 from koopscope.pruning.selection import Threshold
 from koopscope.pruning.tensors import Prunable
 from koopscope.pruning.units import (
@@ -48,6 +48,8 @@ class TensorDensity:
         The tensor, its layer, its number of weights, and how many of them stay.
     shared
         How many of those that stay, magnitude pruning at the same request keeps too.
+    squares, squares_kept
+        Sum of the squared weights, and of those that stay; 0 of a bias that goes with its unit.
     """
 
     name: str
@@ -55,6 +57,8 @@ class TensorDensity:
     total: int
     kept: int
     shared: int
+    squares: float = 0.0
+    squares_kept: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ class Pruning:
         """Share of the kept weights that magnitude pruning keeps too."""
         shared = sum(tensor.shared for tensor in self.tensors)
         return shared / self.kept if self.kept else None
+
+    @property
+    def removed(self) -> float:
+        """Share of the squared norm of the pruned tensors that goes."""
+        squares = sum(tensor.squares for tensor in self.tensors)
+        return 1.0 - sum(t.squares_kept for t in self.tensors) / squares if squares else 0.0
 
 
 @dataclass(frozen=True)
@@ -156,15 +166,23 @@ class Pruner:
         for target in self.targets(request):
             tensor = target.tensor
             kept = shared = 0
-            pairs = zip(
+            squares = squares_kept = 0.0
+            parts = zip(
                 self._mask(self.criterion.name, tensor, chosen[tensor.name]),
                 self._mask(BASELINE, tensor, baseline[tensor.name]),
+                self._magnitudes(tensor),
                 strict=True,
             )
-            for mask, usual in pairs:
+            for mask, usual, magnitudes in parts:
                 kept += int(np.count_nonzero(mask))
                 shared += int(np.count_nonzero(mask & usual))
-            rows.append(TensorDensity(tensor.name, tensor.layer, tensor.size, kept, shared))
+                squares += float(magnitudes @ magnitudes)
+                squares_kept += float(magnitudes[mask] @ magnitudes[mask])
+            rows.append(
+                TensorDensity(
+                    tensor.name, tensor.layer, tensor.size, kept, shared, squares, squares_kept
+                )
+            )
         notes = self.judgement.notes
         if request.structure == "unit":
             notes += self._plan.notes
@@ -247,6 +265,13 @@ class Pruner:
             [p.tensor for p in self.judgement.prunable],
             self._asked,
         )
+
+    def _magnitudes(self, tensor: TensorInfo) -> Iterator[npt.NDArray[np.float64]]:
+        """Yield |w| along with a mask; zeros of what was not scored: a unit's own bias."""
+        if tensor in self._spool.tensors:
+            return self._spool.scores(BASELINE, tensor)
+        starts = range(0, tensor.size, CHUNK)
+        return (np.zeros(min(CHUNK, tensor.size - start)) for start in starts)
 
     def _choice(self, name: str, request: MaskRequest) -> Choices:
         if (name, request) not in self._choices:

@@ -20,8 +20,8 @@ from koopscope.pruning.criteria import Criterion
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.run import Run, TensorInfo
 
-#: Scores read at once.
-_CHUNK = 1 << 18
+#: Scores read at once, and elements of a mask made at once.
+CHUNK = 1 << 18
 
 
 class ScoreSpool:
@@ -74,9 +74,9 @@ class ScoreSpool:
     def scores(self, criterion: str, tensor: TensorInfo) -> Iterator[Float64]:
         """Yield a tensor's scores in flattened order, a chunk at a time."""
         file = self._files[criterion]
-        for start in range(0, tensor.size, _CHUNK):
+        for start in range(0, tensor.size, CHUNK):
             file.seek(8 * (self._starts[tensor.name] + start))
-            count = min(_CHUNK, tensor.size - start)
+            count = min(CHUNK, tensor.size - start)
             yield np.frombuffer(file.read(8 * count), np.float64)
 
     def unit_scores(self, criterion: str, tensor: TensorInfo, axis: int) -> Float64:

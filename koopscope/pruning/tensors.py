@@ -1,29 +1,16 @@
-"""Which tensors may be pruned, and which of them are one tensor under several names."""
+"""Which tensors may be pruned, which stay whole, and which are one tensor under several names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from hashlib import sha256
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
+from koopscope.pruning.roles import SMALL, role
 from koopscope.runs.names import TensorFilter
 from koopscope.runs.run import TensorInfo
-
-#: Globs of names that are kept unless asked for: a lookup row or a scale that is zeroed is lost
-#: whole, where one weight of many is not.
-KEPT_BY_DEFAULT = (
-    "*embed*",
-    "*norm*",
-    "*bn[0-9]*",
-    "*.bn.*",
-    "*token*",
-    "*position*",
-    "wte*",
-    "wpe*",
-)
 
 
 @dataclass(frozen=True)
@@ -39,21 +26,37 @@ class Prunable:
         return (self.tensor.name, *self.other_names)
 
 
-def prunable_tensors(
-    analysis: Analysis, include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> tuple[Prunable, ...]:
-    """Return what may be pruned, in model order.
+@dataclass(frozen=True)
+class Kept:
+    """A parameter that stays whole, and why: what follows "it is"."""
 
-    Matrices and convolution kernels (parameters with two axes or more) whose names do not look like
-    an embedding or a norm; ``include`` globs choose among all parameters instead. A tensor that was
-    recorded under several names is kept if one of them is kept.
+    tensor: TensorInfo
+    reason: str
+
+
+def chosen_tensors(
+    analysis: Analysis, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[tuple[Prunable, ...], tuple[Kept, ...]]:
+    """Return what may be pruned and what stays whole, each in model order.
+
+    Matrices and convolution kernels (parameters with two axes or more) that are neither embeddings
+    nor norms by ``koopscope.pruning.roles``; ``include`` globs choose among all parameters instead.
+    A tensor that was recorded under several names is kept if one of them is kept.
 
     Raises
     ------
     KoopscopeError
-        If nothing is left.
+        If nothing is left to prune.
     """
-    chosen = [p for p in tied_tensors(analysis) if _wanted(p, include, exclude)]
+    parameters = tied_tensors(analysis)
+    matrices = [p.tensor for p in parameters if len(p.tensor.shape) >= 2]
+    chosen, kept = [], []
+    for prunable in parameters:
+        reason = _why_kept(prunable, matrices, include, exclude)
+        if reason is None:
+            chosen.append(prunable)
+        else:
+            kept.append(Kept(prunable.tensor, reason))
     if not chosen:
         globs = [f"--include {glob}" for glob in include] + [f"--exclude {g}" for g in exclude]
         raise KoopscopeError(
@@ -61,7 +64,7 @@ def prunable_tensors(
             + (f" by {' '.join(globs)}" if globs else ""),
             "biases, norms, buffers and embeddings are kept; name what to prune with --include",
         )
-    return tuple(chosen)
+    return tuple(chosen), tuple(kept)
 
 
 def tied_tensors(analysis: Analysis) -> tuple[Prunable, ...]:
@@ -76,14 +79,21 @@ def tied_tensors(analysis: Analysis) -> tuple[Prunable, ...]:
     return tuple(Prunable(tensor, tuple(names[key][1:])) for key, tensor in first.items())
 
 
-def _wanted(prunable: Prunable, include: Sequence[str], exclude: Sequence[str]) -> bool:
+def _why_kept(
+    prunable: Prunable,
+    matrices: Sequence[TensorInfo],
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> str | None:
     names = prunable.names
     wanted = TensorFilter(tuple(include), tuple(exclude))
-    if include or wanted.excludes(*names):
-        return wanted(*names)
-    return len(prunable.tensor.shape) >= 2 and not any(
-        fnmatchcase(name.lower(), glob) for name in names for glob in KEPT_BY_DEFAULT
-    )
+    if wanted.excludes(*names):
+        return "excluded"
+    if include:
+        return None if wanted(*names) else "not included"
+    if len(prunable.tensor.shape) < 2:
+        return SMALL
+    return role(names, prunable.tensor, matrices)
 
 
 def _identity(analysis: Analysis, tensor: TensorInfo) -> object:

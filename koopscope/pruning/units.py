@@ -16,13 +16,10 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.masks import Mask, MaskRequest
-from koopscope.pruning.score_file import ScoreSpool
+from koopscope.pruning.score_file import CHUNK, ScoreSpool
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import TensorInfo
-
-#: Elements of a mask made at once.
-_CHUNK = 1 << 18
 
 _NUMBER = re.compile(r"\d+")
 
@@ -141,8 +138,8 @@ def unit_choices(
 
 def axis_mask_chunks(tensor: TensorInfo, masks: AxisMasks) -> Iterator[Mask]:
     """Yield a tensor's mask in flattened order, a chunk at a time."""
-    for start in range(0, tensor.size, _CHUNK):
-        stop = min(start + _CHUNK, tensor.size)
+    for start in range(0, tensor.size, CHUNK):
+        stop = min(start + CHUNK, tensor.size)
         mask = np.ones(stop - start, np.bool_)
         for axis, kept in masks:
             mask &= kept[positions(tensor.shape, axis, start, stop)]

@@ -17,7 +17,6 @@ from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
 from koopscope.report.envelope import JsonObject, enveloped, of_runs
-from koopscope.spectra.confidence import Confidence
 
 
 def document(report: Report) -> JsonObject:
@@ -99,7 +98,7 @@ def _spectrum(spectrum: SpectrumSummary) -> JsonObject:
                 "amplitude": spectrum.amplitudes[j],
                 "share": spectrum.shares[j],
                 "half_life_steps": spectrum.half_lives_steps[j],
-                "interval": _interval(known, j),
+                "interval": _interval(spectrum, j),
                 "held_out_residual": known.held_out.residuals[j] if known else None,
                 "compression_error": known.compression_errors[j] if known else None,
             }
@@ -108,10 +107,14 @@ def _spectrum(spectrum: SpectrumSummary) -> JsonObject:
     }
 
 
-def _interval(known: Confidence | None, j: int) -> JsonObject | None:
-    if known is None or not math.isfinite(known.uncertainty.magnitude_high[j]):
+def _interval(spectrum: SpectrumSummary, j: int) -> JsonObject | None:
+    known, lives = spectrum.confidence, spectrum.half_life_bounds
+    if known is None or lives is None or not math.isfinite(known.uncertainty.magnitude_high[j]):
         return None
-    return {"abs": [known.uncertainty.magnitude_low[j], known.uncertainty.magnitude_high[j]]}
+    return {
+        "abs": [known.uncertainty.magnitude_low[j], known.uncertainty.magnitude_high[j]],
+        "half_life_steps": [lives[0][j], lives[1][j]],
+    }
 
 
 def _motions(parts: tuple[ScopeSummary, ...]) -> list[JsonObject]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from koopscope.analysis.analysis import Analysis, Motion
-from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
+from koopscope.analysis.summary import Rest, ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_report import Report
@@ -43,6 +43,14 @@ HISTORY_COLUMNS = 24
 
 #: Characters of the speed column.
 SPARK_COLUMNS = 10
+
+#: A half-life is shown where the ends of its interval differ by at most this factor: it is then
+#: known to a factor of about two. Wider ones are not the same from one seed of a recipe to the next
+#: (docs/numerics.md).
+HALF_LIFE_SPAN = 4.0
+
+#: What stands for a half-life that resamples of the run do not agree on.
+UNSURE = "?"
 
 #: Styles by residual level: what is far from being an eigenvalue is faint.
 ROLES = ("strong", "plain", "faint")
@@ -132,6 +140,8 @@ def _spectrum(analysis: Analysis, summary: Summary, page: Page) -> list[str]:
     picture = beside(_plot(rows, page), eigenvalue_table(rows, page), 2 * PLOT_ROWS)
     used = [k for k, line in enumerate(picture) if line]
     lines += picture[used[0] : used[-1] + 1]
+    if spectrum.rest is not None:
+        lines += wrapped(_rest(spectrum.rest, page), page)
     if summary.unfiltered is not None:
         before = summary.unfiltered
         lines += _line_of_magnitudes(before, page, f"{before.observable} before the filter")
@@ -145,6 +155,17 @@ def _spectrum(analysis: Analysis, summary: Summary, page: Page) -> list[str]:
     if summary.other is not None:
         lines += _line_of_magnitudes(summary.other, page, summary.other.observable + after)
     return lines
+
+
+def _rest(rest: Rest, page: Page) -> str:
+    """Return in words what the eigenvalue 1 of an affine law stands for."""
+    mode = f"{page.glyphs.eigenvalue} = 1 is the constant part of the law"
+    if not rest.exists:
+        return f"{mode}; a second eigenvalue is 1 as well, so the weights drift and never rest"
+    ahead = percent(rest.ahead) if math.isfinite(rest.ahead) else "nothing"
+    if not rest.is_approached:
+        return f"{mode}, a point {ahead} of the window's displacement away that is not approached"
+    return f"{mode}: it comes to rest {ahead} of the window's displacement ahead"
 
 
 def _plot(rows: tuple[Folded, ...], page: Page) -> list[str]:
@@ -164,8 +185,8 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
             label,
             f"{row.magnitude:.4f}{_reach(row.reach, page)}",
             small(row.compression_error) if sampled else duration(row.period_steps, glyphs.dash),
-            _half_life(row, page),
-            f"{small(row.residual)} {glyphs.residual_marks[level]}",
+            half_life_cell(row, page),
+            residual_cell(row.residual, page),
             share(row.share),
         )
         cells.append([Cell(value, ROLES[level], right=True) for value in values])
@@ -176,14 +197,24 @@ def eigenvalue_table(rows: tuple[Folded, ...], page: Page, most: int = TABLE_ROW
     low, high = RESIDUAL_SCALE
     full, half, empty = glyphs.residual_marks
     has_intervals = any(math.isfinite(row.reach) for row in rows)
-    intervals = f"{glyphs.plus_minus} 90% interval; " if has_intervals else ""
+    is_unsure = any(cell[3].text == UNSURE for cell in cells)
+    unsure = f", {UNSURE} unsure" if is_unsure else ""
+    intervals = f"{glyphs.plus_minus} 90%{'' if is_unsure else ' interval'}; "
+    intervals = intervals if has_intervals else ""
     keys = [
-        f"   {intervals}{'' if sampled else 'period, '}halves: in steps",
+        f"   {intervals}{'' if sampled else 'period, '}halves: in steps{unsure}",
         f"   resid.: {full} below {low}  {half} below {high}  {empty} above",
     ]
     if sampled:
         keys.insert(1, "   sample: error from not reading all weights")
     return [*lines, *(page.style(key, "faint") for key in keys)]
+
+
+def residual_cell(residual: float, page: Page) -> str:
+    """Return a residual with its mark; a dash alone where it would be 0 whatever the data."""
+    if math.isnan(residual):
+        return f"{page.glyphs.dash}  "
+    return f"{small(residual)} {page.glyphs.residual_marks[residual_level(residual)]}"
 
 
 def _line_of_magnitudes(spectrum: SpectrumSummary, page: Page, name: str) -> list[str]:
@@ -231,9 +262,10 @@ def _movement(part: ScopeSummary, page: Page) -> list[Cell]:
     glyphs = page.glyphs
     motion = part.motion
     leading = folded(part.spectrum)[:1] if part.spectrum is not None else ()
+    # Nothing moved, or there are no more pairs than eigenvalues: there is nothing to fit a law to.
     magnitude = (
         f"{leading[0].magnitude:.4f} {glyphs.residual_marks[residual_level(leading[0].residual)]}"
-        if leading
+        if leading and not math.isnan(leading[0].residual)
         else glyphs.dash
     )
     moved = len(part.speeds) > 0
@@ -279,9 +311,15 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
     return lines
 
 
-def _half_life(row: Folded, page: Page) -> str:
-    if math.isinf(row.half_life_steps) and round(row.magnitude, 4) > 1.0:
+def half_life_cell(row: Folded, page: Page) -> str:
+    """Return a half-life in steps where resamples of the run agree on it."""
+    low, high = row.half_life_low, row.half_life_high
+    if math.isinf(low) and round(row.magnitude, 4) > 1.0:
         return "grows"
+    if math.isinf(low) and math.isinf(high):
+        return page.glyphs.infinity
+    if not high <= HALF_LIFE_SPAN * low:
+        return UNSURE
     return duration(row.half_life_steps, page.glyphs.infinity)
 
 

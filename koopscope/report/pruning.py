@@ -5,6 +5,7 @@ Shows prunings and nothing else; it must never score a weight or write a mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,10 +13,18 @@ from typing import Any
 import numpy as np
 
 from koopscope.pruning.judging import Judgement, PruningSettings
-from koopscope.pruning.prune import Pruning
+from koopscope.pruning.prune import Pruning, TensorDensity
+from koopscope.pruning.roles import SMALL
 from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, fitted_table, wrapped
+
+#: Share of a layer's squared norm from which losing it is warned about: of the masks that took more
+#: from a layer most cost a tenth of the accuracy, of the others few did (docs/pruning.md).
+MUCH = 0.3
+
+#: Names of tensors kept for one reason that are listed.
+NAMED = 4
 
 #: Columns of a density bar, and of a name at least.
 BAR_COLUMNS = 12
@@ -40,12 +49,17 @@ class PruningReport:
 
 @dataclass(frozen=True)
 class LayerDensity:
-    """A layer's weights: how many there are, how many stay, how many stay by magnitude as well."""
+    """A layer's weights: how many there are, how many stay, how many stay by magnitude as well.
+
+    ``squares`` and ``squares_kept`` are sums of squared weights: of all, and of those that stay.
+    """
 
     name: str
     total: int
     kept: int
     shared: int
+    squares: float = 0.0
+    squares_kept: float = 0.0
 
     @property
     def density(self) -> float:
@@ -57,16 +71,28 @@ class LayerDensity:
         """Share of the kept weights that magnitude pruning keeps too."""
         return self.shared / self.kept if self.kept else None
 
+    @property
+    def removed(self) -> float:
+        """Share of the layer's squared norm that goes."""
+        return 1.0 - self.squares_kept / self.squares if self.squares else 0.0
+
 
 def layers_of(pruning: Pruning) -> tuple[LayerDensity, ...]:
     """Return the sums over each layer's tensors, in model order."""
-    sums: dict[str, list[int]] = {}
+    layers: dict[str, list[TensorDensity]] = {}
     for tensor in pruning.tensors:
-        counts = (tensor.total, tensor.kept, tensor.shared)
-        sums[tensor.layer] = [
-            a + b for a, b in zip(sums.get(tensor.layer, (0, 0, 0)), counts, strict=True)
-        ]
-    return tuple(LayerDensity(name, *counts) for name, counts in sums.items())
+        layers.setdefault(tensor.layer, []).append(tensor)
+    return tuple(
+        LayerDensity(
+            name,
+            sum(tensor.total for tensor in members),
+            sum(tensor.kept for tensor in members),
+            sum(tensor.shared for tensor in members),
+            sum(tensor.squares for tensor in members),
+            sum(tensor.squares_kept for tensor in members),
+        )
+        for name, members in layers.items()
+    )
 
 
 def render(report: PruningReport, page: Page) -> str:
@@ -102,6 +128,10 @@ def document(report: PruningReport) -> JsonObject:
                 "allow_empty_layer": request.allow_empty_layer,
             },
             "mode": _mode(report.prunings[0]),
+            "kept_whole": [
+                {"name": kept.tensor.name, "parameters": kept.tensor.size, "reason": kept.reason}
+                for kept in judgement.kept
+            ],
             "prunings": [_document(pruning) for pruning in report.prunings],
             "notes": report.prunings[0].notes,
         }
@@ -115,10 +145,11 @@ def _mode(pruning: Pruning) -> dict[str, Any] | None:
     return {
         "index": mode.index,
         "rank": mode.rank,
-        "re": mode.eigenvalue.real,
-        "im": mode.eigenvalue.imag,
-        "abs": abs(mode.eigenvalue),
+        "re": 1.0,
+        "im": 0.0,
+        "abs": 1.0,
         "residual": mode.residual,
+        "largest_other": mode.fastest,
     }
 
 
@@ -128,13 +159,17 @@ def _document(pruning: Pruning) -> dict[str, Any]:
         "total": pruning.total,
         "kept": pruning.kept,
         "overlap_with_magnitude": pruning.overlap,
+        "squared_norm_removed": pruning.removed,
+        "warning": warning_of(pruning),
         "layers": [_density(layer) for layer in layers_of(pruning)],
         "tensors": [_density(_as_layer(tensor)) for tensor in pruning.tensors],
     }
 
 
 def _as_layer(tensor: Any) -> LayerDensity:
-    return LayerDensity(tensor.name, tensor.total, tensor.kept, tensor.shared)
+    return LayerDensity(
+        tensor.name, tensor.total, tensor.kept, tensor.shared, tensor.squares, tensor.squares_kept
+    )
 
 
 def _density(layer: LayerDensity) -> dict[str, Any]:
@@ -144,6 +179,7 @@ def _density(layer: LayerDensity) -> dict[str, Any]:
         "kept": layer.kept,
         "density": layer.density,
         "overlap_with_magnitude": layer.overlap,
+        "squared_norm_removed": layer.removed,
     }
 
 
@@ -166,9 +202,21 @@ def _header(report: PruningReport, page: Page) -> list[str]:
         f"{count(len(first.tensors), 'tensor')}{kept}",
         page,
     )
+    lines += [line for kept in _kept_lines(report) for line in wrapped(kept, page)]
     for note in first.notes:
         lines += wrapped(f"note: {note}", page)
     return lines
+
+
+def _kept_lines(report: PruningReport) -> Iterator[str]:
+    """Yield which parameters stay whole and why, biases apart: they are many and small."""
+    by_reason: dict[str, list[str]] = {}
+    for kept in report.judgement.kept:
+        if kept.reason != SMALL:
+            by_reason.setdefault(kept.reason, []).append(kept.tensor.name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"kept: {', '.join(names[:NAMED])}{more} ({reason})"
 
 
 def _kept_whole(report: PruningReport) -> int:
@@ -183,17 +231,20 @@ def _meaning(pruning: Pruning, page: Page) -> str:
     mode = pruning.criterion.mode
     if mode is None:
         return _MEANINGS[pruning.criterion.name]
-    value = f"{mode.eigenvalue.real:.6f}"
-    if mode.eigenvalue.imag:
-        value += f" {'-' if mode.eigenvalue.imag < 0 else '+'} {abs(mode.eigenvalue.imag):.6f}i"
-    return (
-        f"mode {mode.index + 1} of {mode.rank}, {page.glyphs.eigenvalue} = {value} (nearest 1), "
-        f"residual {mode.residual:.2g}"
-    )
+    said = f"mode {mode.index + 1} of {mode.rank}, {page.glyphs.eigenvalue} = 1, the fixed point"
+    if not math.isnan(mode.residual):
+        said += f", residual {mode.residual:.2g}"
+    if not mode.is_approached:
+        said += (
+            f"; the weights move away from it, for another mode has {page.glyphs.magnitude} = "
+            f"{mode.fastest:.4f}"
+        )
+    return said
 
 
 _MEANINGS = {
     "forecast-magnitude": "magnitudes where the modes of the increments come to rest",
+    "destination": "magnitudes forecast for 20 snapshots ahead",
     "magnitude": "the weights' magnitudes",
     "gradient-magnitude": "magnitude times last increment",
     "random": "chance",
@@ -205,7 +256,21 @@ def _pruning(pruning: Pruning, page: Page) -> list[str]:
     if pruning.criterion.name != "magnitude" and pruning.overlap is not None:
         stay += f", {pruning.overlap:.1%} of them by magnitude as well"
     title = page.style(f"Sparsity {100 * pruning.request.sparsity:g}%", "title")
-    return [f"{title}: {stay}", *fitted_table(list(_rows(pruning, page)), page)]
+    lines = [f"{title}: {stay}", *fitted_table(list(_rows(pruning, page)), page)]
+    warning = warning_of(pruning)
+    return lines + (wrapped(f"warning: {warning}", page) if warning else [])
+
+
+def warning_of(pruning: Pruning) -> str | None:
+    """Return in words that a mask removes so much that the network will not work as it is."""
+    worst = max(layers_of(pruning), key=lambda layer: layer.removed)
+    if worst.removed < MUCH:
+        return None
+    return (
+        f"{worst.name} loses {worst.removed:.0%} of its squared norm, the network "
+        f"{pruning.removed:.0%}. From {MUCH:.0%} of a layer on, most networks lost a tenth of "
+        "their accuracy or more: train on with the mask held, or choose a lower sparsity."
+    )
 
 
 def _rows(pruning: Pruning, page: Page) -> Iterator[list[Cell]]:

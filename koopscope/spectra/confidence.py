@@ -8,6 +8,7 @@ from koopscope._types import Float64
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.heldout import HeldOut, held_out
 from koopscope.spectra.measured import MeasuredGram, compression_errors
+from koopscope.spectra.series import Series
 from koopscope.spectra.uncertainty import Uncertainty, uncertainty
 
 
@@ -37,8 +38,6 @@ def confidence(spectrum: Spectrum, measured: MeasuredGram) -> Confidence:
         uncertainty(spectrum),
         compression_errors(measured, spectrum),
         held_out(
-            measured.gram.observable(spectrum.observable, spectrum.delay),
-            spectrum.observable,
-            spectrum.eigenvalues,
+            Series.of(measured.gram, spectrum.observable, spectrum.delay), spectrum.eigenvalues
         ),
     )

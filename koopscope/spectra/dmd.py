@@ -9,7 +9,9 @@ combinations of snapshots, so only their coefficients are computed here. Never r
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,12 @@ from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
 from koopscope.spectra.heldout import held_out_rank
-from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
-from koopscope.spectra.reduction import Reduction
+from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
+from koopscope.spectra.reduction import DRIFT, reduce
+from koopscope.spectra.series import Series
+
+if TYPE_CHECKING:
+    from koopscope.spectra.modes import ModeBlock, SnapshotBlock, TensorT
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,13 @@ class Spectrum:
         complex128 [r]. Complex ones come in neighbouring conjugate pairs, positive imaginary first
         (of real data; complex data have no such pairs).
     residuals
-        float64 [r], |Y z - lambda X z| / |X z|: how far the pair is from being an eigenpair on the
-        data it was computed from.
+        float64 [r]: how far the pair is from being an eigenpair on the data it was computed from;
+        see ``Reduction.residuals``. NaN where it would be 0 whatever the data.
     coordinates
         complex128 [r], b_j: the first observable expanded in the modes.
     eigenvectors
-        complex128 [r, r], unit columns, in the reduced coordinates.
+        complex128 [r, r], in the reduced coordinates; unit columns, but for that of ``resting``,
+        which stands for a value of the observable of unit norm.
     operator
         [r, r], the reduced Koopman operator K: float64, or complex128 of complex data, as the
         next two are.
@@ -56,7 +63,11 @@ class Spectrum:
     trajectory
         [r, m + 1]: y_t in the reduced coordinates.
     scales
-        float64 [m], the norms of y_0 .. y_{m-1} by which columns of X and Y were divided.
+        float64 [m], by which columns of X and Y were divided; see ``Reduction``.
+    resting
+        Of an affine law (``weights``, ``centered``), which eigenvalue is the constant's own, 1
+        exactly. Its mode is the predicted fixed point (I - A)^-1 c, and its amplitude the distance
+        of the fixed point from where the observable is 0. ``None`` of a linear law.
     """
 
     observable: Observable
@@ -71,11 +82,40 @@ class Spectrum:
     basis: Products
     trajectory: Products
     scales: Float64
+    resting: int | None = None
 
     @property
     def rank(self) -> int:
         """Number of eigenvalues r."""
         return len(self.eigenvalues)
+
+    @property
+    def has_resting_place(self) -> bool:
+        """Whether the law has a fixed point; not where a second eigenvalue is 1: that is a drift.
+
+        The resting mode is then the point that least squares gives, and nothing comes to rest.
+        """
+        if self.resting is None:
+            return False
+        return bool((np.abs(self.moving - 1.0) > DRIFT).all())
+
+    @property
+    def moving(self) -> Complex128:
+        """complex128, the eigenvalues besides that of ``resting``."""
+        kept = np.arange(self.rank) != self.resting
+        others: Complex128 = self.eigenvalues[kept]
+        return others
+
+    @property
+    def distance_to_rest(self) -> float:
+        """Distance from the last value to the predicted fixed point; infinite where there is none.
+
+        In the observable's own units and the retained directions.
+        """
+        if self.resting is None or not self.has_resting_place:
+            return math.inf
+        point = self.coordinates[self.resting] * self.eigenvectors[:, self.resting]
+        return float(np.linalg.norm(point - self.trajectory[:, -1]))
 
     @property
     def pairs(self) -> int:
@@ -102,10 +142,14 @@ class Spectrum:
     @property
     def half_lives_steps(self) -> Float64:
         """Optimizer steps in which a mode halves; infinite where it does not decay."""
+        return self.half_lives_of(self.magnitudes)
+
+    def half_lives_of(self, magnitudes: Float64) -> Float64:
+        """Return the half-lives in optimizer steps of modes with these |lambda|; NaN of NaN."""
         with np.errstate(divide="ignore"):
-            rates = -np.log(self.magnitudes)
+            rates = -np.log(magnitudes)
+        lives = np.where(np.isnan(rates), np.nan, np.inf)
         decaying = rates > 0.0
-        lives = np.full(self.rank, np.inf)
         lives[decaying] = self.spacing_steps * math.log(2.0) / rates[decaying]
         return lives
 
@@ -136,6 +180,19 @@ class Spectrum:
         reduced[:, ~nonzero] = np.nan
         reduced[:, nonzero] /= self.eigenvalues[nonzero]
         return reduced
+
+    def modes(
+        self,
+        blocks: Iterable[SnapshotBlock[TensorT]],
+        window: slice = slice(None),
+        *,
+        which: Sequence[int] | None = None,
+        kind: Literal["exact", "projected"] = "exact",
+    ) -> Iterator[ModeBlock[TensorT]]:
+        """Yield the modes block by block from a second pass; see ``koopscope.spectra.modes``."""
+        from koopscope.spectra.modes import modes
+
+        return modes(self, blocks, window, which=which, kind=kind)
 
     def projected_coefficients(self) -> Complex128:
         """Return complex128 [m, r]: projected (unit-norm) mode U q_j = sum_t c[t, j] y_t."""
@@ -182,47 +239,29 @@ def dmd(
             + (f" with delay {delay}" if delay > 1 else ""),
             f"it takes at least {needed}; record more often",
         )
-    H = gram.observable(observable, delay)
-    reduction = Reduction.of(H)
-    m = reduction.pairs
-    r = truncation_rank(
-        reduction.singular_values,
-        held_out_rank(H, observable) if rank == AUTO else rank,
-        m / max(gram.size, m),
-    )
-    K, to_basis, basis = reduction.operator(r), reduction.inverse(r), reduction.basis(r)
-    eigenvalues, Q = np.linalg.eig(K)
-    Q = Q.astype(np.complex128)
-
-    trajectory = basis.conj().T @ H[:m]
+    series = Series.of(gram, observable, delay)
+    reduction = reduce(series)
+    r = reduction.rank(held_out_rank(series) if rank == AUTO else rank)
+    eigenvalues, Q = reduction.eigen(r)
+    trajectory = reduction.coordinates(r)
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]
     order = _by_amplitude(eigenvalues, np.abs(coordinates))
-    YY = H[1:, 1:] / reduction.scales[:, None] / reduction.scales
+    resting = int(np.flatnonzero(order == 0)[0]) if reduction.constants and r else None
     return Spectrum(
         observable=observable,
         delay=delay,
         spacing_steps=spacing_steps,
         singular_values=reduction.singular_values,
-        eigenvalues=eigenvalues.astype(np.complex128)[order],
-        residuals=_residuals(YY, to_basis @ Q, eigenvalues)[order],
-        coordinates=coordinates[order],
+        eigenvalues=eigenvalues[order],
+        residuals=reduction.residuals(eigenvalues, Q)[order],
+        coordinates=coordinates[order].astype(np.complex128),
         eigenvectors=Q[:, order],
-        operator=K,
-        basis=basis,
+        operator=reduction.operator(r),
+        basis=reduction.basis(r),
         trajectory=trajectory,
         scales=reduction.scales,
+        resting=resting,
     )
-
-
-def _residuals(YY: Products, Z: Complex128, eigenvalues: Complex128) -> Float64:
-    """|Y z - lambda X z| for |X z| = 1.
-
-    The Ritz value is the projection of Y z onto X z's space, so by Pythagoras the squared residual
-    is |Y z|^2 - |lambda|^2: it needs no product of X and Y and is never negative but for rounding.
-    """
-    lengths = np.real(np.einsum("ij,ij->j", Z.conj(), YY @ Z))
-    residuals: Float64 = np.sqrt(np.maximum(lengths - np.abs(eigenvalues) ** 2, 0.0))
-    return residuals
 
 
 def _by_amplitude(eigenvalues: Complex128, amplitudes: Float64) -> npt.NDArray[np.intp]:

@@ -17,8 +17,12 @@ from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.heldout import damped, held_out_damping, held_out_rank
-from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule, truncation_rank
-from koopscope.spectra.reduction import Reduction
+from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
+from koopscope.spectra.reduction import reduce
+from koopscope.spectra.series import Series
+
+#: What a law can be of: a displacement must be a combination of increments.
+FORECASTABLE: tuple[Observable, ...] = ("increments", "weights", "centered")
 
 #: Eigenvalues nearer to 1 than this are a straight drift.
 _DRIFT = 1e-9
@@ -33,9 +37,10 @@ class Law:
     observable
         What the operator moves.
     eigenvalues
-        complex128 [r], per snapshot interval, as fitted.
+        complex128 [r], per snapshot interval, as fitted; of an affine law, those of A.
     start
-        complex128 [r]: the window's last value in the operator's eigenvectors.
+        complex128 [r], in the operator's eigenvectors: the last increment, or the next step that an
+        affine law takes from the last snapshot.
     directions
         complex128 [n, r]: each eigenvector as a combination of the window's n increments.
     allow_growth
@@ -81,15 +86,15 @@ class Law:
         return mixed.astype(np.complex128)
 
     def _whole_factors(self, values: Complex128, horizons: Float64) -> Complex128:
-        powers = values[:, None] ** horizons
-        if self.observable != "increments":
-            factors: Complex128 = powers - 1.0
-            return factors
-        # lambda + lambda^2 + ... + lambda^k
+        # The last increment has been made: lambda + ... + lambda^k come after it. The next step
+        # has not: 1 + ... + lambda^(k-1).
+        first = values if self.observable == "increments" else np.ones_like(values)
         drifting = np.abs(1.0 - values) < _DRIFT
-        rate = np.where(drifting, 0.0, values / np.where(drifting, 1.0, 1.0 - values))
+        rate = np.where(drifting, 0.0, first / np.where(drifting, 1.0, 1.0 - values))
         summed: Complex128 = np.where(
-            drifting[:, None], horizons.astype(np.complex128), rate[:, None] * (1.0 - powers)
+            drifting[:, None],
+            horizons.astype(np.complex128),
+            rate[:, None] * (1.0 - values[:, None] ** horizons),
         )
         return summed
 
@@ -131,30 +136,35 @@ def law_of_motion(
         If there are too few snapshots.
     """
     check_rank_rule(rank)
+    if observable not in FORECASTABLE:
+        raise KoopscopeError(
+            f"the law of {observable} weights cannot be carried on from increments alone",
+            f"choose one of {', '.join(FORECASTABLE)}; that of weights has their constant part too",
+        )
     needed = delay + (2 if observable == "increments" else 1)
     if gram.snapshots < needed:
         raise KoopscopeError(
             f"{gram.snapshots} snapshots are too few to forecast from",
             f"it takes at least {needed}" + (" with this delay" if delay > 1 else ""),
         )
-    H = gram.observable(observable, delay)
-    reduction = Reduction.of(H)
+    series = Series.of(gram, observable, delay)
+    reduction = reduce(series)
     all_directions = rank == AUTO and observable == "increments"
-    rule = -1 if all_directions else held_out_rank(H, observable) if rank == AUTO else rank
-    m = reduction.pairs
-    r = truncation_rank(reduction.singular_values, rule, m / max(gram.size, m))
-    K = reduction.operator(r)
+    rule = -1 if all_directions else held_out_rank(series) if rank == AUTO else rank
+    r = reduction.rank(rule)
+    K, moving = reduction.operator(r), slice(reduction.constants, None)
     if all_directions:
-        amount = held_out_damping(H, observable) if damping is None else damping
+        amount = held_out_damping(series) if damping is None else damping
         K = damped(K, reduction.singular_values, amount)
-    eigenvalues, Q = np.linalg.eig(K)
-    basis = reduction.basis(r)
-    state = (basis.conj().T @ H[:m, m]).astype(np.complex128)
+    last = reduction.coordinates(r)[:, reduction.pairs]
+    state = (K @ last - last if series.affine else last)[moving].astype(np.complex128)
+    eigenvalues, Q = np.linalg.eig(K[moving, moving])
+    directions = reduction.basis(r)[:, moving] @ Q
     return Law(
         observable,
         eigenvalues.astype(np.complex128),
-        np.linalg.lstsq(Q.astype(np.complex128), state, rcond=None)[0],
-        _on_increments(basis @ Q, observable, delay, gram.snapshots).astype(np.complex128),
+        np.linalg.lstsq(Q.astype(np.complex128), state, rcond=None)[0].astype(np.complex128),
+        _on_increments(directions, observable, delay, gram.snapshots).astype(np.complex128),
         allow_growth,
     )
 
@@ -178,7 +188,7 @@ def _on_increments(
         return spread
     on_snapshots = np.zeros((snapshots, columns.shape[1]), columns.dtype)
     on_snapshots[newest] = columns
-    if observable == "centered":
-        on_snapshots -= on_snapshots.mean(axis=0)
+    # Directions of an affine law are differences: their coefficients add up to zero, so it does not
+    # matter which anchor the values are relative to.
     # w_t = w_0 + d_0 + ... + d_{t-1}: increment s counts in every later snapshot.
     return on_snapshots[::-1].cumsum(axis=0)[::-1][1:]

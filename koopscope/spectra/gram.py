@@ -24,9 +24,9 @@ Products = npt.NDArray[Any]
 
 #: Snapshots as they come, real or complex, of any precision.
 Values = npt.NDArray[Any]
-Observable = Literal["increments", "weights", "centered"]
+Observable = Literal["increments", "weights", "centered", "raw"]
 
-OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered")
+OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered", "raw")
 
 #: Precision of the products; see ``GramAccumulator``.
 Precision = Literal["double", "single"]
@@ -209,10 +209,10 @@ class SnapshotGram:
         ----------
         name
             ``increments``: y_t = d_t, T-1 of them; the constant part of the weights is gone.
-            ``weights``: y_t = (w_t - w_0, const); ``centered``: y_t = (w_t - mean, const). Both
-            obey an affine law, which the constant entry makes linear; without it the same shift
-            biases every eigenvalue. The constant is the root mean square of the moving part, so
-            that neither dwarfs the other, and it brings an eigenvalue 1 of its own.
+            ``weights``: y_t = w_t - w_0; ``centered``: y_t = w_t - mean. Both obey an affine law,
+            so spectra of them are fitted with a constant (``koopscope.spectra.reduction``).
+            ``raw``: y_t = w_t, as in the founding papers; small motion is lost in these products
+            (``Series.columns`` keeps it).
         delay
             Number of consecutive values stacked into one (Hankel DMD); the stacked series' Gram
             matrix is the sum of ``delay`` shifted sub-blocks.
@@ -228,12 +228,13 @@ class SnapshotGram:
         """
         if name == "increments":
             gram = self.increments
+        elif name == "raw":
+            gram = self.raw()
         elif name in ("weights", "centered"):
             gram = self.anchored()
             if name == "centered":
                 gram = gram - gram.mean(axis=0)
                 gram = gram - gram.mean(axis=1)[:, None]
-            gram = gram + float(np.trace(gram).real) / max(1, len(gram))
         else:
             raise KoopscopeError(
                 f"unknown observable {name!r}", f"choose one of {', '.join(OBSERVABLES)}"

@@ -1,7 +1,7 @@
 """Predicting what was not fitted: the honest test of a spectrum, and what passes it best.
 
 In-sample residuals reward every further direction. Here a spectrum of the first part of a window
-predicts the rest of it, and only that error counts. Works on Gram matrices; never reads a weight.
+predicts the rest of it, and only that error counts. Never reads a weight.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope._types import Complex128, Float64
-from koopscope.spectra.gram import Observable, Products
-from koopscope.spectra.matching import matching
-from koopscope.spectra.reduction import Reduction
+from koopscope.spectra.gram import Products
+from koopscope.spectra.matching import conjugates, matching
+from koopscope.spectra.reduction import Reduction, function_residuals, reduce
+from koopscope.spectra.series import Series
 
 #: Parts of the window from whose end the rest is predicted.
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
@@ -46,19 +47,17 @@ _FITTED_PART = 2 / 3
 _WORST = 5.0
 
 
-def forecast_errors(
-    reduction: Reduction, observable: Observable, horizon: int, operators: Sequence[Products]
-) -> Float64:
+def forecast_errors(reduction: Reduction, horizon: int, operators: Sequence[Products]) -> Float64:
     """Return the error of predicting ``horizon`` values ahead, for each of the operators.
+
+    Increments add up to a displacement; any other observable's last value has moved by it.
 
     Parameters
     ----------
     reduction
-        Of the fitted part y_0 .. y_m; its Gram matrix reaches at least to y_{m + horizon}.
-    observable
-        Increments add up to a displacement; any other observable's last value has moved by it.
+        Of the fitted part y_0 .. y_m; its series reaches at least to y_{m + horizon}.
     operators
-        [r, r] each, on the r leading directions of the reduction.
+        [r, r] each, of the r leading coordinates of the reduction.
 
     Returns
     -------
@@ -66,73 +65,67 @@ def forecast_errors(
     true one (the error of "no change"). Infinite where a prediction overflows, zero where nothing
     moves.
     """
-    gram, m = reduction.gram, reduction.pairs
-    adds_up = observable == "increments"
-    ahead = slice(m + 1 if adds_up else m + horizon, m + horizon + 1)
-    length = float(gram[ahead, ahead].sum().real)
-    moved = length
-    if not adds_up:
-        moved += float((gram[m, m] - 2.0 * gram[m, m + horizon]).real)
+    series, m = reduction.series, reduction.pairs
+    adds_up = series.observable == "increments"
+    every = reduction.coordinates(max((len(operator) for operator in operators), default=0))
+    if adds_up:
+        ahead = slice(m + 1, m + horizon + 1)
+        moved = float(series.gram[ahead, ahead].sum().real)
+        way = every[:, ahead].sum(axis=1)
+    else:
+        moved = series.square_distance(m, m + horizon)
+        way = every[:, m + horizon] - every[:, m]
     errors = np.zeros(len(operators))
     if moved <= 0.0:
         return errors
-    every = reduction.basis(max((len(operator) for operator in operators), default=0))
-    ahead_of, last = gram[:m, ahead].sum(axis=1), gram[:m, m]
     for k, operator in enumerate(operators):
-        basis = every[:, : len(operator)].conj()
-        state = basis.T @ last
-        predicted = np.zeros_like(state)
+        start = every[: len(operator), m]
+        state, predicted = start, np.zeros_like(start)
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(horizon):
                 state = operator @ state
-                predicted = predicted + state if adds_up else state
-            predicted = predicted.conj()
-            overlap = (predicted @ (basis.T @ ahead_of)).real
-            square = length - 2.0 * overlap + (predicted @ predicted.conj()).real
+                predicted = predicted + state if adds_up else state - start
+            overlap = np.vdot(predicted, way[: len(operator)]).real
+            square = moved - 2.0 * overlap + np.vdot(predicted, predicted).real
         errors[k] = np.sqrt(max(square, 0.0) / moved) if np.isfinite(square) else np.inf
     return errors
 
 
 def _held_out_errors(
-    gram: Products, observable: Observable, operators: Callable[[Reduction], list[Products]]
+    series: Series, operators: Callable[[Reduction], list[Products]]
 ) -> Float64 | None:
     """Return the mean error of each operator over the ``ORIGINS``, or ``None`` if none fits in.
 
     Each spectrum predicts half as many values as it was fitted to, or what is left.
     """
-    gram = gram[-(PAIRS + 1) :, -(PAIRS + 1) :]
-    pairs = len(gram) - 1
+    series = series.latest(PAIRS + 1)
     errors = []
     for origin in ORIGINS:
-        fitted = round(pairs * origin)
+        fitted = round(series.pairs * origin)
         if fitted < _FEWEST:
             continue
-        horizon = min(pairs - fitted, max(1, fitted // 2))
-        reduction = Reduction.of(gram, fitted)
-        found = forecast_errors(reduction, observable, horizon, operators(reduction))
+        horizon = min(series.pairs - fitted, max(1, fitted // 2))
+        reduction = reduce(series, fitted)
+        found = forecast_errors(reduction, horizon, operators(reduction))
         errors.append(np.minimum(found, _WORST))
     return np.mean(errors, axis=0) if errors else None
 
 
-def held_out_rank(gram: Products, observable: Observable) -> int:
+def held_out_rank(series: Series) -> int:
     """Return the smallest rank whose predictions of held-out values are about the best.
 
     Spectra of the first 50, 60, 70 and 80% of the window predict half as many values as they were
     fitted to (or what is left). On real training runs this beats the optimal hard threshold, an
     energy of 0.99 and every fixed rank (docs/numerics.md).
 
-    Parameters
-    ----------
-    gram
-        [m + 1, m + 1], the products of the observable's values.
-
     Returns
     -------
-    At least 1; where fewer than five pairs leave nothing to hold out, all of them.
+    At least 1, the constant of an affine law counted; where fewer than five pairs leave nothing to
+    hold out, all of them.
     """
-    errors = _held_out_errors(gram, observable, _truncated)
+    errors = _held_out_errors(series, _truncated)
     if errors is None:
-        return max(1, min(PAIRS, len(gram) - 1))
+        return max(1, min(PAIRS, series.pairs))
     return int(np.argmax(errors <= (1.0 + _INDIFFERENCE) * errors.min())) + 1
 
 
@@ -144,20 +137,14 @@ def _truncated(reduction: Reduction) -> list[Products]:
     return [whole[:rank, :rank] for rank in np.minimum(_RANKS, available)]
 
 
-def held_out_damping(gram: Products, observable: Observable) -> float:
+def held_out_damping(series: Series) -> float:
     """Return the strongest of the ``DAMPINGS`` whose predictions of held-out values are about best.
 
     Minibatch noise fills every direction, so that damping them (Tikhonov) forecasts better than
     dropping some; a run without noise is hurt by it (docs/forecasting.md).
-
-    Parameters
-    ----------
-    gram
-        [m + 1, m + 1], the products of the observable's values.
     """
     errors = _held_out_errors(
-        gram,
-        observable,
+        series,
         lambda reduction: [
             damped(reduction.operator(reduction.numerical_rank), reduction.singular_values, amount)
             for amount in DAMPINGS
@@ -202,30 +189,29 @@ class HeldOut:
     residuals: Float64
 
 
-def held_out(gram: Products, observable: Observable, eigenvalues: Complex128) -> HeldOut:
+def held_out(series: Series, eigenvalues: Complex128) -> HeldOut:
     """Judge the rank and the eigenvalues of a spectrum by values they were not fitted to.
 
     Parameters
     ----------
-    gram
-        [m + 1, m + 1], the products of the observable that the spectrum is of.
+    series
+        What the spectrum is of.
     eigenvalues
         complex128 [r], fitted to all of it.
     """
-    rank, pairs = len(eigenvalues), len(gram) - 1
+    rank, pairs = len(eigenvalues), series.pairs
     fitted = round(pairs * _FITTED_PART)
     unknown = np.full(rank, np.nan)
     if not rank or fitted < 2 or pairs == fitted:
         return HeldOut(float("nan"), unknown)
-    reduction = Reduction.of(gram, fitted)
+    reduction = reduce(series, fitted)
     used = reduction.operator(min(rank, reduction.numerical_rank))
-    error = float(forecast_errors(reduction, observable, pairs - fitted, [used])[0])
+    error = float(forecast_errors(reduction, pairs - fitted, [used])[0])
     if reduction.numerical_rank < rank:
         return HeldOut(error, unknown)
-    found, right = np.linalg.eig(reduction.operator(rank).astype(complex))
-    rest = reduction.basis(rank).conj().T @ gram[:fitted, fitted:]
-    functions = np.linalg.lstsq(right, rest.astype(complex), rcond=None)[0]
-    off = functions[:, 1:] - found[:, None] * functions[:, :-1]
-    sizes = np.linalg.norm(functions[:, :-1], axis=1)
-    residuals = np.linalg.norm(off, axis=1) / np.where(sizes > 0.0, sizes, np.nan)
-    return HeldOut(error, residuals[matching(found[None], eigenvalues)[0]])
+    found, vectors = reduction.eigen(rank)
+    rest = reduction.coordinates(rank)[:, fitted:]
+    residuals = function_residuals(found, vectors, rest, reduction.constants)
+    counterparts = residuals[matching(found[None], eigenvalues)[0]]
+    # Where one of a pair has a counterpart and the other another, the worse one holds for both.
+    return HeldOut(error, np.maximum(counterparts, counterparts[conjugates(eigenvalues)]))

@@ -45,6 +45,19 @@ def matched(candidates: Complex128, reference: Complex128) -> Complex128:
     return np.take_along_axis(candidates, matching(candidates, reference), axis=1)
 
 
+def conjugates(eigenvalues: Complex128) -> npt.NDArray[np.intp]:
+    """Return int [r]: where each eigenvalue's conjugate is; without one, where it is itself.
+
+    Conjugate pairs must be neighbours, positive imaginary part first, as ``Spectrum`` has them.
+    Eigenvalues of complex data have no conjugates.
+    """
+    own = np.arange(len(eigenvalues))
+    beside = np.clip(own + np.sign(eigenvalues.imag).astype(np.intp), 0, max(0, len(own) - 1))
+    are_pairs = eigenvalues[beside] == eigenvalues.conj()
+    partners: npt.NDArray[np.intp] = np.where(are_pairs, beside, own)
+    return partners
+
+
 def _exchange(distances: Float64, taken: npt.NDArray[np.intp]) -> None:
     """Swap partners in place while a swap shortens the total distance."""
     count, rank = taken.shape

@@ -21,7 +21,7 @@ from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Products, SnapshotGram, gram_of, total
-from koopscope.spectra.matching import matched
+from koopscope.spectra.matching import conjugates, matched
 
 Measurement = Literal["sample", "sparse", "gaussian"]
 MEASUREMENTS: tuple[Measurement, ...] = ("sample", "sparse", "gaussian")
@@ -123,6 +123,7 @@ def compression_errors(measured: MeasuredGram, spectrum: Spectrum) -> Float64:
         replicates.append(other.eigenvalues)
     counterparts = matched(np.array(replicates), spectrum.eigenvalues)
     spread = np.abs(counterparts - counterparts.mean(axis=0)) ** 2
+    spread = (spread + spread[:, conjugates(spectrum.eigenvalues)]) / 2.0
     count = len(replicates)
     errors: Float64 = np.sqrt((count - 1) / count * spread.sum(axis=0))
     return errors

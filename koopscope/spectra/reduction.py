@@ -1,50 +1,55 @@
-"""The leading directions of an observable's time series, from its Gram matrix alone.
+"""The leading directions of an observable's time series, and the law of motion in them.
 
-Holds what fitting, forecasting and held-out tests share: unit-norm columns, their singular value
-decomposition by the method of snapshots, and the reduced operator of any rank.
+Holds what fitting, forecasting and held-out tests share. ``reduce`` chooses between three kinds:
+linear laws y' = K y from inner products, linear laws from columns (raw weights, whose products
+would lose the motion), and affine laws y' = A y + c, which hold the eigenvalue 1 whatever is cut
+off. Arrays are float64, or complex128 where the snapshots are complex.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from koopscope._types import Float64
+from koopscope._types import Complex128, Float64
 from koopscope.spectra.gram import Products
-from koopscope.spectra.rank import numerical_rank
+from koopscope.spectra.rank import RankRule, check_rank_rule, numerical_rank, truncation_rank
+from koopscope.spectra.series import Series
+
+#: An eigenvalue of the moving part nearer to 1 than this is a drift: there is no resting place.
+DRIFT = 1e-8
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """X = (y_0 .. y_{m-1}) with columns divided by their norms, as U S V^T.
+    """X = (y_0 .. y_{m-1}) with columns divided by ``scales``, as U S V^*; Y = (y_1 .. y_m).
+
+    Columns are scaled to unit norm, so that truncation does not depend on the norms of snapshots
+    (Drmac, Mezic, Mohr 2018). Where there are as many pairs as weights or more, they are all
+    divided by the same number instead: the law is then a least-squares fit over pairs, in which
+    scaling would weigh each by 1 / |y_t|^2, and that of a single number would be a mean of ratios.
 
     Attributes
     ----------
-    gram
-        [n, n] with n > m, the products <y_s, y_t> of y_0 .. y_{n-1}: float64, or complex128.
+    series
+        y_0 .. y_{n-1} with n > m; what lies beyond the pairs is not fitted.
     scales
-        float64 [m], the norms of y_0 .. y_{m-1}; 1 where a column is zero.
+        float64 [m]; 1 where a column is zero.
     singular_values
         float64 [m], descending.
     right
         [m, m], the columns of V.
     """
 
-    gram: Products
+    series: Series
     scales: Float64
     singular_values: Float64
     right: Products
 
-    @classmethod
-    def of(cls, gram: Products, pairs: int | None = None) -> Reduction:
-        """Reduce the first ``pairs`` values of a series; all but the last by default."""
-        m = len(gram) - 1 if pairs is None else pairs
-        norms = np.sqrt(np.maximum(np.diagonal(gram)[:m].real, 0.0))
-        scales = np.where(norms > 0.0, norms, 1.0)
-        XX = gram[:m, :m] / scales[:, None] / scales
-        squares, V = np.linalg.eigh((XX + XX.conj().T) / 2.0)
-        return cls(gram, scales, np.sqrt(np.maximum(squares[::-1], 0.0)), V[:, ::-1])
+    #: Coordinates that are the same for every value: 1 for the constant of an affine law.
+    constants: ClassVar[int] = 0
 
     @property
     def pairs(self) -> int:
@@ -52,22 +57,278 @@ class Reduction:
         return len(self.scales)
 
     @property
+    def is_tall(self) -> bool:
+        """Whether there are as many pairs as entries of a value, or more."""
+        return self.series.size <= self.pairs
+
+    @property
     def numerical_rank(self) -> int:
-        """Number of directions that can be told from rounding."""
+        """Number of coordinates that can be told from rounding; 0 where nothing moves."""
         return numerical_rank(self.singular_values)
 
-    def inverse(self, rank: int) -> Products:
-        """Return V S^-1, [m, rank]: U = X V S^-1 in scaled columns."""
-        return self.right[:, :rank] / self.singular_values[:rank]
+    def rank(self, rule: RankRule) -> int:
+        """Return how many coordinates a truncation rule keeps; ``auto`` must be resolved."""
+        aspect = self.pairs / max(self.series.size, self.pairs)
+        return truncation_rank(self.singular_values, rule, aspect)
 
     def basis(self, rank: int) -> Products:
-        """Return [m, rank]: u_j = sum_t basis[t, j] y_t."""
-        return self.inverse(rank) / self.scales[:, None]
+        """Return [m, rank]: direction u_j = sum_t basis[t, j] y_t."""
+        scaled: Products = self.right[:, :rank] / self.singular_values[:rank]
+        return scaled / self.scales[:, None]
+
+    def coordinates(self, rank: int) -> Products:
+        """Return [rank, n]: every value in the leading directions."""
+        found: Products = self.basis(rank).conj().T @ self.series.gram[: self.pairs]
+        return found
 
     def operator(self, rank: int) -> Products:
-        """Return the reduced operator U^* Y V S^-1, [rank, rank]."""
+        """Return [rank, rank], U^* Y V S^-1: the law of motion of the coordinates."""
+        images = self.coordinates(rank)[:, 1 : self.pairs + 1]
+        moved: Products = images @ self.basis(rank)
+        return moved
+
+    def eigen(self, rank: int) -> tuple[Complex128, Complex128]:
+        """Return the operator's eigenvalues [rank] and eigenvectors [rank, rank]."""
+        values, vectors = np.linalg.eig(self.operator(rank))
+        return values.astype(np.complex128), vectors.astype(np.complex128)
+
+    def residuals(self, values: Complex128, vectors: Complex128) -> Float64:
+        """Return float64 [r]: how far eigenpairs are from being ones on the fitted pairs.
+
+        |Y z - lambda X z| / |X z|. Where the pairs are as many as the weights or more, z can be
+        chosen so that this is 0 whatever the data, and the residual is that of the eigenfunction
+        over the pairs instead: |phi(Y) - lambda phi(X)| / |phi(X)| (Colbrook's ResDMD). NaN where
+        even that is 0 by construction: no more pairs than eigenvalues.
+        """
+        if not self.is_tall:
+            return self._ritz_residuals(values, vectors)
+        if self.pairs <= len(values):
+            return np.full(len(values), np.nan)
+        coordinates = self.coordinates(len(values))[:, : self.pairs + 1]
+        return function_residuals(values, vectors, coordinates, self.constants)
+
+    def _ritz_residuals(self, values: Complex128, vectors: Complex128) -> Float64:
+        """|Y z - lambda X z| for |X z| = 1.
+
+        The Ritz value is the projection of Y z onto X z's space, so by Pythagoras the squared
+        residual is |Y z|^2 - |lambda|^2: it needs no product of X and Y and is never negative but
+        for rounding.
+        """
+        z = self.basis(len(values)) @ vectors
+        lengths = _squares(self.series.gram[1 : self.pairs + 1, 1 : self.pairs + 1], z)
+        found: Float64 = np.sqrt(np.maximum(lengths - np.abs(values) ** 2, 0.0))
+        return found
+
+
+@dataclass(frozen=True)
+class ColumnReduction(Reduction):
+    """The same from the columns themselves, where their products would lose the motion.
+
+    Attributes
+    ----------
+    left
+        [k, m], the columns of U.
+    """
+
+    left: Products
+
+    @property
+    def _columns(self) -> Products:
+        assert self.series.columns is not None
+        return self.series.columns
+
+    @property
+    def _resolution(self) -> float:
+        return float(self.pairs * np.finfo(np.float64).eps)
+
+    @property
+    def numerical_rank(self) -> int:
+        """Number of coordinates that can be told from rounding; 0 where all values are 0."""
+        return numerical_rank(self.singular_values, self._resolution)
+
+    def rank(self, rule: RankRule) -> int:
+        """Return how many coordinates a truncation rule keeps; ``auto`` must be resolved."""
+        aspect = self.pairs / max(self.series.size, self.pairs)
+        return truncation_rank(self.singular_values, rule, aspect, self._resolution)
+
+    def coordinates(self, rank: int) -> Products:
+        """Return [rank, n]: every value in the leading directions."""
+        found: Products = self.left[:, :rank].conj().T @ self._columns
+        return found
+
+    def _ritz_residuals(self, values: Complex128, vectors: Complex128) -> Float64:
+        z = self.basis(len(values)) @ vectors
+        off = self._columns[:, 1 : self.pairs + 1] @ z
+        off -= values * (self._columns[:, : self.pairs] @ z)
+        found: Float64 = np.linalg.norm(off, axis=0)
+        return found
+
+
+@dataclass(frozen=True)
+class AffineReduction(Reduction):
+    """The affine law y' = A y + c: means are subtracted, directions are those of what is left.
+
+    The first coordinate is a constant, so that the law is a linear one of the coordinates; its
+    eigenvalue is 1 exactly at every rank, and its mode is the fixed point (I - A)^-1 c. A rank
+    counts it. Columns of what is left are all divided by their root mean square, which is also the
+    constant: the fit is least squares over pairs.
+
+    Attributes
+    ----------
+    about_mean
+        [n, n], the products of y_0 .. y_{n-1} less the mean of X.
+    """
+
+    about_mean: Products
+
+    constants: ClassVar[int] = 1
+
+    @property
+    def numerical_rank(self) -> int:
+        """Number of coordinates, the constant counted; 0 where nothing moves."""
+        directions = numerical_rank(self.singular_values[:-1])
+        return directions + 1 if directions else 0
+
+    def rank(self, rule: RankRule) -> int:
+        """Return how many coordinates a truncation rule keeps, the constant counted."""
+        rule = check_rank_rule(rule)
+        available = self.numerical_rank
+        if rule == -1 or not available:
+            return available
+        if isinstance(rule, int) and rule > 0:
+            return min(rule, available)
+        # The last singular value is 0: what is left after the mean has one dimension less.
+        aspect = self.pairs / max(self.series.size, self.pairs)
+        return 1 + truncation_rank(self.singular_values[:-1], rule, aspect)
+
+    def basis(self, rank: int) -> Products:
+        """Return [m, rank]: of the constant the mean of y_0 .. y_{m-1} over itself.
+
+        Coordinates z stand for the value sum_j z_j u_j.
+        """
+        columns: Products = np.empty((self.pairs, rank), self.right.dtype)
+        columns[:, :1] = 1.0 / (self.pairs * self.scales[:, None])
+        columns[:, 1:] = self._directions(rank)
+        return columns
+
+    def coordinates(self, rank: int) -> Products:
+        """Return [rank, n]: the constant, then every value's distance from the mean."""
+        found: Products = np.empty((rank, len(self.about_mean)), self.about_mean.dtype)
+        found[:1] = self.scales[0]
+        found[1:] = self._directions(rank).conj().T @ self.about_mean[: self.pairs]
+        return found
+
+    def operator(self, rank: int) -> Products:
+        """Return [rank, rank]: ((1, 0), (shift, A)), of the coordinates."""
+        images = self.coordinates(rank)[1:, 1 : self.pairs + 1]
+        found: Products = np.zeros((rank, rank), images.dtype)
+        if not rank:
+            return found
+        found[0, 0] = 1.0
+        found[1:, 0] = images.mean(axis=1) / self.scales[0]
+        found[1:, 1:] = (images - images.mean(axis=1)[:, None]) @ self._directions(rank)
+        return found
+
+    def eigen(self, rank: int) -> tuple[Complex128, Complex128]:
+        """Return eigenvalues and eigenvectors: that of 1 first, whose mode has unit length."""
+        law = self.operator(rank)
+        values, vectors = np.ones(rank, np.complex128), np.zeros((rank, rank), np.complex128)
+        if not rank:
+            return values, vectors
+        values[1:], vectors[1:, 1:] = np.linalg.eig(law[1:, 1:])
+        resting: Products = np.zeros(rank, law.dtype)
+        resting[0] = self.scales[0]
+        resting[1:] = np.linalg.lstsq(
+            np.eye(rank - 1) - law[1:, 1:], law[1:, 0] * self.scales[0], rcond=DRIFT
+        )[0]
+        vectors[:, 0] = resting / self._length(resting)
+        return values, vectors
+
+    def _directions(self, rank: int) -> Products:
+        return super().basis(max(0, rank - 1))
+
+    def _length(self, coordinates: Products) -> float:
+        """Return the length of a value; never so small that dividing by it says nothing."""
+        z = self.basis(len(coordinates)) @ coordinates
         m = self.pairs
-        XY = self.gram[:m, 1 : m + 1] / self.scales[:, None] / self.scales
-        inverse = self.inverse(rank)
-        reduced: Products = inverse.conj().T @ XY @ inverse
-        return reduced
+        square = float((z.conj() @ self.series.gram[:m, :m] @ z).real)
+        return max(float(np.sqrt(max(square, 0.0))), 1e-9 * float(self.scales[0]))
+
+    def _ritz_residuals(self, values: Complex128, vectors: Complex128) -> Float64:
+        """|Y z - lambda X z| for |X z| = 1, from all four products: the resting mode is no pair."""
+        m, gram = self.pairs, self.about_mean
+        z = self.basis(len(values)) @ vectors
+        products: Products = np.empty((2 * m, 2 * m), gram.dtype)
+        products[:m, :m], products[:m, m:] = gram[:m, :m], gram[:m, 1 : m + 1]
+        products[m:, :m], products[m:, m:] = products[:m, m:].conj().T, gram[1 : m + 1, 1 : m + 1]
+        pair = np.concatenate([-values * z, z])
+        found: Float64 = np.sqrt(np.maximum(_squares(products, pair), 0.0))
+        return found
+
+
+def reduce(series: Series, pairs: int | None = None) -> Reduction:
+    """Reduce the first ``pairs`` pairs of a series; all by default."""
+    m = series.pairs if pairs is None else pairs
+    if series.affine:
+        return _affine(series, m)
+    norms = np.sqrt(np.maximum(np.diagonal(series.gram)[:m].real, 0.0))
+    if series.size <= m:
+        norms = np.full(m, np.sqrt(np.mean(norms**2)))
+    scales = np.where(norms > 0.0, norms, 1.0)
+    if series.columns is not None:
+        U, S, Vt = np.linalg.svd(series.columns[:, :m] / scales, full_matrices=False)
+        return ColumnReduction(series, scales, S, Vt.conj().T, U)
+    singular_values, right = _roots(series.gram[:m, :m] / scales[:, None] / scales)
+    return Reduction(series, scales, singular_values, right)
+
+
+def _affine(series: Series, m: int) -> AffineReduction:
+    # About the mean of all values first: an anchor far away would cost digits.
+    about_mean = _about(_about(series.gram, len(series.gram)), m)
+    length = float(np.sqrt(max(float(np.trace(about_mean[:m, :m]).real), 0.0) / max(1, m)))
+    scale = length if length > 0.0 else 1.0
+    singular_values, right = _roots(about_mean[:m, :m] / scale**2)
+    return AffineReduction(series, np.full(m, scale), singular_values, right, about_mean)
+
+
+def _about(gram: Products, first: int) -> Products:
+    """Return the products of values less the mean of the ``first`` ones."""
+    rows: Products = gram - gram[:first].mean(axis=0)
+    shifted: Products = rows - rows[:, :first].mean(axis=1)[:, None]
+    return shifted
+
+
+def _roots(squares: Products) -> tuple[Float64, Products]:
+    """Return the singular values, descending, and right singular vectors behind X^* X."""
+    found, right = np.linalg.eigh((squares + squares.conj().T) / 2.0)
+    return np.sqrt(np.maximum(found[::-1], 0.0)), right[:, ::-1]
+
+
+def function_residuals(
+    values: Complex128, vectors: Complex128, coordinates: Products, constants: int = 0
+) -> Float64:
+    """Return float64 [r], |phi(y_{t+1}) - lambda phi(y_t)| / |phi(y_t)| over neighbouring values.
+
+    Parameters
+    ----------
+    values, vectors
+        complex128 [r] and [r, r], of an operator of the coordinates; phi are its left
+        eigenfunctions.
+    coordinates
+        [r, n].
+    constants
+        How many of the first eigenvalues are those of constants: their residual is 0 by
+        construction, so it is NaN here.
+    """
+    functions = np.linalg.lstsq(vectors, coordinates.astype(np.complex128), rcond=None)[0]
+    off = functions[:, 1:] - values[:, None] * functions[:, :-1]
+    sizes = np.linalg.norm(functions[:, :-1], axis=1)
+    found: Float64 = np.linalg.norm(off, axis=1) / np.where(sizes > 0.0, sizes, np.nan)
+    found[:constants] = np.nan
+    return found
+
+
+def _squares(gram: Products, columns: Complex128) -> Float64:
+    """Return the real diagonal of columns^H gram columns."""
+    found: Float64 = np.real(np.einsum("ij,ij->j", columns.conj(), gram @ columns))
+    return found

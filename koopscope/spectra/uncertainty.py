@@ -16,7 +16,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Products
-from koopscope.spectra.matching import matched
+from koopscope.spectra.matching import conjugates, matched
 
 LEVEL = 0.9
 REPLICATES = 300
@@ -37,7 +37,8 @@ class Uncertainty:
         float64 [r], the interval of |lambda|: the estimate and a normal multiple of its bootstrap
         standard error to either side, not below zero. NaN where the snapshots do not suffice.
     covariance
-        float64 [r, 2, 2], of (Re lambda, Im lambda) over the replicates.
+        float64 [r, 2, 2], of (Re lambda, Im lambda) over the replicates; that of a conjugate is the
+        mirror image.
     replicates, block
         How many times, and how many neighbouring pairs at a time, were drawn.
     """
@@ -68,6 +69,12 @@ def uncertainty(spectrum: Spectrum, replicates: int = REPLICATES, seed: int = 0)
     counts = _block_counts(pairs, block, replicates, np.random.default_rng(seed))
     operators = _resampled_operators(spectrum, counts)
     found = matched(np.linalg.eigvals(operators).astype(complex), spectrum.eigenvalues)
+    # A replicate may have two real eigenvalues in place of a pair, and either may go to either
+    # member: every replicate counts once more with its mirror image, so that regions are mirrored.
+    if np.isrealobj(spectrum.operator):
+        found = np.concatenate([found, found[:, conjugates(spectrum.eigenvalues)].conj()])
+    if spectrum.resting is not None:
+        found[:, spectrum.resting] = 1.0  # by construction, but for the floor under replicates
     reach = _NORMAL_QUANTILE * np.abs(found).std(axis=0)
     off = np.stack([found.real, found.imag], axis=-1)
     off -= off.mean(axis=0)
@@ -75,7 +82,7 @@ def uncertainty(spectrum: Spectrum, replicates: int = REPLICATES, seed: int = 0)
         LEVEL,
         np.maximum(spectrum.magnitudes - reach, 0.0),
         spectrum.magnitudes + reach,
-        np.einsum("bji,bjk->jik", off, off) / replicates,
+        np.einsum("bji,bjk->jik", off, off) / len(found),
         replicates,
         block,
     )

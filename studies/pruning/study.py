@@ -15,7 +15,7 @@ import argparse
 import copy
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,16 +133,22 @@ def tuned(network: Network, net: nn.Module, masks: Masks) -> nn.Module:
     return net
 
 
-def masks_at(network: Network, index: int, snapshots: int) -> Iterator[tuple[str, float, Masks]]:
+def masks_at(
+    network: Network, index: int, snapshots: int, criteria: Sequence[str]
+) -> Iterator[tuple[str, float, Masks]]:
     """Yield (criterion, sparsity, masks) of every criterion, EMA last."""
     step = index * network.every
     with open_run(network.path) as run:
-        for name in CRITERIA:
+        for name in criteria:
+            if name == EMA:
+                continue
             settings = PruningSettings(name, step, snapshots=snapshots, seed=network.seed)
             judgement = judge(run, settings)
             with Pruner(run, judgement, settings) as pruner:
                 for sparsity in SPARSITIES:
                     yield name, sparsity, whole(pruner, MaskRequest(sparsity))
+        if EMA not in criteria:
+            return
         names = {p.tensor.name for p in judgement.prunable}
         ages = np.arange(index, -1, -1)
         weighting = EMA_DECAY**ages / (EMA_DECAY**ages).sum()
@@ -171,10 +177,13 @@ def overlap(masks: Masks, others: Masks) -> float:
     return float(both / sum(mask.sum() for mask in masks.values()))
 
 
-def rows(network: Network, snapshots: int) -> Iterator[tuple[object, ...]]:
+def rows(network: Network, snapshots: int, criteria: Sequence[str]) -> Iterator[tuple[object, ...]]:
     """Yield one row per time, criterion and sparsity, in the order of ``COLUMNS``."""
     final = network.snapshot(SNAPSHOTS - 1)
-    found = {at: list(masks_at(network, round(at * (SNAPSHOTS - 1)), snapshots)) for at in TIMES}
+    found = {
+        at: list(masks_at(network, round(at * (SNAPSHOTS - 1)), snapshots, criteria))
+        for at in TIMES
+    }
     usual = {(at, s): masks for at in TIMES for name, s, masks in found[at] if name == "magnitude"}
     for at in TIMES:
         weights = network.snapshot(round(at * (SNAPSHOTS - 1)))
@@ -194,17 +203,29 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kind", action="append", choices=tuple(KINDS))
+    parser.add_argument("--seed", action="append", type=int, choices=SEEDS)
     parser.add_argument("--snapshots", type=int, default=RECENT, help="that a criterion rests on")
+    parser.add_argument(
+        "--criterion",
+        action="append",
+        choices=(*CRITERIA, EMA),
+        help="only these, beside magnitude, which all are held against",
+    )
     options = parser.parse_args()
+    criteria = [
+        "magnitude",
+        *(options.criterion or [c for c in (*CRITERIA, EMA) if c != "magnitude"]),
+    ]
     torch.set_num_threads(1)
     options.cache.mkdir(parents=True, exist_ok=True)
     with options.out.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for kind in options.kind or KINDS:
-            for seed in SEEDS:
+            for seed in options.seed or SEEDS:
                 began = time.process_time()
-                table.writerows(rows(trained(kind, seed, options.cache), options.snapshots))
+                network = trained(kind, seed, options.cache)
+                table.writerows(rows(network, options.snapshots, criteria))
                 file.flush()
                 print(f"{kind} {seed}: {time.process_time() - began:.1f} s of CPU", flush=True)
 

@@ -3,7 +3,8 @@
     python -m studies.pruning.summary
 
 Differences are paired: each network's criterion against magnitude on the same network. Standard
-errors are over the networks, of which there are three seeds of each of six kinds.
+errors are over the networks: three seeds of each of six kinds, or those that a criterion was
+measured on.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from koopscope.report.figures.style import line_styles, new_figure, styled, to_b
 
 HERE = Path(__file__).parent
 PICTURE = Path(__file__).parents[2] / "docs" / "pruning.png"
-ORDER = ("magnitude", "koopman-magnitude", "forecast-magnitude", "ema-magnitude")
+ORDER = ("magnitude", "destination", "koopman-magnitude", "forecast-magnitude", "ema-magnitude")
 ORDER += ("koopman-gradient", "gradient-magnitude", "random")
 MEASURES = {
     "right_after": "right after pruning",
     "tuned": "after the same short training on",
     "on_final": "the same mask on the final weights",
 }
+
+#: Measures by which a criterion could become the default.
+RULE = ("right_after", "tuned")
 
 Cells = dict[tuple[float, float, str], dict[tuple[str, str], dict[str, float]]]
 
@@ -101,7 +105,7 @@ def tables(records: list[dict[str, object]]) -> str:
 def overlaps(cells: Cells, name: str, share: str) -> str:
     """Return a Markdown table of a criterion's overlap with magnitude, per kind at the end."""
     sparsities = sorted({key[1] for key in cells})
-    kinds = list(dict.fromkeys(kind for kind, _ in next(iter(cells.values()))))
+    kinds = list(dict.fromkeys(kind for kind, _ in cells[1.0, sparsities[0], name]))
     lines = ["| network | " + " | ".join(f"{100 * s:g}%" for s in sparsities) + " |"]
     lines.append("|---|" + "---|" * len(sparsities))
     for kind in (*kinds, "mean"):
@@ -124,7 +128,12 @@ def picture(records: list[dict[str, object]]) -> bytes:
         for row, measure in zip(panels, ("right_after", "tuned"), strict=True):
             for axes, at in zip(row, times, strict=True):
                 for name, style in zip(ORDER, line_styles(), strict=False):
-                    values = [found[at, s, name][measure]["mean"] for s in sparsities]  # type: ignore[index]
+                    # Not every criterion was measured on every network: differences are paired.
+                    values = [
+                        found[at, s, ORDER[0]][measure]["mean"]  # type: ignore[index]
+                        + found[at, s, name][measure]["against_magnitude"]  # type: ignore[index]
+                        for s in sparsities
+                    ]
                     axes.plot([100 * s for s in sparsities], values, label=name, **style)
                 axes.set_title(f"mask at {100 * at:g}%, {measure.replace('_', ' ')}")
             row[0].set_ylabel("accuracy, %")

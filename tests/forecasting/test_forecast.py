@@ -14,6 +14,7 @@ from koopscope.forecasting.plan import OPERATORS
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import gram_of
 from koopscope.spectra.heldout import held_out_damping
+from koopscope.spectra.series import Series
 from tests.recorded import MLP, recorded, settling
 
 SNAPSHOTS = 40
@@ -71,7 +72,7 @@ def test_each_node_has_the_law_of_its_weights_and_bias(tmp_path):
     last = {n: w[-20:].reshape(20, 3, -1) for n, w in weights.items()}
     rows = np.concatenate([last["a.weight"], last["a.bias"]], axis=2)
     layer = gram_of(rows.reshape(20, -1))
-    damping = held_out_damping(layer.observable("increments"), "increments")
+    damping = held_out_damping(Series.of(layer, "increments"))
     for node in range(3):
         law = law_of_motion(gram_of(rows[:, node]), damping=damping)
         moved = law.coefficients([4.0]).T @ np.diff(rows[:, node], axis=0)

@@ -38,7 +38,8 @@ def proportional(one, other):
 def test_the_koopman_magnitude_ranks_by_the_limit_the_run_has_not_reached(run):
     opened, limit, _, _ = run
     found, scores = scored(opened, "koopman-magnitude", at=6)
-    assert abs(found.mode.eigenvalue - 1.0) < 1e-9
+    assert found.mode.is_approached
+    assert found.mode.fastest == pytest.approx(0.9, abs=1e-6)
     assert found.mode.rank == 3
     assert found.mode.residual < 1e-6
     assert proportional(scores, np.abs(limit))
@@ -79,18 +80,51 @@ def test_random_scores_do_not_depend_on_how_a_tensor_is_cut(run):
     assert not set(whole) & set(other)
 
 
-def test_where_the_nearest_mode_turns_weights_are_ranked_by_all_of_it(tmp_path):
+def test_weights_that_swing_are_ranked_by_what_they_swing_about(tmp_path):
     rng = np.random.default_rng(5)
     mode = rng.standard_normal((60, 2)) @ [1.0, 1j]
-    turning = (np.exp(0.05j * np.arange(20))[:, None] * mode).real
+    centre = rng.standard_normal(60)
+    turning = centre + ((0.98 * np.exp(0.5j)) ** np.arange(20)[:, None] * mode).real
     with open_run(recorded(tmp_path / "run.h5", {"w": turning.reshape(20, 6, 10)})) as opened:
-        analysis = judge(opened, PruningSettings(rank=2)).analysis
+        analysis = judge(opened, PruningSettings(rank=3)).analysis
         found = criterion("koopman-magnitude", analysis)
         (block,) = opened.blocks()
         scores = found.scores("w", 0, block.values)
         (modes,) = analysis.modes(opened)
-    assert found.mode.eigenvalue.imag != 0.0
-    np.testing.assert_allclose(scores, np.abs(modes.values[:, found.mode.index]))
+    np.testing.assert_allclose(scores, np.abs(modes.values[:, found.mode.index]), rtol=1e-9)
+    assert proportional(scores, np.abs(centre))
+
+
+def test_the_koopman_magnitude_is_the_mode_of_the_raw_weights(run):
+    """The papers' own: DMD of w itself, the mode whose eigenvalue is nearest 1."""
+    opened, *_ = run
+    _, scores = scored(opened, "koopman-magnitude", at=6)
+    (block,) = opened.blocks()
+    X, Y = block.values[:6].T.astype(float), block.values[1:7].T.astype(float)
+    U, S, Vt = np.linalg.svd(X, full_matrices=False)
+    U, S, Vt = U[:, :3], S[:3], Vt[:3]
+    values, vectors = np.linalg.eig(U.T @ Y @ Vt.T / S)
+    nearest = np.abs(values - 1.0).argmin()
+    assert abs(values[nearest] - 1.0) < 1e-6
+    assert proportional(scores, np.abs(Y @ Vt.T / S @ vectors[:, nearest]))
+
+
+def test_the_destination_is_where_the_law_of_the_increments_leads(run):
+    opened, limit, slow, _ = run
+    _, scores = scored(opened, "destination", at=13)
+    np.testing.assert_allclose(scores, np.abs(limit + 0.9**33 * slow), atol=0.02)
+
+
+def test_a_straight_line_is_followed_to_where_it_leads(tmp_path):
+    rng = np.random.default_rng(1)
+    start, step = rng.standard_normal((2, 5, 8))
+    line = start + np.multiply.outer(np.arange(9), 0.1 * step)
+    with open_run(recorded(tmp_path / "run.h5", {"w": line})) as opened:
+        _, scores = (
+            found := criterion("destination", judge(opened, PruningSettings()).analysis),
+            found.scores("w", 0, line.reshape(9, -1)),
+        )
+    np.testing.assert_allclose(scores.reshape(5, 8), np.abs(line[-1] + 2.0 * step), atol=0.05)
 
 
 def test_a_weight_that_is_not_a_number_scores_nothing(run):
@@ -101,14 +135,23 @@ def test_a_weight_that_is_not_a_number_scores_nothing(run):
     np.testing.assert_array_equal(found.scores("w", 0, values), [1.0, 0.0, 1.0])
 
 
-def test_without_a_mode_near_one_the_error_says_how_far_the_nearest_is(tmp_path):
-    mode = np.random.default_rng(0).standard_normal((6, 10))
-    swinging = np.multiply.outer((-0.9) ** np.arange(8), mode)
-    with open_run(recorded(tmp_path / "run.h5", {"w": swinging})) as opened:
-        analysis = judge(opened, PruningSettings(rank=1)).analysis
-        with pytest.raises(KoopscopeError, match=r"no mode .* the nearest is 0\.21 away") as error:
+def test_weights_that_drift_have_no_resting_place(tmp_path):
+    start, step = np.random.default_rng(0).standard_normal((2, 6, 10))
+    drifting = start + np.multiply.outer(np.arange(8), step)
+    with open_run(recorded(tmp_path / "run.h5", {"w": drifting})) as opened:
+        analysis = judge(opened, PruningSettings(rank=-1)).analysis
+        with pytest.raises(KoopscopeError, match=r"no resting place .* they drift") as error:
             criterion("koopman-magnitude", analysis)
         assert "--criterion magnitude" in error.value.hint
+
+
+def test_a_fixed_point_that_is_left_is_said_to_be(tmp_path):
+    away = np.random.default_rng(0).standard_normal((6, 10))
+    growing = 1.0 + np.multiply.outer(1.2 ** np.arange(8), away)
+    with open_run(recorded(tmp_path / "run.h5", {"w": growing})) as opened:
+        found = criterion("koopman-magnitude", judge(opened, PruningSettings(rank=2)).analysis)
+    assert not found.mode.is_approached
+    assert found.mode.fastest == pytest.approx(1.2, abs=1e-6)
 
 
 def test_weights_that_never_moved_have_no_mode_of_rest(tmp_path):
@@ -129,6 +172,7 @@ def test_weights_that_never_moved_have_no_mode_of_rest(tmp_path):
         ("koopman-magnitude", 2),
         ("koopman-gradient", 2),
         ("forecast-magnitude", 2),
+        ("destination", 2),
         ("gradient-magnitude", 1),
     ],
 )

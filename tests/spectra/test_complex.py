@@ -15,8 +15,9 @@ from koopscope.spectra.gram_joins import extended
 from koopscope.spectra.heldout import forecast_errors, held_out, held_out_rank
 from koopscope.spectra.measured import MeasuredGram, SparseProjection, compression_errors, whole
 from koopscope.spectra.noise import filtered, sobolev_kernel
-from koopscope.spectra.reduction import Reduction
+from koopscope.spectra.reduction import reduce
 from koopscope.spectra.remainder import remainder
+from koopscope.spectra.series import Series
 from koopscope.spectra.uncertainty import uncertainty
 
 #: No conjugate pairs.
@@ -179,8 +180,8 @@ def test_held_out_errors_are_those_of_predicted_snapshots(W):
     """Against predictions made in the space of the weights themselves."""
     Y = np.diff(W, axis=0).T
     fitted, horizon, rank = 14, 5, 3
-    reduction = Reduction.of(gram_of(W).observable("increments"), fitted)
-    (error,) = forecast_errors(reduction, "increments", horizon, [reduction.operator(rank)])
+    reduction = reduce(Series.of(gram_of(W), "increments"), fitted)
+    (error,) = forecast_errors(reduction, horizon, [reduction.operator(rank)])
     scales = np.linalg.norm(Y[:, :fitted], axis=0)
     X, ahead = Y[:, :fitted] / scales, Y[:, 1 : fitted + 1] / scales
     U, S, Vh = np.linalg.svd(X, full_matrices=False)
@@ -195,18 +196,18 @@ def test_held_out_errors_are_those_of_predicted_snapshots(W):
 
 
 def test_held_out_snapshots_judge_eigenvalues_and_choose_a_rank():
-    gram = gram_of(snapshots()).observable("increments")
-    judged = held_out(gram, "increments", dmd(gram_of(snapshots()), rank=3).eigenvalues)
+    series = Series.of(gram_of(snapshots()), "increments")
+    judged = held_out(series, dmd(gram_of(snapshots()), rank=3).eigenvalues)
     assert judged.error <= 1e-6
     assert judged.residuals.max() <= 1e-6
     # Process noise: one direction has a law, the others are drawn anew at each step.
     rng = np.random.default_rng(0)
-    state, series = 3.0 + 0j, []
+    state, drawn = 3.0 + 0j, []
     for _ in range(40):
         state = 0.97 * np.exp(0.3j) * state
-        series.append(np.append(state, 0.1 * rng.standard_normal(60).view(complex)))
-    W = np.cumsum(series, axis=0)
-    assert held_out_rank(gram_of(W).observable("increments"), "increments") <= 3
+        drawn.append(np.append(state, 0.1 * rng.standard_normal(60).view(complex)))
+    W = np.cumsum(drawn, axis=0)
+    assert held_out_rank(Series.of(gram_of(W), "increments")) <= 3
 
 
 def test_intervals_close_on_exact_data_and_hold_the_truth_of_noisy_ones():

@@ -51,7 +51,7 @@ def test_modes_agree_with_pydmd_up_to_its_scaling(kind):
         assert np.linalg.norm(found[:, j]) == pytest.approx(np.linalg.norm(twin), rel=1e-8)
 
 
-@pytest.mark.parametrize("observable", ["increments", "weights", "centered"])
+@pytest.mark.parametrize("observable", ["increments", "weights", "centered", "raw"])
 def test_modes_rebuild_the_observable(observable):
     snapshots = trajectory(size=300)
     rank = 6 if observable == "increments" else 7

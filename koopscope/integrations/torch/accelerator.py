@@ -23,7 +23,8 @@ from koopscope.integrations.torch.parameter_window import (
     ParameterWindow,
     Prediction,
 )
-from koopscope.spectra.gram import OBSERVABLES, Observable
+from koopscope.spectra.forecast import FORECASTABLE
+from koopscope.spectra.gram import Observable
 
 OptimizerState = Literal["keep", "clear"]
 
@@ -155,7 +156,7 @@ class KoopmanAccelerator:
     ) -> None:
         _check_choice("accept", accept, ACCEPTANCES)
         _check_choice("operator", operator, OPERATORS)
-        _check_choice("observable", observable, OBSERVABLES)
+        _check_choice("observable", observable, FORECASTABLE)
         _check_choice("optimizer_state", optimizer_state, ("keep", "clear"))
         _check_number("snapshots", snapshots, 3)
         _check_number("every", every, 1)

@@ -27,8 +27,10 @@ class Folded:
         Optimizer steps in one turn; infinite where it does not rotate.
     half_life_steps
         Optimizer steps in which it halves; infinite where it does not decay.
+    half_life_low, half_life_high
+        The same at the ends of the interval of |lambda|; NaN where it is not known.
     residual
-        How far it is from being an eigenvalue on its own data; 0 is perfect.
+        How far it is from being an eigenvalue on its own data; 0 is perfect, NaN cannot be told.
     share
         Its part of the sum of amplitudes, both members together.
     reach
@@ -45,6 +47,8 @@ class Folded:
     share: float
     reach: float = math.nan
     compression_error: float = 0.0
+    half_life_low: float = math.nan
+    half_life_high: float = math.nan
 
     @property
     def magnitude(self) -> float:
@@ -59,6 +63,7 @@ def folded(spectrum: SpectrumSummary) -> tuple[Folded, ...]:
     known = spectrum.confidence
     highs = known.uncertainty.magnitude_high if known is not None else nothing
     reaches = highs - np.abs(spectrum.eigenvalues)
+    low, high = spectrum.half_life_bounds or (nothing, nothing)
     compressed = known.compression_errors if known is not None else np.zeros(spectrum.rank)
     periods, lives, shares = spectrum.periods_steps, spectrum.half_lives_steps, spectrum.shares
     for j, value in enumerate(spectrum.eigenvalues):
@@ -75,6 +80,8 @@ def folded(spectrum: SpectrumSummary) -> tuple[Folded, ...]:
                 float(np.sum(shares[pair])),
                 float(reaches[j]),
                 float(compressed[j]),
+                float(low[j]),
+                float(high[j]),
             )
         )
     return tuple(sorted(rows, key=lambda row: -row.share))
@@ -85,5 +92,5 @@ RESIDUAL_SCALE = (0.1, 0.5)
 
 
 def residual_level(residual: float) -> int:
-    """Return 0, 1 or 2: on which part of ``RESIDUAL_SCALE`` a residual lies."""
-    return sum(residual >= edge for edge in RESIDUAL_SCALE)
+    """Return 0, 1 or 2: on which part of ``RESIDUAL_SCALE`` a residual lies; 2 if it is NaN."""
+    return sum(not residual < edge for edge in RESIDUAL_SCALE)

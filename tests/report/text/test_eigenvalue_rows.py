@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from koopscope.analysis.summary import summarized
-from koopscope.report.text.eigenvalue_rows import folded, residual_level
+from koopscope.report.analysis_text import half_life_cell, residual_cell
+from koopscope.report.text.eigenvalue_rows import Folded, folded, residual_level
+from koopscope.report.text.terminal_style import Page
+from koopscope.spectra.confidence import confidence
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.gram import gram_of
+from koopscope.spectra.measured import whole
 from tests.known_systems import EIGENVALUES, trajectory
 
 
@@ -40,3 +46,44 @@ def test_half_lives_are_in_optimizer_steps():
 def test_the_scale_of_residuals_has_three_parts():
     residuals = (0.0, 0.09, 0.1, 0.49, 0.5, 3.0)
     assert [residual_level(residual) for residual in residuals] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "low", "high", "shown"),
+    [
+        (0.99, 100.0, 300.0, "69"),
+        (0.99, 50.0, 300.0, "?"),
+        (0.99, 20.0, math.inf, "?"),
+        (1.02, 20.0, math.inf, "?"),
+        (1.02, math.inf, math.inf, "grows"),
+        (1.0, math.inf, math.inf, "∞"),
+        (0.99, math.nan, math.nan, "?"),
+    ],
+)
+def test_a_half_life_is_a_number_only_where_resamples_agree_on_it(magnitude, low, high, shown):
+    life = math.log(2.0) / -math.log(magnitude) if magnitude < 1.0 else math.inf
+    row = Folded(magnitude, False, math.inf, life, 0.1, 1.0, 0.01, 0.0, low, high)
+    assert half_life_cell(row, Page()) == shown
+
+
+def test_the_ends_of_a_half_life_are_those_of_the_interval():
+    gram = gram_of(noisy())
+    spectrum = dmd(gram, rank=2)
+    judged = confidence(spectrum, whole(gram))
+    known = judged.uncertainty
+    low, high = summarized(spectrum, confidence=judged).half_life_bounds
+    for end, magnitudes in ((low, known.magnitude_low), (high, known.magnitude_high)):
+        expected = [math.log(2.0) / -math.log(m) if m < 1.0 else math.inf for m in magnitudes]
+        np.testing.assert_allclose(end, expected)
+
+
+def test_a_residual_that_cannot_be_told_has_a_dash_and_no_mark():
+    assert residual_cell(math.nan, Page()).strip() == "–"
+    assert residual_cell(0.02, Page()) == "0.020 ●"
+
+
+def noisy() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    t = np.arange(30)[:, None]
+    moving = 0.9**t * rng.standard_normal(50) + 0.7**t * rng.standard_normal(50)
+    return moving + 0.02 * rng.standard_normal((30, 50))
