@@ -54,7 +54,7 @@ def save_dmd(dmd: Decomposition, path: str | os.PathLike[str]) -> None:
         options["rescale_mode"] = options["rescale_mode"].tolist()
     every = type(dmd).restored(dmd.options, replace(found, active=np.ones_like(found.active)))
     try:
-        with drafted(target) as draft, h5py.File(draft, "w") as file:
+        with drafted(target) as draft, h5py.File(draft, "w", locking=False) as file:
             file.attrs["format"], file.attrs["format_version"] = FORMAT, VERSION
             file.attrs["options"] = json.dumps(options)
             file.attrs["times"] = json.dumps([found.original_time, found.dmd_time])

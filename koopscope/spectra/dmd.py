@@ -9,9 +9,7 @@ combinations of snapshots, so only their coefficients are computed here. Never r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +21,6 @@ from koopscope.spectra.heldout import held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 from koopscope.spectra.reduction import DRIFT, reduce
 from koopscope.spectra.series import Series
-
-if TYPE_CHECKING:
-    from koopscope.spectra.modes import ModeBlock, SnapshotBlock, TensorT
 
 
 @dataclass(frozen=True)
@@ -180,19 +175,6 @@ class Spectrum:
         reduced[:, ~nonzero] = np.nan
         reduced[:, nonzero] /= self.eigenvalues[nonzero]
         return reduced
-
-    def modes(
-        self,
-        blocks: Iterable[SnapshotBlock[TensorT]],
-        window: slice = slice(None),
-        *,
-        which: Sequence[int] | None = None,
-        kind: Literal["exact", "projected"] = "exact",
-    ) -> Iterator[ModeBlock[TensorT]]:
-        """Yield the modes block by block from a second pass; see ``koopscope.spectra.modes``."""
-        from koopscope.spectra.modes import modes
-
-        return modes(self, blocks, window, which=which, kind=kind)
 
     def projected_coefficients(self) -> Complex128:
         """Return complex128 [m, r]: projected (unit-norm) mode U q_j = sum_t c[t, j] y_t."""
