@@ -12,10 +12,21 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import settings
 
+from koopscope.runs.hdf5 import structure
 from tests.frameworks import REQUIRED, required
 
 settings.register_profile("koopscope", deadline=None)
 settings.load_profile("koopscope")
+
+
+@pytest.fixture(autouse=True)
+def opened_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open files in this process: tests made them, and another interpreter takes its time.
+
+    Tests of that other interpreter are marked ``walks``.
+    """
+    is_walked = request.node.get_closest_marker("walks") is not None
+    monkeypatch.setattr(structure, "_walks_are_needed", is_walked)
 
 
 def pytest_configure() -> None:

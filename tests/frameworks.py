@@ -73,9 +73,11 @@ def assert_same_numbers(recorded: Path, other: object, first_step: int) -> None:
     np.testing.assert_allclose(theirs.increments, ours.increments, rtol=0, atol=1e-12 * scale)
     np.testing.assert_allclose(theirs.anchor_square, ours.anchor_square, rtol=1e-12)
     for observable in ("increments", "weights"):
+        # About their mean weights have one direction less: the last value is rounding alone.
+        values = slice(-1 if observable == "weights" else None)
         np.testing.assert_allclose(
-            right.spectrum(observable=observable).singular_values,
-            left.spectrum(observable=observable).singular_values,
+            right.spectrum(observable=observable).singular_values[values],
+            left.spectrum(observable=observable).singular_values[values],
             rtol=0,
             atol=1e-12 * left.spectrum(observable=observable).singular_values[0],
         )

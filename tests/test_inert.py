@@ -17,9 +17,9 @@ from koopscope.cli.main import main
 from koopscope.errors import KoopscopeError
 from koopscope.gate.rules import RULES
 from koopscope.inert import inert, inert_report
-from koopscope.report.gate.gate import FORMATS
 from koopscope.report.json_values import json_text
 from koopscope.report.pictures import picture_paths
+from koopscope.report.registry import formats
 from koopscope.report.text.terminal_style import Cell, Page, wrapped
 from koopscope.runs.arrays.writing import ArraySpec, array_writer
 from koopscope.runs.hdf5 import structure
@@ -113,7 +113,11 @@ COMMANDS = [
     *(f"inspect {run} -f {form}" for run in ("series", "run.h5") for form in ("table", "json")),
     *(f"analyze {run} --level tensor -f {form}" for run in ("series", "run.h5")
       for form in ("table", "json")),
-    *(f"check {run} --isolated -f {form}" for run in ("series", "run.h5") for form in FORMATS),
+    *(
+        f"check {run} --isolated -f {form}"
+        for run in ("series", "run.h5")
+        for form in formats("gate")
+    ),
     "check run.h5 --config policy.toml",
     *(f"prune {run} --sparsity 0.5 -f {form}" for run in ("series", "run.h5")
       for form in ("table", "json")),

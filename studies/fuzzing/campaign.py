@@ -54,12 +54,13 @@ def load() -> None:
 
     for module, _ in VERBS.values():
         import_module(module)
-    for module in ("analysis", "following", "report.json", "report.inspection", "report.terminal",
-                   "diagnostics.diagnosis", "diagnostics.depth", "gate.judgement", "gate.baseline",
-                   "cli.configuration", "report.gate.github", "report.panel", "pruning.prune",
-                   "forecasting.forecast", "forecasting.api", "runs.converting",
-                   "diagnostics.fixed_points", "engine.cache", "engine.local", "report.pruning",
-                   "report.forecast", "report.contraction", "pruning.application"):  # fmt: skip
+    for module in ("analysis.analysis", "analysis.follow", "report.analysis_json",
+                   "report.analysis_text", "report.inspection", "report.watch_frame",
+                   "report.pruning", "report.forecast", "report.contraction", "report.gate.github",
+                   "diagnostics.diagnosis", "diagnostics.depth", "diagnostics.contraction",
+                   "gate.judgement", "gate.baseline", "cli.configuration", "pruning.prune",
+                   "pruning.application", "forecasting.forecast", "forecasting.api",
+                   "runs.detect.converting", "engine.cache", "engine.local"):  # fmt: skip
         import_module(f"koopscope.{module}")
 
 

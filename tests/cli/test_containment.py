@@ -20,6 +20,8 @@ from koopscope import KoopscopeError, Recorder, open_run
 from koopscope.cli.containment import can_contain
 from koopscope.runs.hdf5 import structure
 
+pytestmark = pytest.mark.walks
+
 needs_containment = pytest.mark.skipif(not can_contain(), reason="this system cannot contain")
 PROGRAM = "from koopscope.cli.start import main; main()"
 
@@ -70,16 +72,21 @@ def test_an_endless_loop_in_hdf5_is_one_sentence(endless: Path, verb: str) -> No
 
 
 def test_python_programs_are_told_as_well_and_recording_begins(endless: Path) -> None:
-    for opened in (open_run, koopscope.analyze, Recorder):
+    for opened in (open_run, koopscope.analyze):
         with pytest.raises(KoopscopeError, match="comes to no end"):
             opened(endless)
+    # A recorder looks at the file with its first snapshot, and ends no training over it.
+    recorder = Recorder(endless, mode="resume")
+    with pytest.warns(RuntimeWarning):
+        recorder.snapshot(10**6, {"w": np.ones(3, np.float32)})
+    recorder.close()
 
 
 @needs_containment
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_a_crash_is_one_sentence(sound: Path, number: signal.Signals) -> None:
     before = (
-        "import os\nfrom koopscope.runs import safety\n"
+        "import os\nfrom koopscope.runs.hdf5 import safety\n"
         f"safety.open_hdf5 = lambda path: os.kill(os.getpid(), {int(number)})\n"
     )
     ended = command("inspect", sound, before=before)
@@ -92,7 +99,7 @@ def test_a_crash_is_one_sentence(sound: Path, number: signal.Signals) -> None:
 @needs_containment
 def test_a_child_killed_for_memory_is_one_sentence(sound: Path) -> None:
     before = (
-        "import os\nfrom koopscope.runs import safety\n"
+        "import os\nfrom koopscope.runs.hdf5 import safety\n"
         "safety.open_hdf5 = lambda path: os.kill(os.getpid(), 9)\n"
     )
     ended = command("inspect", sound, before=before)
@@ -232,7 +239,7 @@ def test_a_file_that_was_walked_is_not_walked_again(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks: list[list[str]] = []
-    monkeypatch.setattr(structure, "_walk", lambda names: walks.append(names) or 0)
+    monkeypatch.setattr(structure, "_walk", lambda names, opener: walks.append(names) or 0)
     for _ in range(2):
         open_run(sound).close()
     assert walks == [[str(sound)]]
@@ -245,7 +252,7 @@ def test_a_fresh_interpreter_walks_where_a_fork_would_be_unsafe(
     endless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(structure, "_has_one_thread", lambda: False)
-    assert structure._walk([str(endless)]) == structure.OUT_OF_TIME
+    assert structure._walk([str(endless)], open_run) == structure.OUT_OF_TIME
 
 
 def test_large_files_have_more_time_and_memory(tmp_path: Path) -> None:

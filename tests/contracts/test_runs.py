@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 import koopscope
+from koopscope import Recorder
 from koopscope.runs.detect.opening import open_run, open_shards
 from koopscope.runs.run import Run
 from koopscope.runs.views.averaged import PooledRun
 from koopscope.runs.views.excerpt import Excerpt
+from koopscope.runs.views.progression import evenly_spaced
 from tests.series_files import SHAPES, trajectory, write_series
 
 SNAPSHOTS = 12
@@ -323,6 +325,45 @@ class TestExcerpt(RunContract):
 
     def open(self, folder: Path) -> Run:
         return _closing(Excerpt(open_run(folder / "run.h5"), slice(2, 9), 2**20))
+
+
+class TestProgressionRun(RunContract):
+    """Steps 0, 1, 2, 4, 8, 16, ...: the even progression inside them is what is read."""
+
+    kind = "ProgressionRun"
+    steps = (0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64)
+    chosen = (0, 4, 5, 6, 7, 8, 9, 10, 11)
+
+    def write(self, folder: Path) -> Known:
+        weights = trajectory(SNAPSHOTS)
+        with Recorder(folder / "run.h5") as recorder:
+            for t, step in enumerate(self.steps):
+                tensors = {name: values[t] for name, values in weights.items()}
+                recorder.snapshot(step, tensors, loss=LOSS[t])
+        chosen = list(self.chosen)
+        return Known(
+            {name: values[chosen] for name, values in weights.items()},
+            [self.steps[t] for t in chosen],
+            {"loss": LOSS[chosen]},
+        )
+
+    def open(self, folder: Path) -> Run:
+        return _closing(evenly_spaced(open_run(folder / "run.h5")))
+
+
+class TestTimeLastLayout(RunContract):
+    """Time is the last axis, as MATLAB writes it; ``step`` says so."""
+
+    kind = "TimeLastLayout"
+
+    def write(self, folder: Path) -> Known:
+        weights = dict(sorted(trajectory(SNAPSHOTS).items()))
+        with h5py.File(folder / "run.h5", "w") as file:
+            for name, values in weights.items():
+                file[name] = np.moveaxis(values, 0, -1)
+            file["step"] = np.arange(5, 5 + SNAPSHOTS)
+            file["loss"] = LOSS
+        return Known(weights, list(range(5, 5 + SNAPSHOTS)), {"loss": LOSS})
 
 
 def _closing(view: Run) -> Run:

@@ -42,11 +42,11 @@ def test_everything_read_passes(tmp_path: Path) -> None:
     assert found.message == "All 15 weights were read and judged."
 
 
-def test_an_unfinished_and_a_complex_tensor_are_counted_and_named(tmp_path: Path) -> None:
+def test_an_unfinished_and_a_packed_tensor_are_counted_and_named(tmp_path: Path) -> None:
     weights = {
         "a.weight": walk(3, 4),
         "lost.weight": walk(5, 4)[:-1],
-        "spectral": walk(2, 4).astype("c8"),
+        "packed.weight": walk(2, 4).astype("i1"),
         "batches": np.arange(T),
     }
     found = coverage(written(tmp_path / "run.h5", weights))
@@ -54,7 +54,7 @@ def test_an_unfinished_and_a_complex_tensor_are_counted_and_named(tmp_path: Path
     assert found.value == 12 / (12 + 20 + 8)
     assert {u["tensor"]: u["weights"] for u in found.evidence["unread"]} == {
         "lost.weight": 20,
-        "spectral": 8,
+        "packed.weight": 8,
     }
     assert "28 of 40 weights were not judged" in found.message
     assert "lost.weight (recorded in only 19 of 20 snapshots)" in found.message
@@ -87,11 +87,11 @@ def test_the_gate_fails_where_a_part_is_unread(tmp_path: Path, preset: str) -> N
 
 def test_what_a_recorder_left_out_is_known_from_its_file(tmp_path: Path) -> None:
     rows = [
-        {"a": real, "spectral": bent, "batches": np.int64(3)}
-        for real, bent in zip(walk(6), walk(2, 2).astype("c8"), strict=True)
+        {"a": real, "packed.weight": packed, "batches": np.int64(3)}
+        for real, packed in zip(walk(6), walk(2, 2).astype("i1"), strict=True)
     ]
     recorder = Recorder(tmp_path / "run.h5")
-    with pytest.warns(RuntimeWarning, match="spectral"):
+    with pytest.warns(RuntimeWarning, match="packed.weight"):
         recorder.snapshot(0, rows[0])
     for step, row in enumerate(rows[1:], start=1):
         recorder.snapshot(step, row)

@@ -156,6 +156,11 @@ class GroupPerStep(CheckpointSeries):
             skipped=(*self.description.skipped, *outer),
         )
 
+    def close(self) -> None:
+        """Close the file, which all snapshots are read from."""
+        super().close()
+        self._file.close()
+
     def _snapshot(self, path: Path, group: str, members: Found) -> Snapshot:
         contents = Contents(f"{path}/{group}")
         sort_datasets(path, members, contents, home=f"{group}/")

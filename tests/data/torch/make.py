@@ -58,7 +58,8 @@ def numbers(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Return floats as NumPy holds them: bfloat16 widened, 8-bit floats as float16."""
     found = {}
     for name, tensor in state.items():
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+        numeric = tensor.is_floating_point() or tensor.is_complex()
+        if not numeric or tensor.layout != torch.strided:
             continue
         wide = torch.float32 if tensor.dtype == torch.bfloat16 else tensor.dtype
         wide = torch.float16 if "float8" in str(tensor.dtype) else wide

@@ -271,11 +271,8 @@ def test_npz_objects_are_never_unpickled(tmp_path):
             return (open, (str(tmp_path / "ran"), "w"))
 
     np.savez(tmp_path / "step_1.npz", w=np.zeros(3), x=np.array([Hostile()], dtype=object))
-    with open_run([tmp_path / "step_1.npz"]) as run:
-        assert [(s.name, s.reason) for s in run.description.skipped] == [
-            ("x", "object values, not float16, bfloat16, float32 or float64")
-        ]
-        read_back(run)
+    with pytest.raises(KoopscopeError, match="it holds Python objects, which are not unpickled"):
+        open_run([tmp_path / "step_1.npz"])
     assert not (tmp_path / "ran").exists()
 
 

@@ -62,7 +62,6 @@ def test_what_is_no_weight_is_named_with_its_reason(name):
     assert skipped == {
         "tied": "tied to plain.weight",
         "counts": "int64 values, not floats that are recorded",
-        "complex": "complex64 values, not floats that are recorded",
         "sparse": "sparse layout, not a plain array",
     }
 

@@ -31,6 +31,7 @@ WIDTHS = {
 #: What a run calls the numbers of each dtype that it can hold: 8-bit floats are float16 exactly.
 READ_AS = {
     **{name: name for name in ("float16", "bfloat16", "float32", "float64")},
+    **{name: name for name in ("complex64", "complex128")},
     **dict.fromkeys(
         ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"), "float16"
     ),
@@ -62,7 +63,8 @@ STORAGES = {
 
 def words(dtype: str, big_endian: bool = False) -> np.dtype[Any]:
     """Return the NumPy dtype in which elements are read: their bits where NumPy lacks ``dtype``."""
-    if dtype in ("float16", "float32", "float64", "bool") or dtype.lstrip("u").startswith("int"):
+    plain = ("float16", "float32", "float64", "complex64", "complex128", "bool")
+    if dtype in plain or dtype.lstrip("u").startswith("int"):
         found: np.dtype[Any] = np.dtype(dtype)
     else:
         found = np.dtype(f"u{WIDTHS[dtype]}")

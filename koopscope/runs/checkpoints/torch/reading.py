@@ -55,6 +55,8 @@ class Place:
         How its numbers are written.
     packed
         The compressed member that it must be unpacked from.
+    is_conjugated, is_negated
+        Whether the elements are the conjugates, or the negatives, of what is stored.
     """
 
     path: Path
@@ -64,6 +66,8 @@ class Place:
     dtype: str
     big_endian: bool = False
     packed: Packed | None = None
+    is_conjugated: bool = False
+    is_negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ def place_of(path: Path, tensor: StoredTensor, region: Region, big_endian: bool)
         tensor.dtype,
         big_endian,
         region.packed,
+        tensor.is_conjugated,
+        tensor.is_negated,
     )
 
 
@@ -200,7 +206,12 @@ def read_range(
                 ...,  # a view even of a tensor without axes
             )
             origin = tuple(a - c for a, c in zip(low, piece.corner, strict=True))
-            _read_box(files.window(piece.place), piece.place, origin, box[inside])
+            values = box[inside]
+            _read_box(files.window(piece.place), piece.place, origin, values)
+            if piece.place.is_conjugated:
+                np.conjugate(values, out=values)
+            if piece.place.is_negated:
+                np.negative(values, out=values)
 
 
 def scalar(place: Place) -> int | float | bool | None:

@@ -47,13 +47,18 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A view of a storage: offset and strides count elements of ``dtype``."""
+    """A view of a storage: offset and strides count elements of ``dtype``.
+
+    PyTorch conjugates and negates lazily: the storage may hold the numbers as they were before.
+    """
 
     storage: Storage
     dtype: str
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    is_conjugated: bool = False
+    is_negated: bool = False
 
     @property
     def size(self) -> int:
@@ -140,9 +145,8 @@ def _view(
     ):
         raise DamagedError("its pickle has a tensor whose shape, strides or offset are no sizes")
     marks = rest[-1] if rest and isinstance(rest[-1], dict) else {}
-    if marks.get("conj") or marks.get("neg"):
-        return OtherTensor("a view that is negated or conjugated")
-    return StoredTensor(storage, dtype, offset, axes, steps)
+    is_conjugated, is_negated = bool(marks.get("conj")), bool(marks.get("neg"))
+    return StoredTensor(storage, dtype, offset, axes, steps, is_conjugated, is_negated)
 
 
 def is_count(value: Any) -> bool:
