@@ -19,7 +19,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
 
-#: The criterion that won where all were measured: see docs/pruning.md.
+#: The criterion that won where all were measured: see docs/evidence/pruning.md.
 DEFAULT = "magnitude"
 
 #: An eigenvalue further than this from 1 says that the motion had no resting place to rank by.

@@ -19,7 +19,7 @@ from koopscope.spectra.reduction import Reduction
 #: Parts of the window from whose end the rest is predicted.
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
 
-#: Largest rank that is tried: what the corpus in docs/numerics.md can tell apart.
+#: Largest rank that is tried: what the corpus in docs/evidence/numerics.md can tell apart.
 LARGEST_RANK = 20
 
 _RANKS = np.arange(1, LARGEST_RANK + 1)
@@ -119,7 +119,7 @@ def held_out_rank(gram: Products, observable: Observable) -> int:
 
     Spectra of the first 50, 60, 70 and 80% of the window predict half as many values as they were
     fitted to (or what is left). On real training runs this beats the optimal hard threshold, an
-    energy of 0.99 and every fixed rank (docs/numerics.md).
+    energy of 0.99 and every fixed rank (docs/evidence/numerics.md).
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def held_out_damping(gram: Products, observable: Observable) -> float:
     """Return the strongest of the ``DAMPINGS`` whose predictions of held-out values are about best.
 
     Minibatch noise fills every direction, so that damping them (Tikhonov) forecasts better than
-    dropping some; a run without noise is hurt by it (docs/forecasting.md).
+    dropping some; a run without noise is hurt by it (docs/evidence/forecasting.md).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Accelerated training in docs/forecasting.md: its Python runs, its tables are the study's."""
+"""docs/guide/accelerating.md: its Python runs; its tables in docs/evidence are the study's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from studies.forecasting import acceleration_summary as summary
 from tests.frameworks import framework
 
-PAGE = (Path(__file__).parents[2] / "docs" / "forecasting.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "forecasting.md").read_text(encoding="utf-8")
 
 
 def test_the_loop_jumps():

@@ -1,4 +1,4 @@
-"""docs/forecasting.md says what the committed studies found, and its Python runs."""
+"""docs/evidence/forecasting.md says what the committed studies found, and its Python runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from studies.forecasting import summary
 
-PAGE = Path(__file__).parents[2] / "docs" / "forecasting.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "forecasting.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
@@ -43,7 +43,7 @@ def test_the_median_over_healthy_held_out_runs_is_within_the_aim_and_below_both_
 
 
 def test_the_call_from_python(monkeypatch):
-    monkeypatch.chdir(PAGE.parents[1])
+    monkeypatch.chdir(PAGE.parents[2])
     (block,) = re.findall(r"```python\n(import koopscope\n\nprediction.*?)```", TEXT, re.DOTALL)
     space: dict[str, object] = {}
     exec(block, space)

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     [
         REPOSITORY / "README.md",
-        *(REPOSITORY / "docs").glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
         *(REPOSITORY / "sample_runs").rglob("*.md"),
     ]
 )
@@ -31,5 +31,5 @@ def test_the_readme_names_every_verb() -> None:
 
 def test_the_readme_leads_to_every_page() -> None:
     linked = set(LINK.findall((REPOSITORY / "README.md").read_text("utf-8")))
-    pages = {f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md")}
+    pages = {str(page.relative_to(REPOSITORY)) for page in (REPOSITORY / "docs").rglob("*.md")}
     assert sorted(pages - linked) == []

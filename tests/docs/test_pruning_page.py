@@ -1,4 +1,4 @@
-"""The Python of docs/pruning.md, run as it stands, where its framework is installed."""
+"""The Python of docs/guide/pruning.md, run as it stands, where its framework is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from koopscope.pruning.judging import PruningSettings
 from studies.pruning import summary
 from tests.frameworks import framework
 
-PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "pruning.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
@@ -115,7 +115,7 @@ def test_jax(tmp_path, monkeypatch):
 
 
 def test_the_call_from_python(monkeypatch):
-    monkeypatch.chdir(PAGE.parents[1])
+    monkeypatch.chdir(PAGE.parents[2])
     space: dict[str, dict[str, np.ndarray]] = {}
     exec(block("koopscope.prune"), space)
     assert sum(mask.sum() for mask in space["masks"].values()) == 493
