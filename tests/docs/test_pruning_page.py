@@ -15,7 +15,9 @@ from koopscope.pruning.judging import PruningSettings
 from studies.pruning import summary
 from tests.frameworks import framework
 
-PAGE = Path(__file__).parents[2] / "docs" / "guide" / "pruning.md"
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "guide" / "pruning.md"
+EVIDENCE = REPOSITORY / "docs" / "evidence" / "pruning.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
@@ -115,7 +117,7 @@ def test_jax(tmp_path, monkeypatch):
 
 
 def test_the_call_from_python(monkeypatch):
-    monkeypatch.chdir(PAGE.parents[2])
+    monkeypatch.chdir(REPOSITORY)
     space: dict[str, dict[str, np.ndarray]] = {}
     exec(block("koopscope.prune"), space)
     assert sum(mask.sum() for mask in space["masks"].values()) == 493
@@ -126,7 +128,7 @@ def test_the_tables_are_made_of_the_studys_rows():
     assert len(cells) == 3 * 5 * 7
     assert {len(networks) for networks in cells.values()} == {18}
     records = summary.summarised(cells)
-    page = PAGE.read_text(encoding="utf-8")
+    page = EVIDENCE.read_text(encoding="utf-8")
     for line in summary.tables(records).partition("**The same mask")[0].splitlines():
         assert line in page
     assert summary.overlaps(cells, "koopman-magnitude", "overlap_now") in page
