@@ -68,7 +68,7 @@ def judged(gram: SnapshotGram, observable: str) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Print the table of docs/numerics.md."""
+    """Print the table of docs/evidence/numerics.md."""
     torch.set_num_threads(1)
     print("| optimizer | observable | complex | pairs | pairs better in |")
     print("|---|---|---|---|---|")

@@ -2,7 +2,7 @@
 
 For each case the truth of the stored numbers is computed with 60 digits (mpmath: exact inner
 products, the same scaling and truncation), so that what storage lost and what arithmetic lost are
-told apart. Needs mpmath and pydmd. Prints the table in docs/numerics.md.
+told apart. Needs mpmath and pydmd. Prints the table in docs/evidence/numerics.md.
 
     python -m benchmarks.eigenvalue_accuracy
 """

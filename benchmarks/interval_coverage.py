@@ -1,7 +1,7 @@
 """How often the 90% intervals hold the true |lambda|: simulated systems driven by process noise.
 
 Each system is r-dimensional, seen through an orthonormal map in 60 dimensions with a little noise
-outside, and analysed from its weights as any run is. Prints the table in docs/numerics.md.
+outside, and analysed from its weights as any run is. Prints the table in docs/evidence/numerics.md.
 
     python -m benchmarks.interval_coverage [REPETITIONS]
 """

@@ -3,7 +3,7 @@
 A spectrum of a window of increments predicts the displacement over half as many snapshots again;
 the error is relative to "no change". ``auto`` was chosen on the tuning families; the others show
 what it is worth elsewhere. The corpus is made by ``python -m studies.generate``. Prints the
-tables in docs/numerics.md.
+tables in docs/evidence/numerics.md.
 
     python -m benchmarks.rank_rules CORPUS/runs
 """

@@ -1,4 +1,4 @@
-"""What the README beside the recorded iterates and docs/fixed-points.md say of them is true."""
+"""The README beside the recorded iterates and docs/guide/fixed-points.md tell the truth."""
 
 from pathlib import Path
 

@@ -126,7 +126,7 @@ def _from_file(path: Path) -> Source:
         parsed = tool.get("koopscope", {}) if isinstance(tool, Mapping) else {}
     if not isinstance(parsed, Mapping):
         raise KoopscopeError(
-            f"{path}: tool.koopscope is {parsed!r}, not a table of settings", "see docs/ci.md"
+            f"{path}: tool.koopscope is {parsed!r}, not a table of settings", "see docs/guide/ci.md"
         )
     return Source(parsed, str(path))
 

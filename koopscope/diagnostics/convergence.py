@@ -37,7 +37,7 @@ EARLIEST_STOP = 12
 
 #: Stop where the predicted log(improvement still ahead + 0.005) falls below this. Set on the
 #: tuning families: cross-validated, -4.1 saves 26% of the budget with 2.8% false stops and -3.5
-#: saves 43% with 4.6%. Measured on others: docs/diagnostics.md.
+#: saves 43% with 4.6%. Measured on others: docs/evidence/diagnostics.md.
 STOP_BELOW = -4.0
 
 #: The same where a validation loss was recorded and joins in: cross-validated, -4.75 saves 26% with
@@ -310,7 +310,7 @@ DIAGNOSTIC = Diagnostic(
         "step alone. A recorded validation loss joins the stop rule (weights cannot see "
         "over-fitting), a recorded training loss the state. It cannot foresee a learning rate that "
         "is lowered later, nor a plateau that is left much later. Calibrated on real runs of seven "
-        "families and measured on seven others: docs/diagnostics.md."
+        "families and measured on seven others: docs/evidence/diagnostics.md."
     ),
     ask=ask,
     unit="share of the improvement",

@@ -185,9 +185,10 @@ DIAGNOSTIC = Diagnostic(
     explanation=(
         "Counts how many different motions the stacked layers make over time: a layer that turns "
         "when another one turns carries no dynamics of its own. From one run this is a weak hint "
-        "(docs/diagnostics.md has its score beside a fixed guess). Several runs that differ in "
-        "depth are a sweep, and the smallest depth within tolerance of the best is far more "
-        "reliable. It cannot tell whether a deeper network would have learned with other settings."
+        "(docs/evidence/diagnostics.md has its score beside a fixed guess). Several runs that "
+        "differ in depth are a sweep, and the smallest depth within tolerance of the best is far "
+        "more reliable. It cannot tell whether a deeper network would have learned with other "
+        "settings."
     ),
     ask=ask,
     worse="lower",

@@ -9,8 +9,9 @@ import numpy as np
 from koopscope._types import Float64
 
 #: Increments whose mean a straight line goes on with: the best number on the tuning families of
-#: docs/forecasting.md. What an older snapshot counts for in an exponential average, relative to the
-#: next: an average lags behind the motion, so the shorter its memory the better, down to none.
+#: docs/evidence/forecasting.md. What an older snapshot counts for in an exponential average,
+#: relative to the next: an average lags behind the motion, so the shorter its memory the better,
+#: down to none.
 LINE = 3
 DECAY = 0.5
 

@@ -21,7 +21,7 @@ from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 Operator = Literal["network", "layer", "tensor", "node"]
 OPERATORS: tuple[Operator, ...] = ("network", "layer", "tensor", "node")
 
-#: Snapshots that a law is fitted to: set on the tuning families of docs/forecasting.md.
+#: Snapshots that a law is fitted to: set on the tuning families of docs/evidence/forecasting.md.
 RECENT = 20
 
 #: Consecutive increments stacked into one, there and for windows too short to spare any.

@@ -224,5 +224,5 @@ class _Table:
     def _wrong(self, key: str, value: object, wanted: str) -> KoopscopeError:
         return KoopscopeError(
             f"{self.where}: {self.prefix}{key} is {value!r}, not {wanted}",
-            "see docs/ci.md for what can be set",
+            "see docs/guide/ci.md for what can be set",
         )

@@ -75,7 +75,7 @@ BASELINE = Rule(
     "than the tolerance that is set, is named; what got better passes. On which side a metric is "
     "worse is read off its name (loss, error; accuracy, score); of other names every change "
     "counts. Without several reports the spread of seeds is one that was measured on small "
-    "networks: docs/ci.md.",
+    "networks: docs/guide/ci.md.",
     None,
 )
 

@@ -20,7 +20,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.forecast import law_of_motion
 
-#: The criterion that won where all were measured: see docs/pruning.md.
+#: The criterion that won where all were measured: see docs/evidence/pruning.md.
 DEFAULT = "magnitude"
 
 #: How far ahead of the judged snapshot weights are ranked by ``destination``, in snapshots, and how

@@ -22,7 +22,7 @@ from koopscope.runs.run import Run
 from koopscope.spectra.rank import RankRule
 
 #: Snapshots that a criterion rests on. Far from the judged step a run follows another law: on three
-#: kinds of networks, koopman-magnitude lost least accuracy with 12 (docs/pruning.md).
+#: kinds of networks, koopman-magnitude lost least accuracy with 12 (docs/evidence/pruning.md).
 RECENT = 12
 
 

@@ -20,7 +20,7 @@ from koopscope.spectra.series import Series
 #: Parts of the window from whose end the rest is predicted.
 ORIGINS = (0.5, 0.6, 0.7, 0.8)
 
-#: Largest rank that is tried: what the corpus in docs/numerics.md can tell apart.
+#: Largest rank that is tried: what the corpus in docs/evidence/numerics.md can tell apart.
 LARGEST_RANK = 20
 
 _RANKS = np.arange(1, LARGEST_RANK + 1)
@@ -116,7 +116,7 @@ def held_out_rank(series: Series) -> int:
 
     Spectra of the first 50, 60, 70 and 80% of the window predict half as many values as they were
     fitted to (or what is left). On real training runs this beats the optimal hard threshold, an
-    energy of 0.99 and every fixed rank (docs/numerics.md).
+    energy of 0.99 and every fixed rank (docs/evidence/numerics.md).
 
     Returns
     -------

@@ -32,7 +32,7 @@ class Uncertainty:
     Attributes
     ----------
     level
-        Nominal coverage of each interval; see docs/numerics.md for the measured one.
+        Nominal coverage of each interval; see docs/evidence/numerics.md for the measured one.
     magnitude_low, magnitude_high
         float64 [r], the interval of |lambda|: the estimate and a normal multiple of its bootstrap
         standard error to either side, not below zero. NaN where the snapshots do not suffice.

@@ -12,7 +12,7 @@ from statistics import median
 from koopscope.report.figures.style import line_styles, new_figure, styled, to_bytes
 
 HERE = Path(__file__).parent
-PICTURE = HERE.parents[1] / "docs" / "fixed-points.png"
+PICTURE = HERE.parents[1] / "docs" / "evidence" / "fixed-points.png"
 
 
 def main() -> None:

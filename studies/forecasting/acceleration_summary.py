@@ -1,4 +1,4 @@
-"""The tables of docs/forecasting.md on accelerated training, from acceleration.csv.
+"""The tables of docs/evidence/forecasting.md on accelerated training, from acceleration.csv.
 
 python -m studies.forecasting.acceleration_summary
 """

@@ -1,4 +1,4 @@
-"""From oscillator.csv to what docs/forecasting.md shows of it: tables and a figure.
+"""From oscillator.csv to what docs/evidence/forecasting.md shows of it: tables and a figure.
 
 python -m studies.forecasting.oscillator_summary
 """
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from koopscope.report.figures.style import INK, line_styles, new_figure, styled, to_bytes
 from studies.forecasting.oscillator import COURSES, JUMP, JUMPS, ROWS, SEEDS, STEPS
 
-PICTURE = Path(__file__).parents[2] / "docs" / "forecasting-oscillator.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "evidence" / "forecasting-oscillator.png"
 
 ORDER = ("trained", "trained, mean", "no change", "EMA", "straight line", "straight line, means")
 ORDER += ("published node", "published node, thinned", "published node, means")

@@ -1,4 +1,4 @@
-"""From the study's rows to what docs/forecasting.md shows: tables, and a figure.
+"""From the study's rows to what docs/evidence/forecasting.md shows: tables, and a figure.
 
 python -m studies.forecasting.summary
 """
@@ -15,7 +15,7 @@ import numpy as np
 from koopscope.report.figures.style import COLORS, DASHES, INK, new_figure, styled, to_bytes
 
 HERE = Path(__file__).parent
-PICTURE = Path(__file__).parents[2] / "docs" / "forecasting.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "evidence" / "forecasting.png"
 
 SETS = ("healthy, every epoch", "healthy, every 40 steps", "yardstick")
 #: Tested horizons in snapshots, by what part of the window of 20 they are.

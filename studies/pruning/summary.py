@@ -1,4 +1,4 @@
-"""From the study's rows to what docs/pruning.md shows: means, standard errors, a figure.
+"""From the study's rows to what docs/evidence/pruning.md shows: means, standard errors, a figure.
 
     python -m studies.pruning.summary
 
@@ -20,8 +20,8 @@ from matplotlib import rc_context
 from koopscope.report.figures.style import line_styles, new_figure, styled, to_bytes
 
 HERE = Path(__file__).parent
-PICTURE = Path(__file__).parents[2] / "docs" / "pruning.png"
 ORDER = ("magnitude", "destination", "koopman-magnitude", "forecast-magnitude", "ema-magnitude")
+PICTURE = Path(__file__).parents[2] / "docs" / "evidence" / "pruning.png"
 ORDER += ("koopman-gradient", "gradient-magnitude", "random")
 MEASURES = {
     "right_after": "right after pruning",

@@ -13,7 +13,7 @@ from statistics import median
 from koopscope.report.figures.style import line_styles, new_figure, styled, to_bytes
 
 HERE = Path(__file__).parent
-PICTURE = HERE.parents[1] / "docs" / "sobolev.png"
+PICTURE = HERE.parents[1] / "docs" / "evidence" / "sobolev.png"
 PANELS = {
     "band_1": "octave of 1",
     "band_4": "octave of 4",

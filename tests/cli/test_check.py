@@ -206,7 +206,7 @@ def test_explain_lists_every_rule_and_tells_each(call: Call) -> None:
     assert "did you mean 'precision'?" in err
 
 
-@pytest.mark.parametrize("page", ["docs/ci.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/guide/ci.md", "README.md"])
 def test_pages_list_the_rules_of_the_registry(page: str) -> None:
     text = (REPOSITORY / page).read_text("utf-8")
     begin, end = "<!-- rules: begin -->\n", "\n<!-- rules: end -->"

@@ -1,7 +1,7 @@
 """The console examples of README.md and docs/*.md: find them, run them, compare, write them anew.
 
-A fenced block marked ``console`` with a command that starts with ``$ koopscope`` is an example. Its
-commands run one after the other, and what they print must be what the page shows:
+A fenced block marked ``console`` with a command that starts with ``$ koopscope`` or ``$ python`` is
+an example. Its commands run one after the other, and what they print must be what the page shows:
 
 - All examples of a page share one scratch folder, which holds the sample runs the page names.
 - stdout is a terminal of 80 columns without colour; stderr is shown after it.
@@ -9,6 +9,9 @@ commands run one after the other, and what they print must be what the page show
   counts exactly; durations (``0.3 s``) and runs of spaces may differ. A line ``...`` stands for
   any number of lines.
 - ``<!-- not run: REASON -->`` on the line before the block takes it out.
+- A Python block after ``<!-- file: NAME -->`` lies in the folder under that name; ``python`` is the
+  interpreter that runs the tests.
+- ``...`` inside a line stands for the rest of it.
 
 ``python tests/docs/examples.py PAGE...`` runs the examples of these pages and puts their real
 output in place of what is wrong.
@@ -32,6 +35,9 @@ COLUMNS = 80
 _BLOCK = re.compile(
     r"(?P<mark><!-- not run: (?P<reason>.*?) -->\n)?```console\n(?P<body>.*?)^```$",
     re.DOTALL | re.MULTILINE,
+)
+_FILE = re.compile(
+    r"<!-- file: (?P<name>[\w.-]+) -->\n```\w+\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 _DURATION = re.compile(r"\b\d+(\.\d+)? s\b")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
@@ -75,7 +81,7 @@ def examples(page: Path) -> list[Example]:
 
 
 def _is_ours(step: Step) -> bool:
-    return step.command.split()[:1] == ["koopscope"]
+    return step.command.split()[:1] in (["koopscope"], ["python"])
 
 
 def _steps(body: str) -> list[Step]:
@@ -102,10 +108,13 @@ class Shell:
             if run.name in text and run.is_file():
                 place.mkdir(parents=True, exist_ok=True)
                 shutil.copy(run, place)
+        for file in _FILE.finditer(text):
+            (folder / file["name"]).write_text(file["body"], encoding="utf-8")
         self._programs = Path(tempfile.mkdtemp(dir=folder, prefix=".programs"))
-        program = self._programs / "koopscope"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m koopscope "$@"\n')
-        program.chmod(0o755)
+        for name, arguments in (("koopscope", "-m koopscope"), ("python", "")):
+            program = self._programs / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+            program.chmod(0o755)
 
     def run(self, command: str) -> list[str]:
         """Run a command and return the lines of its stdout, then those of its stderr."""
@@ -166,6 +175,8 @@ def difference(shown: list[str], printed: list[str]) -> str | None:
 
 def same_line(shown: str, printed: str) -> bool:
     """Whether two lines say the same, up to the last digit of each number."""
+    if shown.endswith(" ..."):
+        shown, printed = shown.removesuffix("..."), printed[: len(shown) - 3]
     shown, printed = (_DURATION.sub("some s", line) for line in (shown, printed))
     words = [_NUMBER.sub("0", " ".join(line.split())) for line in (shown, printed)]
     numbers = zip(_NUMBER.findall(shown), _NUMBER.findall(printed), strict=False)

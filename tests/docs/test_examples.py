@@ -45,6 +45,8 @@ def test_a_block_that_is_not_run_says_why() -> None:
         ("residual 2e-07", "residual 3e-07", True),
         ("residual 2e-07", "residual 2e-06", False),
         ("alpha", "beta", False),
+        ("loss 0.25, then ...", "loss 0.25, then 0.125", True),
+        ("loss 0.25, then ...", "loss 0.31, then 0.125", False),
     ],
 )
 def test_lines_are_compared_up_to_the_last_digit(shown: str, printed: str, same: bool) -> None:

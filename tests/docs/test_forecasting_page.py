@@ -1,4 +1,4 @@
-"""docs/forecasting.md says what the committed studies found, and its Python runs."""
+"""docs/evidence/forecasting.md says what the committed studies found; the guide's Python runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from studies.forecasting import summary
 
-PAGE = Path(__file__).parents[2] / "docs" / "forecasting.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[2]
+GUIDE = (REPOSITORY / "docs" / "guide" / "forecasting.md").read_text(encoding="utf-8")
+EVIDENCE = (REPOSITORY / "docs" / "evidence" / "forecasting.md").read_text(encoding="utf-8")
 
 
 def test_the_tables_are_made_of_the_study_s_rows():
     for line in summary.tables().splitlines():
-        assert line in TEXT
+        assert line in EVIDENCE
 
 
 def test_the_study_is_of_every_run_that_it_names():
@@ -43,12 +44,12 @@ def test_the_median_over_healthy_held_out_runs_is_within_the_aim_and_below_both_
 
 
 def test_the_call_from_python(monkeypatch):
-    monkeypatch.chdir(PAGE.parents[1])
-    (block,) = re.findall(r"```python\n(import koopscope\n\nprediction.*?)```", TEXT, re.DOTALL)
+    monkeypatch.chdir(REPOSITORY)
+    (block,) = re.findall(r"```python\n(import koopscope\n\nprediction.*?)```", GUIDE, re.DOTALL)
     space: dict[str, object] = {}
     exec(block, space)
     prediction = space["prediction"]
     shapes = {name: weights.shape for name, weights in prediction.weights.items()}
     assert shapes["head.weight"] == (10, 32)
     assert len(shapes) == 6
-    assert prediction.forecast.verdict in re.sub(r"\s+", " ", TEXT)
+    assert prediction.forecast.verdict in re.sub(r"\s+", " ", GUIDE)

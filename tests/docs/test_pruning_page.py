@@ -1,4 +1,4 @@
-"""The Python of docs/pruning.md, run as it stands, where its framework is installed."""
+"""The Python of docs/guide/pruning.md, run as it stands, where its framework is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from koopscope.pruning.judging import PruningSettings
 from studies.pruning import summary
 from tests.frameworks import framework
 
-PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "guide" / "pruning.md"
+EVIDENCE = REPOSITORY / "docs" / "evidence" / "pruning.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
@@ -115,7 +117,7 @@ def test_jax(tmp_path, monkeypatch):
 
 
 def test_the_call_from_python(monkeypatch):
-    monkeypatch.chdir(PAGE.parents[1])
+    monkeypatch.chdir(REPOSITORY)
     space: dict[str, dict[str, np.ndarray]] = {}
     exec(block("koopscope.prune"), space)
     assert sum(mask.sum() for mask in space["masks"].values()) == 493
@@ -130,7 +132,7 @@ def test_the_tables_are_made_of_the_studys_rows():
     assert len(cells) == 3 * 5 * 8
     later = {len(nets) for (_, _, name), nets in cells.items() if name in MEASURED_LATER}
     assert {len(nets) for (_, _, name), nets in cells.items() if name not in MEASURED_LATER} == {18}
-    page = PAGE.read_text(encoding="utf-8")
+    page = EVIDENCE.read_text(encoding="utf-8")
     (networks,) = later
     assert f"measured on {networks} of the 18" in page
     records = summary.summarised(cells)

@@ -1,4 +1,4 @@
-"""What docs/pydmd.md shows is what Python answers."""
+"""What docs/guide/pydmd.md shows is what Python answers."""
 
 import doctest
 import re
@@ -8,7 +8,7 @@ import numpy as np
 
 import koopscope
 
-PAGE = Path(__file__).parents[2] / "docs" / "pydmd.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "pydmd.md"
 
 
 def test_every_example_answers_what_the_page_shows(tmp_path, monkeypatch):

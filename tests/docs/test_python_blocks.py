@@ -80,7 +80,7 @@ def test_the_modes_of_the_page_on_analysis_are_written(
     monkeypatch.chdir(tmp_path)
     shutil.copy(REPOSITORY / "sample_runs" / "mlp_sgd.h5", "run.h5")
     space: dict[str, object] = {}
-    exec(python_block("docs/analyze.md", "write_modes"), space)
+    exec(python_block("docs/guide/analyze.md", "write_modes"), space)
     spectrum = space["analysis"].spectrum()
     with h5py.File("modes.h5") as file:
         assert file["head.weight"].shape == (10, 32, 2)

@@ -21,7 +21,7 @@ RECIPE = re.compile(
     r"<!-- run with: (.*?) -->\n```(python|sh)\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
 PAGES = [
-    page for page in sorted((REPOSITORY / "docs").glob("*.md")) if RECIPE.search(page.read_text())
+    page for page in sorted((REPOSITORY / "docs").rglob("*.md")) if RECIPE.search(page.read_text())
 ]
 
 

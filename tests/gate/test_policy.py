@@ -65,7 +65,7 @@ def test_metrics_and_baseline_tolerances_are_read() -> None:
         ({"presett": "strict"}, "no setting 'presett'", "'preset'"),
         ({"rules": {"precison": "off"}}, "no rule 'precison'", "'precision'"),
         ({"rules": {"KS9o1": "off"}}, "no rule 'KS9o1'", "'KS901'"),
-        ({"rules": {"precision": "of"}}, "rules.precision.level is 'of'", "docs/ci.md"),
+        ({"rules": {"precision": "of"}}, "rules.precision.level is 'of'", "docs/guide/ci.md"),
         ({"rules": {"precision": {"treshold": 1}}}, "rules.precision.treshold", "'threshold'"),
         ({"rules": {"precision": {"threshold": "1"}}}, "is '1', not a number", "docs"),
         ({"rules": {"precision": {"threshold": True}}}, "is True, not a number", "docs"),

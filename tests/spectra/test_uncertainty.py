@@ -23,7 +23,7 @@ def driven(noise: float, seed: int, snapshots: int = 80, start: float = 0.0) -> 
 
 
 def test_intervals_hold_the_true_magnitude_about_as_often_as_they_say():
-    """Nine in ten by construction; the committed study in docs/numerics.md has the full table."""
+    """Nine in ten by construction; docs/evidence/numerics.md has the table of the full study."""
     true = np.abs(np.linalg.eigvals(ROTATING))
     held = []
     for seed in range(120):

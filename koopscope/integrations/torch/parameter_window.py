@@ -33,7 +33,7 @@ OPERATORS: tuple[Operator, ...] = ("network", "layer", "tensor")
 Row = list[Any]
 
 #: Of the operator on increments: the few snapshots of a window cannot choose it, and one that is
-#: damped stays behind the optimizer (docs/forecasting.md).
+#: damped stays behind the optimizer (docs/evidence/forecasting.md).
 DAMPING = 0.0
 
 #: Weights worked on at once, in float64: the memory that a jump takes besides the copies.

@@ -108,7 +108,7 @@ def _safetensor(path: Path, tensor: StoredTensor) -> SourceArray:
     if tensor.dtype not in _SAFETENSORS:
         raise KoopscopeError(
             f"{tensor.name} of {path} holds {tensor.dtype} values, which cannot be copied",
-            "apply masks in the framework instead: docs/pruning.md",
+            "apply masks in the framework instead: docs/guide/pruning.md",
         )
     spec = ArraySpec(tensor.shape, _SAFETENSORS[tensor.dtype])
 
