@@ -14,11 +14,17 @@ from typing import Literal
 import numpy as np
 
 from koopscope._threads import product_threads
-from koopscope.analysis.plan import chosen_method, exact_grams, what_was_measured
+from koopscope.analysis.plan import (
+    chosen_method,
+    exact_grams,
+    further_weights,
+    what_was_measured,
+)
 from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
 from koopscope.analysis.settings import Settings
-from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
-from koopscope.engine.sampled import MeasuredGrams, measured_grams
+from koopscope.engine.local import LocalPass
+from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
+from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
@@ -122,7 +128,7 @@ class Analysis:
         run: Run,
         settings: Settings | None = None,
         on_progress: ProgressListener | None = None,
-        source: GramSource = snapshot_grams,
+        source: GramSource | None = None,
     ) -> Analysis:
         """Analyse a run: one pass over its weights, or over a sample of them.
 
@@ -137,6 +143,7 @@ class Analysis:
             If the file cannot be read or the settings leave nothing.
         """
         settings = settings or Settings()
+        source = source or LocalPass()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         method, why = chosen_method(run, tensors, settings, source)
         settings = replace(settings, method=method)
@@ -144,19 +151,34 @@ class Analysis:
         if method == "exact":
             grams = exact_grams(run, tensors, settings, source, on_progress)
         else:
-            grams = measured_grams(
-                run,
-                tensors,
-                settings.measuring,
-                lambda found: cls(run.description, found, settings)._largest_error(),
-                on_progress,
-            )
+            grams = cls._measured_grams(run, tensors, settings, on_progress)
             why = f"{why}: {what_was_measured(grams, settings)}"
         shown = () if method == "exact" else (why,)
         notes = (*run.description.notes, *shown, *grams.notes)
         analysis = cls(replace(run.description, notes=notes), grams, settings)
         analysis.method_reason = why
         return analysis
+
+    @classmethod
+    def _measured_grams(
+        cls,
+        run: Run,
+        tensors: Sequence[TensorInfo],
+        settings: Settings,
+        on_progress: ProgressListener | None,
+    ) -> MeasuredGrams:
+        """Measure each tensor, with a sample large enough for the tolerance, if one is asked for."""
+        measuring = settings.measuring
+        if measuring.measurement != "sample":
+            return projected_grams(run, tensors, measuring, on_progress)
+        sample = Sample(run, tensors, measuring.seed, on_progress)
+        sample.draw(measuring.count)
+        while measuring.tolerance is not None and not sample.grams.is_exact():
+            error = cls(run.description, sample.grams, settings)._largest_error()
+            if error <= measuring.tolerance:
+                break
+            sample.draw(further_weights(sample.grams.weights_read, error, measuring.tolerance))
+        return sample.grams
 
     @cached_property
     def tensors(self) -> tuple[TensorInfo, ...]:

@@ -1,4 +1,4 @@
-"""A Gram matrix as a fixed number of 8-byte words: how it lies in a file, and nothing about which.
+"""Turn a Gram matrix into a fixed number of 8-byte words and back, to store or to send it.
 
 The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so.
 """

@@ -14,7 +14,8 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.engine import local
 from koopscope.engine.gram_words import record_words
-from koopscope.engine.local import Plan, Portion, portion_grams, snapshot_grams
+from koopscope.engine.local import Plan, portion_grams, snapshot_grams
+from koopscope.engine.source import Portion
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
