@@ -167,7 +167,7 @@ class Analysis:
         settings: Settings,
         on_progress: ProgressListener | None,
     ) -> MeasuredGrams:
-        """Measure each tensor, with a sample large enough for the tolerance, if one is asked for."""
+        """Measure each tensor, with as many samples as the tolerance takes, if there is one."""
         measuring = settings.measuring
         if measuring.measurement != "sample":
             return projected_grams(run, tensors, measuring, on_progress)
