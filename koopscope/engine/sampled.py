@@ -32,7 +32,6 @@ from koopscope.spectra.measured import (
     Measurement,
     allotted,
     checked_measurement,
-    whole,
 )
 
 #: Part of a tensor from which on reading all of it is the better use of the same time.
@@ -121,7 +120,7 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
     def measured(self, name: str) -> MeasuredGram:
         """Return a tensor's independent estimates, each scaled to stand for all its weights."""
         if self._exact[name]:
-            return whole(self._store[f"0/{name}"])
+            return MeasuredGram.of_all_weights(self._store[f"0/{name}"])
         return MeasuredGram(tuple(g.standing_for(self._sizes[name]) for g in self.groups(name)))
 
     def is_exact(self, name: str | None = None) -> bool:
