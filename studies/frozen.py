@@ -17,6 +17,7 @@ import numpy as np
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.runs.run import RunDescription, TensorInfo
+from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
 from studies import corpus
 from studies.corpus import Case
@@ -29,7 +30,8 @@ FAMILIES = ("diabetes_mlp", "spirals_mlp", "community_graph", "waves_conv", "gra
 RUNS = (0, 2, 3, 5, 9, 11, 16, 19)
 
 _ARRAYS = ("anchor_increments", "unchanged", "nonfinite")
-_NUMBERS = ("anchor_square", "size", "still", "compared", "twins")
+_PRODUCTS = ("anchor_square", "size")
+_COUNTS = ("still", "compared", "twins")
 
 
 def _pack(case: Case, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -40,10 +42,11 @@ def _pack(case: Case, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         upper = gram.increments[np.triu_indices(len(gram.increments))]
         arrays[f"{case.name}/{index}/increments"] = upper.astype(np.float32)
         for name in _ARRAYS:
-            values = getattr(gram, name)
+            values = gram.changes.unchanged if name == "unchanged" else getattr(gram, name)
             small = np.float32 if values.dtype == np.float64 else np.uint16
             arrays[f"{case.name}/{index}/{name}"] = values.astype(small)
-        numbers = {name: getattr(gram, name) for name in _NUMBERS}
+        numbers = {name: getattr(gram, name) for name in _PRODUCTS}
+        numbers |= {name: getattr(gram.changes, name) for name in _COUNTS}
         tensors.append({**dataclasses.asdict(tensor), **numbers})
     description = case.analysis.description
     arrays[f"{case.name}/steps"] = description.steps
@@ -83,9 +86,12 @@ def _gram(arrays: Any, prefix: str, numbers: dict[str, Any]) -> SnapshotGram:
     return SnapshotGram(
         increments=increments,
         anchor_increments=parts["anchor_increments"].astype(np.float64),
-        unchanged=parts["unchanged"].astype(np.int64),
         nonfinite=parts["nonfinite"].astype(np.int64),
-        **{name: numbers.pop(name) for name in _NUMBERS},
+        changes=ChangeCounts(
+            unchanged=parts["unchanged"].astype(np.int64),
+            **{name: numbers.pop(name) for name in _COUNTS},
+        ),
+        **{name: numbers.pop(name) for name in _PRODUCTS},
     )
 
 

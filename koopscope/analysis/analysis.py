@@ -7,25 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from koopscope._threads import product_threads
-from koopscope.analysis.plan import chosen_method, exact_grams, what_was_measured
+from koopscope.analysis.motion import UNIT_ROUNDOFF, Motion
+from koopscope.analysis.plan import (
+    chosen_method,
+    exact_grams,
+    further_weights,
+    what_was_measured,
+)
 from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
 from koopscope.analysis.settings import Settings
-from koopscope.engine.local import GramSource, ProgressListener, snapshot_grams
-from koopscope.engine.sampled import MeasuredGrams, measured_grams
+from koopscope.engine.local import LocalPass
+from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
+from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Observable, SnapshotGram, total
-from koopscope.spectra.measured import MeasuredGram, joined, whole
+from koopscope.spectra.measured import MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
@@ -40,41 +47,6 @@ SPECTRA_KEPT = 128
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01
-
-#: Half the spacing of the numbers just above 1.
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-UNIT_ROUNDOFF |= {"complex64": UNIT_ROUNDOFF["float32"], "complex128": UNIT_ROUNDOFF["float64"]}
-
-
-@dataclass(frozen=True)
-class Motion:
-    """How one scope moved inside the window; lengths are in the weights' own units.
-
-    Attributes
-    ----------
-    name, parameters
-        The scope and its number of weights.
-    norm
-        Length of its weights at the window's first snapshot.
-    displacement, path_length
-        From the first to the last snapshot: straight, and along the way.
-    directness
-        Their ratio, 1 for a straight line; ``None`` where nothing moved.
-    unchanged
-        Of the entries that ever changed, the mean share that did not from one snapshot to the next.
-    rounding
-        Largest length that rounding to the stored dtype can give an increment, relative to the
-        median increment: near or above 1, the motion seen may be rounding alone.
-    """
-
-    name: str
-    parameters: int
-    norm: float
-    displacement: float
-    path_length: float
-    directness: float | None
-    unchanged: float
-    rounding: float
 
 
 class Analysis:
@@ -122,7 +94,7 @@ class Analysis:
         run: Run,
         settings: Settings | None = None,
         on_progress: ProgressListener | None = None,
-        source: GramSource = snapshot_grams,
+        source: GramSource | None = None,
     ) -> Analysis:
         """Analyse a run: one pass over its weights, or over a sample of them.
 
@@ -137,6 +109,7 @@ class Analysis:
             If the file cannot be read or the settings leave nothing.
         """
         settings = settings or Settings()
+        source = source or LocalPass()
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         method, why = chosen_method(run, tensors, settings, source)
         settings = replace(settings, method=method)
@@ -144,19 +117,34 @@ class Analysis:
         if method == "exact":
             grams = exact_grams(run, tensors, settings, source, on_progress)
         else:
-            grams = measured_grams(
-                run,
-                tensors,
-                settings.measuring,
-                lambda found: cls(run.description, found, settings)._largest_error(),
-                on_progress,
-            )
+            grams = cls._measured_grams(run, tensors, settings, on_progress)
             why = f"{why}: {what_was_measured(grams, settings)}"
         shown = () if method == "exact" else (why,)
         notes = (*run.description.notes, *shown, *grams.notes)
         analysis = cls(replace(run.description, notes=notes), grams, settings)
         analysis.method_reason = why
         return analysis
+
+    @classmethod
+    def _measured_grams(
+        cls,
+        run: Run,
+        tensors: Sequence[TensorInfo],
+        settings: Settings,
+        on_progress: ProgressListener | None,
+    ) -> MeasuredGrams:
+        """Measure each tensor, with as many samples as the tolerance takes, if there is one."""
+        measuring = settings.measuring
+        if measuring.measurement != "sample":
+            return projected_grams(run, tensors, measuring, on_progress)
+        sample = Sample(run, tensors, measuring.seed, on_progress)
+        sample.draw(measuring.count)
+        while measuring.tolerance is not None and not sample.grams.is_exact():
+            error = cls(run.description, sample.grams, settings)._largest_error()
+            if error <= measuring.tolerance:
+                break
+            sample.draw(further_weights(sample.grams.weights_read, error, measuring.tolerance))
+        return sample.grams
 
     @cached_property
     def tensors(self) -> tuple[TensorInfo, ...]:
@@ -305,7 +293,7 @@ class Analysis:
 
     def _measured(self, scope: Scope) -> MeasuredGram:
         if not isinstance(self.grams, MeasuredGrams):
-            return whole(self.gram(scope))
+            return MeasuredGram.of_all_weights(self.gram(scope))
         parts = (self.grams.measured(tensor.name) for tensor in self.members(scope))
         return joined(parts).each(lambda gram: gram.window(self.window.first, self.window.stop))
 
@@ -335,22 +323,7 @@ class Analysis:
     def motion(self, scope: Scope | str = NETWORK) -> Motion:
         """Return how a scope moved inside the window."""
         scope = self.scope(scope)
-        gram = self.gram(scope)
-        path = gram.path_length()
-        speeds = gram.speeds()
-        # np.median would import numpy.ma, a twentieth of a short command's time.
-        speed = float(np.sort(speeds)[len(speeds) // 2]) if len(speeds) else 0.0
-        moving = max(1, gram.compared - gram.still)
-        return Motion(
-            name=scope.name,
-            parameters=gram.size,
-            norm=float(np.sqrt(max(gram.anchor_square, 0.0))),
-            displacement=gram.displacement(),
-            path_length=path,
-            directness=gram.displacement() / path if path > 0.0 else None,
-            unchanged=float(np.mean(gram.unchanged - gram.still)) / moving if len(speeds) else 0.0,
-            rounding=self._rounding_length(scope) / speed if speed > 0.0 else 0.0,
-        )
+        return Motion.of(scope.name, self.gram(scope), self._rounding_length(scope))
 
     def _rounding_length(self, scope: Scope) -> float:
         """Length of the rounding error of one increment, taken as uniform in the last place."""

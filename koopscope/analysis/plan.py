@@ -1,7 +1,7 @@
 """How a run is read for a question: all of it, a window of its snapshots, or a sample of weights.
 
-Decides by what each would cost, and says why; must never choose an estimate where the exact answer
-is quick.
+The choice rests on what each would cost, and comes with its reason in words. Where the exact answer
+is quick, no estimate is chosen.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from koopscope.analysis.settings import Method, Settings
-from koopscope.engine.local import DOUBLE_UP_TO, GramSource, ProgressListener, window_grams
-from koopscope.engine.sampled import MeasuredGrams, expected_seconds
+from koopscope.engine.local import DOUBLE_UP_TO, window_grams
+from koopscope.engine.sampled import MeasuredGrams
+from koopscope.engine.source import GramSource, ProgressListener, exact_pass_seconds
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
 
@@ -22,6 +23,9 @@ PATIENCE_SECONDS = 30.0
 #: A window is multiplied alone where it holds at most this part of very many snapshots.
 WINDOW_PART = 0.5
 
+#: Steps in which a sample is enlarged until its error is small enough.
+_LEAST_GROWTH, _LARGEST_GROWTH = 2.0, 16.0
+
 
 def chosen_method(
     run: Run, tensors: Sequence[TensorInfo], settings: Settings, source: GramSource
@@ -29,7 +33,7 @@ def chosen_method(
     """Return how to read the run, and why, in a few words."""
     if settings.method != "auto":
         return settings.method, f"{settings.method}, as asked for"
-    seconds = _expected(run, tensors, settings, source)
+    seconds = _expected_seconds(run, tensors, settings, source)
     if seconds <= PATIENCE_SECONDS:
         return "exact", f"exact, since it takes about {max(seconds, 1.0):.0f} s or less"
     return "compressed", (
@@ -65,9 +69,21 @@ def exact_grams(
     later window. Those of very many are the whole cost, so a window is multiplied alone.
     """
     window = _small_window(run, settings)
-    if window is None or _knows(source, run, tensors):
+    if window is None or source.expected_seconds(run, tensors) <= _window_seconds(
+        run, tensors, window
+    ):
         return source(run, tensors, on_progress)
     return window_grams(run, tensors, window, on_progress)
+
+
+def further_weights(weights_read: int, error: float, tolerance: float) -> int:
+    """Return how many more weights a sample needs whose largest error should be ``tolerance``.
+
+    Errors fall with the square root of the weights read. The measured error is uncertain itself:
+    one step at least doubles a sample, and makes it at most sixteen times as large.
+    """
+    growth = min(max((error / tolerance) ** 2, _LEAST_GROWTH), _LARGEST_GROWTH)
+    return int(weights_read * (growth - 1.0))
 
 
 def _small_window(run: Run, settings: Settings) -> slice | None:
@@ -79,17 +95,14 @@ def _small_window(run: Run, settings: Settings) -> slice | None:
     return slice(first, stop) if few and len(steps) > DOUBLE_UP_TO else None
 
 
-def _knows(source: GramSource, run: Run, tensors: Sequence[TensorInfo]) -> bool:
-    """Return whether asking the source costs nothing here: it remembers, or has a cluster."""
-    expected = getattr(source, "expected_seconds", expected_seconds)
-    return float(expected(run, tensors)) == 0.0
+def _window_seconds(run: Run, tensors: Sequence[TensorInfo], window: slice) -> float:
+    return exact_pass_seconds(run, tensors, window.stop - window.start)
 
 
-def _expected(
+def _expected_seconds(
     run: Run, tensors: Sequence[TensorInfo], settings: Settings, source: GramSource
 ) -> float:
-    if _knows(source, run, tensors):
-        return 0.0
+    """Return about how long this machine works for the exact answer, the cheaper way."""
+    seconds = source.expected_seconds(run, tensors)
     window = _small_window(run, settings)
-    inside = run.description.snapshots if window is None else window.stop - window.start
-    return expected_seconds(run, tensors, inside)
+    return seconds if window is None else min(seconds, _window_seconds(run, tensors, window))

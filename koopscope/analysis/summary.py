@@ -14,7 +14,8 @@ import numpy as np
 
 from koopscope._threads import product_threads
 from koopscope._types import Complex128, Float64
-from koopscope.analysis.analysis import Analysis, Motion
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.motion import Motion
 from koopscope.analysis.scope import NETWORK, Level, Scope
 from koopscope.spectra.confidence import Confidence
 from koopscope.spectra.dmd import Spectrum

@@ -16,7 +16,7 @@ from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
-    from koopscope.engine.local import GramSource
+    from koopscope.engine.source import GramSource
     from koopscope.report.analysis_report import Report
 
 #: Exit code when a run could not be analysed.

@@ -19,7 +19,7 @@ from koopscope.report.registry import formats, render
 
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
-    from koopscope.engine.local import GramSource
+    from koopscope.engine.source import GramSource
     from koopscope.gate.judgement import Judgement, Verdict
     from koopscope.gate.policy import Policy
     from koopscope.report.gate.gate import Gate

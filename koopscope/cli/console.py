@@ -22,7 +22,7 @@ from koopscope.inert import inert, inert_report
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from koopscope.engine.local import ProgressListener
+    from koopscope.engine.source import ProgressListener
     from koopscope.report.text.terminal_style import Page
 
 #: A progress bar appears only for what takes longer than this.

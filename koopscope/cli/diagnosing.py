@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koopscope.cli import console
-from koopscope.cli.engines import what_happened
 
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
     from koopscope.diagnostics.diagnosis import Diagnosis
-    from koopscope.engine.local import GramSource
+    from koopscope.engine.source import GramSource
     from koopscope.runs.names import Unit
     from koopscope.runs.run import Run
 
@@ -70,8 +69,7 @@ def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource)
 
     with opened() as whole:
         # A cluster's workers open the file by themselves, and see all of its snapshots.
-        is_cluster = hasattr(getattr(source, "source", source), "expected_seconds")
-        run = whole if is_cluster else evenly_spaced(whole, settings.asked_steps)
+        run = whole if source.opens_files else evenly_spaced(whole, settings.asked_steps)
         path = run.description.path
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         volume = run.volume(tensors)
@@ -83,6 +81,6 @@ def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource)
             f"read {volume / 2**20:,.1f} MiB of {path} in {seconds:.2f} s "
             f"({volume / 2**20 / seconds:,.0f} MiB/s)"
         )
-    for sentence in what_happened(source):
+    for sentence in source.remarks:
         console.say_more(sentence)
     return diagnose(analysis)

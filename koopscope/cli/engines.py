@@ -13,7 +13,7 @@ import click
 from koopscope.cli.options import decorated
 
 if TYPE_CHECKING:
-    from koopscope.engine.local import GramSource
+    from koopscope.engine.source import GramSource
 
 _OPTIONS = [
     click.option(
@@ -77,19 +77,14 @@ def _with_source(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 def _source(engine: str, scheduler: str | None, cache: bool) -> GramSource:
     from koopscope.engine.cache import Cached
-    from koopscope.engine.local import snapshot_grams
+    from koopscope.engine.local import LocalPass
 
-    source: GramSource = snapshot_grams
+    source: GramSource = LocalPass()
     if engine == "dask":
         from koopscope.engine.cluster import DaskEngine
 
         source = DaskEngine(scheduler)
     return Cached(_user_folder(), source, extend=engine == "local") if cache else source
-
-
-def what_happened(source: GramSource) -> list[str]:
-    """Return what became of the cache, in sentences."""
-    return list(getattr(source, "said", []))
 
 
 def _user_folder() -> Path:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis.analysis import UNIT_ROUNDOFF, Analysis
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.motion import UNIT_ROUNDOFF
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 from koopscope.errors import KoopscopeError

@@ -162,8 +162,9 @@ def _twins(analysis: Analysis) -> dict[str, float]:
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
             gram = analysis.grams[tensor.name]
-            moving = min(gram.compared, TWINS_AMONG) - gram.still
-            shares[tensor.name] = gram.twins / moving if moving > 0 else 0.0
+            changes = gram.changes
+            moving = min(changes.compared, TWINS_AMONG) - changes.still
+            shares[tensor.name] = changes.twins / moving if moving > 0 else 0.0
     return shares
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from koopscope.analysis.analysis import Analysis, Motion
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.motion import Motion
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 

@@ -3,7 +3,7 @@
 They are used only for the very run they are of: the same files with the same size and time of
 change, steps, tensors and sampled weights, the same version of koopscope. Where snapshots were
 appended, only the products with the new ones are computed, and the old ones are held against two
-rows that are computed again. Must never be the reason for a wrong number, nor for a failure.
+rows that are computed again. A cache that cannot be used is passed over, with a remark.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from typing import Any
 import numpy as np
 
 from koopscope._version import __version__
-from koopscope.engine.cache_file import CacheFile, read_cache, secret_of_user, write_cache
-from koopscope.engine.local import (
-    GramSource,
-    Plan,
-    Portion,
-    ProgressListener,
-    portion_grams,
-    snapshot_grams,
+from koopscope.engine.cache_file import (
+    CacheFile,
+    UnusableCacheError,
+    read_cache,
+    secret_of_user,
+    write_cache,
 )
-from koopscope.engine.sampled import expected_seconds
+from koopscope.engine.extend import extensions
+from koopscope.engine.local import LocalPass, Plan
+from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.gram_joins import extended
 
 SUFFIX = ".koopscope-cache"
 
@@ -48,9 +47,6 @@ _WORTH_A_LOOK = 25.0
 _SAMPLED_TENSORS = 16
 _SAMPLED_WEIGHTS = 16
 
-#: How well a product computed twice must agree, relative to the two lengths.
-AGREEMENT = {"double": 1e-10, "single": 1e-5}
-
 
 class Cached:
     """A pass that remembers: a ``GramSource`` around another.
@@ -61,20 +57,19 @@ class Cached:
         Of this user: holds the secret that caches are sealed with, and caches of runs whose own
         folder cannot be written.
     source
-        Who computes what is not known.
+        Who computes what is not known; this process by default.
     extend
         Whether this process may compute what appended snapshots add; else ``source`` does it all.
     """
 
     def __init__(
-        self, folder: Path, source: GramSource = snapshot_grams, *, extend: bool = True
+        self, folder: Path, source: GramSource | None = None, *, extend: bool = True
     ) -> None:
         self.folder = folder
-        self.source = source
+        self.source: GramSource = source or LocalPass()
         self.extend = extend
         self._secret: bytes | None = None
-        #: What happened to the cache, in words.
-        self.said: list[str] = []
+        self._remarks: list[str] = []
 
     def __call__(
         self,
@@ -87,39 +82,47 @@ class Cached:
         if not run.files or volume < LEAST_BYTES or not self._has_secret():
             return self.source(run, tensors, on_progress)
         identity = _identity(run)
-        for place in self._places(run):
-            found = self._usable(place, run, identity)
-            if found is None:
-                continue
-            if len(found.identity["steps"]) < run.description.snapshots:
-                if not self.extend:
-                    continue
-                grams = self._extended(found, run, tensors, on_progress)
-                break
-            if all(tensor.name in found.offsets for tensor in tensors):
-                self.said.append(f"the inner products come from {place}")
-                if on_progress is not None:
-                    on_progress(run.volume(tensors))
-                return _known(found, tensors, run.description.snapshots)
+        found = self._useful(run, identity, tensors)
+        if found is not None and found.identity == identity:
+            self._remarks.append(f"the inner products come from {found.path}")
+            if on_progress is not None:
+                on_progress(run.volume(tensors))
+            return _known(found, tensors, run.description.snapshots)
+        if found is not None:
+            grams = self._extended(found, run, tensors, on_progress)
         else:
             grams = self.source(run, tensors, on_progress)
         self._remember(run, identity, grams, volume)
         return grams
 
+    @property
+    def opens_files(self) -> bool:
+        """Whether the other source has other machines open the run's files."""
+        return self.source.opens_files
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What happened to the cache, in sentences."""
+        return (*self._remarks, *self.source.remarks)
+
     def expected_seconds(self, run: Run, tensors: Sequence[TensorInfo]) -> float:
         """Return about how long the answer takes: no time where the cache has it."""
-        expected = getattr(self.source, "expected_seconds", expected_seconds)
-        seconds = float(expected(run, tensors))
+        seconds = self.source.expected_seconds(run, tensors)
         if seconds < _WORTH_A_LOOK or not run.files or not self._has_secret():
             return seconds
         identity = _identity(run)
-        for place in self._places(run):
+        return 0.0 if any(self._has(p, identity, tensors) for p in self._places(run)) else seconds
+
+    def _has(self, place: Path, identity: dict[str, Any], tensors: Sequence[TensorInfo]) -> bool:
+        """Return whether a cache holds these tensors of this very run."""
+        try:
             found = self._read(place)
-            if isinstance(found, CacheFile):
-                with found.file:
-                    if found.identity == identity and all(t.name in found.offsets for t in tensors):
-                        return 0.0
-        return seconds
+        except UnusableCacheError:
+            return False
+        if found is None:
+            return False
+        with found.file:
+            return found.identity == identity and found.holds(tensors)
 
     def _has_secret(self) -> bool:
         """Find the user's secret, without which no cache is believed and none is written."""
@@ -127,10 +130,10 @@ class Cached:
             self._secret = secret_of_user(self.folder)
             if self._secret is None:
                 why = f"{self.folder} holds no secret that is this user's alone"
-                self.said.append(f"no cache is used: {why}")
+                self._remarks.append(f"no cache is used: {why}")
         return self._secret is not None
 
-    def _read(self, place: Path) -> CacheFile | str | None:
+    def _read(self, place: Path) -> CacheFile | None:
         return None if self._secret is None else read_cache(place, self._secret)
 
     def _places(self, run: Run) -> tuple[Path, Path]:
@@ -138,16 +141,31 @@ class Cached:
         name = hashlib.blake2b(str(first.absolute()).encode(), digest_size=12).hexdigest()
         return first.with_name(first.name + SUFFIX), self.folder / (name + SUFFIX)
 
+    def _useful(
+        self, run: Run, identity: dict[str, Any], tensors: Sequence[TensorInfo]
+    ) -> CacheFile | None:
+        """Open the first cache of this run that holds these tensors, or that can be extended."""
+        for place in self._places(run):
+            found = self._usable(place, run, identity)
+            if found is None:
+                continue
+            if found.holds(tensors) if found.identity == identity else self.extend:
+                return found
+            found.file.close()
+        return None
+
     def _usable(self, place: Path, run: Run, identity: dict[str, Any]) -> CacheFile | None:
-        found = self._read(place)
-        if isinstance(found, str):
-            self.said.append(f"the cache {place} {found} and is not used")
+        """Open a cache of this run or of its beginning; where it is none, remark why."""
+        try:
+            found = self._read(place)
+        except UnusableCacheError as problem:
+            self._remarks.append(f"the cache {place} {problem} and is not used")
             return None
         if found is None:
             return None
         why = _difference(found, run, identity)
         if why:
-            self.said.append(f"the cache {place} is {why} and is not used")
+            self._remarks.append(f"the cache {place} is {why} and is not used")
             found.file.close()
             return None
         return found
@@ -162,26 +180,23 @@ class Cached:
         """Add the products with the snapshots that were appended since."""
         known = _known(found, run.description.tensors, len(found.identity["steps"]))
         snapshots = run.description.snapshots
-        plan = Plan.of(snapshots)
-        store = GramStore(snapshots)
-        store.note(plan.note)
         able = [t for t in tensors if t.name in known and known[t.name].finite.all()]
-        portions = [Portion(tensor, 0, tensor.size) for tensor in able]
-        joined: dict[str, bool] = {}
         parts = GramStore(snapshots)
-        for portion, rest in portion_grams(run, portions, on_progress, known.snapshots - 2):
-            name = portion.tensor.name
-            whole = extended(known[name], rest, AGREEMENT[plan.precision])
-            joined[name] = whole is not None
-            if whole is not None:
-                parts.put(name, whole)
-        if not all(joined.values()):
-            self.said.append("the cache is of a run that was written anew and is not used")
+        agree = True
+        for tensor, grown in extensions(run, able, known, known.snapshots, on_progress):
+            if grown is None:
+                agree = False  # read on all the same: progress is told of every byte
+            else:
+                parts.put(tensor.name, grown)
+        if not agree:
+            self._remarks.append("the cache is of a run that was written anew and is not used")
             return self.source(run, tensors, None)
-        others = self.source(run, [t for t in tensors if t.name not in joined], on_progress)
+        others = self.source(run, [t for t in tensors if t.name not in parts], on_progress)
+        store = GramStore(snapshots)
+        store.note(Plan.of(snapshots).note)
         for tensor in tensors:
-            store.put(tensor.name, (parts if tensor.name in joined else others)[tensor.name])
-        self.said.append(f"{snapshots - known.snapshots} snapshots were added to the cache")
+            store.put(tensor.name, (parts if tensor.name in parts else others)[tensor.name])
+        self._remarks.append(f"{snapshots - known.snapshots} snapshots were added to the cache")
         return store
 
     def _remember(self, run: Run, identity: dict[str, Any], grams: GramStore, volume: int) -> None:
@@ -195,7 +210,7 @@ class Cached:
                 if self._secret is not None:
                     write_cache(place, identity, grams, self._secret)
                 return
-        self.said.append("no cache was written: neither the run's folder nor the user's can be")
+        self._remarks.append("no cache was written: neither the run's folder nor the user's can be")
 
 
 def _known(found: CacheFile, tensors: Sequence[TensorInfo], snapshots: int) -> GramStore:

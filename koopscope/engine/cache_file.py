@@ -3,8 +3,7 @@
 A line of JSON says what they are of, the records follow as ``pack`` made them, and a digest of it
 all comes last, keyed by a secret that only this user can read: who can write next to a run, or
 sends one, cannot make a cache that is believed. The file appears whole or not at all; whoever reads
-it decides whether it is of the run at hand. Must never hand out a record of a file that is not
-exactly what this user wrote.
+it decides whether it is of the run at hand.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from koopscope.engine.gram_words import pack, record_words
+from koopscope.runs.run import TensorInfo
 from koopscope.spectra.gram import SnapshotGram
 
 _MAGIC = b"koopscope-cache\n"
@@ -35,12 +35,18 @@ _HEADER_LIMIT = 64 * 2**20
 _PIECE = 2**20
 
 
+class UnusableCacheError(Exception):
+    """A cache that is not used; its text goes on after the cache's name: "is damaged"."""
+
+
 @dataclass(frozen=True)
 class CacheFile:
     """An open cache whose digest was right.
 
     Attributes
     ----------
+    path
+        Where it lies.
     identity
         What was given to ``write_cache``.
     file
@@ -49,9 +55,14 @@ class CacheFile:
         Where each tensor's record begins.
     """
 
+    path: Path
     identity: Mapping[str, Any]
     file: IO[bytes]
     offsets: Mapping[str, int]
+
+    def holds(self, tensors: Sequence[TensorInfo]) -> bool:
+        """Return whether it has the matrices of all of these tensors."""
+        return all(tensor.name in self.offsets for tensor in tensors)
 
 
 def secret_of_user(folder: Path) -> bytes | None:
@@ -122,28 +133,36 @@ def write_cache(
         raise
 
 
-def read_cache(path: Path, secret: bytes) -> CacheFile | str | None:
-    """Open a cache: ``None`` if there is none, the reason if it cannot be used."""
+def read_cache(path: Path, secret: bytes) -> CacheFile | None:
+    """Open a cache, or return ``None`` if there is none.
+
+    Raises
+    ------
+    UnusableCacheError
+        If there is one that cannot be used.
+    """
     if not path.is_file():
         return None
     try:
         file = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")  # noqa: SIM115
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        raise UnusableCacheError(f"cannot be read ({error.strerror})") from error
     try:
-        status = os.fstat(file.fileno())
-        foreign = status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode)
-        found = "belongs to another user" if foreign else _checked(file, secret)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = "is damaged"
-    if isinstance(found, str):
+        return _checked(path, file, secret)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         file.close()
-    return found
+        raise UnusableCacheError("is damaged") from error
+    except BaseException:
+        file.close()
+        raise
 
 
-def _checked(file: IO[bytes], secret: bytes) -> CacheFile | str:
+def _checked(path: Path, file: IO[bytes], secret: bytes) -> CacheFile:
+    status = os.fstat(file.fileno())
+    if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+        raise UnusableCacheError("belongs to another user")
     if file.read(len(_MAGIC)) != _MAGIC:
-        return "is damaged"
+        raise UnusableCacheError("is damaged")
     line = file.readline(_HEADER_LIMIT)
     header = json.loads(line)
     names: list[str] = header["tensors"]
@@ -152,17 +171,17 @@ def _checked(file: IO[bytes], secret: bytes) -> CacheFile | str:
     begin = len(_MAGIC) + len(line)
     end = begin + size * len(names)
     if os.fstat(file.fileno()).st_size != end + _DIGEST_BYTES:
-        return "is damaged"
+        raise UnusableCacheError("is damaged")
     digest = hmac.new(secret, _MAGIC + line, hashlib.sha256)
     piece = np.empty(_PIECE, np.uint8)
     left = end - begin
     while left:
         count = file.readinto(piece[: min(left, _PIECE)].data)  # type: ignore[attr-defined]
         if not count:
-            return "is damaged"
+            raise UnusableCacheError("is damaged")
         digest.update(piece[:count].data)
         left -= count
     if not hmac.compare_digest(file.read(), digest.digest()):
-        return "is damaged, or was not written by this user"
+        raise UnusableCacheError("is damaged, or was not written by this user")
     offsets = {name: begin + size * index for index, name in enumerate(names)}
-    return CacheFile(header["identity"], file, offsets)
+    return CacheFile(path=path, identity=header["identity"], file=file, offsets=offsets)

@@ -1,8 +1,8 @@
 """The same pass on a Dask cluster: each task reads a part of one file, only T x T sums travel.
 
 Dask schedules, repeats what a lost worker had, and adds up in a tree; the products are those of
-``koopscope.engine.local``, block for block. Must never send a weight over the network, and never
-take another file of the same name for the run's.
+``koopscope.engine.local``, block for block. No weight travels over the network. Each worker checks
+that it sees the same file by its size and time of change.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from koopscope._types import Float64
 from koopscope._version import __version__
 from koopscope.engine.gram_words import pack, unpack
-from koopscope.engine.local import Plan, Portion, ProgressListener, portion_grams, refuse_empty
+from koopscope.engine.local import Plan, portion_grams, refuse_empty
+from koopscope.engine.source import Portion, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
@@ -93,6 +94,9 @@ class DaskEngine:
         the files.
     """
 
+    opens_files: ClassVar[bool] = True
+    remarks: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, scheduler: str | None = None) -> None:
         self.scheduler = scheduler
 
@@ -127,7 +131,7 @@ class DaskEngine:
         return store
 
     def expected_seconds(self, run: Run, tensors: Sequence[TensorInfo]) -> float:
-        """Return 0: who asks a cluster wants everything read."""
+        """Return 0: the workers read and multiply everything."""
         return 0.0
 
 

@@ -1,18 +1,21 @@
 """Gram matrices of a run that is still being recorded: each new snapshot costs one row.
 
-Keeps nothing but the matrices; must never take over what no longer agrees with the file.
+What is known is held against the file first: where the two disagree, all is computed again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from koopscope.engine.cache import AGREEMENT
-from koopscope.engine.local import Plan, Portion, portion_grams, snapshot_grams
+from koopscope.engine.local import Plan, portion_grams, snapshot_grams
+from koopscope.engine.source import Portion, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.gram import Precision, SnapshotGram
 from koopscope.spectra.gram_joins import extended
+
+#: How well a product computed twice must agree, relative to the two lengths.
+AGREEMENT: dict[Precision, float] = {"double": 1e-10, "single": 1e-5}
 
 #: Fewer known snapshots are cheaper to read again than to check.
 _LEAST_KNOWN = 3
@@ -48,13 +51,39 @@ def grown_grams(
         return snapshot_grams(run, tensors)
     if first == snapshots:
         return known
-    plan = Plan.of(snapshots)
     store = GramStore(snapshots)
-    store.note(plan.note)
-    portions = [Portion(tensor, 0, tensor.size) for tensor in tensors]
-    for portion, rest in portion_grams(run, portions, since=first - 2, plan=plan):
-        whole = extended(known[portion.tensor.name], rest, AGREEMENT[plan.precision])
-        if whole is None:
+    store.note(Plan.of(snapshots).note)
+    for tensor, grown in extensions(run, tensors, known, first):
+        if grown is None:
             return snapshot_grams(run, tensors)
-        store.put(portion.tensor.name, whole)
+        store.put(tensor.name, grown)
     return store
+
+
+def extensions(
+    run: Run,
+    tensors: Sequence[TensorInfo],
+    known: Mapping[str, SnapshotGram],
+    first: int,
+    on_progress: ProgressListener | None = None,
+) -> Iterator[tuple[TensorInfo, SnapshotGram | None]]:
+    """Yield each tensor with the Gram matrix of all snapshots, computed from that of the first.
+
+    Parameters
+    ----------
+    tensors
+        Of the run, those wanted; all of them are known, and finite.
+    known
+        The matrices of the first snapshots.
+    first
+        How many of them, at least 2.
+
+    Returns
+    -------
+    ``None`` for a tensor whose first snapshots are not what they were.
+    """
+    plan = Plan.of(run.description.snapshots)
+    portions = [Portion.of(tensor) for tensor in tensors]
+    for portion, rest in portion_grams(run, portions, on_progress, since=first - 2, plan=plan):
+        tensor = portion.tensor
+        yield tensor, extended(known[tensor.name], rest, AGREEMENT[plan.precision])

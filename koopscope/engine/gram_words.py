@@ -1,4 +1,4 @@
-"""A Gram matrix as a fixed number of 8-byte words: how it lies in a file, and nothing about which.
+"""Turn a Gram matrix into a fixed number of 8-byte words and back, to store or to send it.
 
 The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so.
 """
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
+from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
 
 _COUNTS = 4  # size, still, compared, twins
@@ -22,7 +23,7 @@ def record_words(snapshots: int) -> int:
 
 def pack(gram: SnapshotGram) -> Float64:
     """Return the words; counts are stored as float64, which holds them exactly below 2^53."""
-    moves = gram.snapshots - 1
+    moves, changes = gram.snapshots - 1, gram.changes
     words = np.empty(record_words(gram.snapshots))
     filled = 0
     for t in range(moves):
@@ -31,8 +32,8 @@ def pack(gram: SnapshotGram) -> Float64:
     words[filled:] = np.concatenate(
         [
             gram.anchor_increments,
-            [gram.anchor_square, gram.size, gram.still, gram.compared, gram.twins],
-            gram.unchanged,
+            [gram.anchor_square, gram.size, changes.still, changes.compared, changes.twins],
+            changes.unchanged,
             gram.nonfinite,
         ]
     )
@@ -55,10 +56,12 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
         anchor_increments=next(rest).copy(),
         anchor_square=float(next(rest)[0]),
         size=int(next(rest)[0]),
-        still=int(next(rest)[0]),
-        compared=int(next(rest)[0]),
-        twins=int(next(rest)[0]),
-        unchanged=_counts(next(rest)),
+        changes=ChangeCounts(
+            still=int(next(rest)[0]),
+            compared=int(next(rest)[0]),
+            twins=int(next(rest)[0]),
+            unchanged=_counts(next(rest)),
+        ),
         nonfinite=_counts(next(rest)),
     )
 

@@ -2,36 +2,30 @@
 
 This thread reads block after block, in the order of the file and one at a time (HDF5 serves one
 reader); the others multiply what was read. Blocks are cut the same way whatever the number of
-threads, and summed in order, so a run has one result. Must never hold a snapshot, nor more than
-``Plan.memory_bytes``.
+threads, and summed in order, so a run has one result. A pass holds ``Plan.memory_bytes``, never a
+whole snapshot.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope._threads import cores, product_threads
+from koopscope.engine.source import Portion, ProgressListener, exact_pass_seconds
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
 from koopscope.runs.views.excerpt import Excerpt
 from koopscope.spectra.gram import SPAN, GramAccumulator, Precision, SnapshotGram
 from koopscope.spectra.gram_joins import held
-
-#: Called with the number of stored bytes that have just been read.
-ProgressListener = Callable[[int], None]
-
-#: Anything that turns tensors of a run into their Gram matrices: this module's
-#: ``snapshot_grams``, a cache around it, a cluster.
-GramSource = Callable[[Run, Sequence[TensorInfo], ProgressListener | None], GramStore]
 
 #: Up to this many snapshots products are float64. Beyond, their cost (N T^2) outgrows the reading,
 #: and float32 products summed in float64 halve it.
@@ -42,15 +36,6 @@ PASS_BYTES = 128 * 2**20
 
 _BLOCK_BYTES = 8 * 2**20
 _TENSORS_PER_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Portion:
-    """The weights ``[start, stop)`` of one flattened tensor."""
-
-    tensor: TensorInfo
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +89,26 @@ class Plan:
         return w * (block + 8 * T * SPAN + 24 * T * T) + block + 16 * T * T
 
 
+class LocalPass:
+    """The ``GramSource`` that reads the run in this process."""
+
+    opens_files: ClassVar[bool] = False
+    remarks: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(
+        self,
+        run: Run,
+        tensors: Sequence[TensorInfo],
+        on_progress: ProgressListener | None = None,
+    ) -> GramStore:
+        """Return the Gram matrices of these tensors."""
+        return snapshot_grams(run, tensors, on_progress)
+
+    def expected_seconds(self, run: Run, tensors: Sequence[TensorInfo]) -> float:
+        """Return about how long the pass takes."""
+        return exact_pass_seconds(run, tensors)
+
+
 def snapshot_grams(
     run: Run,
     tensors: Sequence[TensorInfo] | None = None,
@@ -113,7 +118,7 @@ def snapshot_grams(
     chosen = run.description.tensors if tensors is None else tensors
     store = GramStore(run.description.snapshots)
     store.note(Plan.of(run.description.snapshots).note)
-    portions = [Portion(tensor, 0, tensor.size) for tensor in chosen]
+    portions = [Portion.of(tensor) for tensor in chosen]
     for portion, gram in portion_grams(run, portions, on_progress):
         store.put(portion.tensor.name, gram)
     return store
@@ -135,7 +140,7 @@ def window_grams(
     store = GramStore(snapshots)
     store.note(Plan.of(inside).note)
     store.note(f"only the {inside} snapshots of the window were multiplied, of {snapshots}")
-    portions = [Portion(tensor, 0, tensor.size) for tensor in tensors]
+    portions = [Portion.of(tensor) for tensor in tensors]
     for portion, gram in portion_grams(
         Excerpt(run, window, Plan.of(snapshots).width), portions, on_progress
     ):

@@ -1,22 +1,23 @@
 """A pass that reads or keeps only part of what a run holds: compressed measurements of each tensor.
 
 ``sample`` reads a random few cells of every tensor, so its cost does not grow with the network;
-``sparse`` and ``gaussian`` read everything once and keep random combinations. Must never hold a
-snapshot, and never pass an estimate off as exact.
+``sparse`` and ``gaussian`` read everything once and keep random combinations. Each tensor says
+whether its matrix is exact or an estimate.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from koopscope._threads import cores, product_threads
-from koopscope.engine.local import ProgressListener, snapshot_grams
+from koopscope.engine.local import snapshot_grams
+from koopscope.engine.source import ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import FloatArray, Run, TensorInfo
@@ -31,7 +32,6 @@ from koopscope.spectra.measured import (
     Measurement,
     allotted,
     checked_measurement,
-    whole,
 )
 
 #: Part of a tensor from which on reading all of it is the better use of the same time.
@@ -39,27 +39,6 @@ _WORTH_ALL = 0.5
 
 #: Cells multiplied by one task: a few MiB, long enough that handing it over costs nothing.
 _CELLS_AT_ONCE = 8
-
-#: What a pass achieves on two cores of 2024, roughly: bytes read and products per second.
-_BYTES_PER_SECOND, _PRODUCTS_PER_SECOND = 1e9, 4e10
-
-#: Steps in which ``--tolerance`` enlarges a sample.
-_LEAST_GROWTH, _LARGEST_GROWTH = 2.0, 16.0
-
-
-def expected_seconds(
-    run: Run, tensors: Sequence[TensorInfo], multiplied: int | None = None
-) -> float:
-    """Return about how long an exact pass takes: reading, and N T^2 products.
-
-    Parameters
-    ----------
-    multiplied
-        T, where not all snapshots are multiplied.
-    """
-    weights = sum(tensor.size for tensor in tensors)
-    products = weights * (multiplied or run.description.snapshots) ** 2
-    return run.volume(tensors) / _BYTES_PER_SECOND + products / _PRODUCTS_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -141,7 +120,7 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
     def measured(self, name: str) -> MeasuredGram:
         """Return a tensor's independent estimates, each scaled to stand for all its weights."""
         if self._exact[name]:
-            return whole(self._store[f"0/{name}"])
+            return MeasuredGram.of_all_weights(self._store[f"0/{name}"])
         return MeasuredGram(tuple(g.standing_for(self._sizes[name]) for g in self.groups(name)))
 
     def is_exact(self, name: str | None = None) -> bool:
@@ -168,43 +147,19 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
         return len(self._sizes)
 
 
-#: Returns the largest standard error, over the eigenvalues that matter, of what was measured.
-ErrorListener = Callable[[MeasuredGrams], float]
-
-
-def measured_grams(
+def projected_grams(
     run: Run,
     tensors: Sequence[TensorInfo],
     measuring: Measuring,
-    error_of: ErrorListener,
     on_progress: ProgressListener | None = None,
 ) -> MeasuredGrams:
-    """Measure each tensor of a run; where a tolerance is asked for, until it is met.
+    """Read all of each tensor and keep random combinations of its weights.
 
     Raises
     ------
     KoopscopeError
         If the run holds no snapshot, or cannot be read.
     """
-    if measuring.measurement != "sample":
-        return _projected(run, tensors, measuring, on_progress)
-    sample = _Sample(run, tensors, measuring.seed, on_progress)
-    sample.draw(measuring.count)
-    while measuring.tolerance is not None and not sample.grams.is_exact():
-        error = error_of(sample.grams)
-        if error <= measuring.tolerance:
-            break
-        growth = min(max((error / measuring.tolerance) ** 2, _LEAST_GROWTH), _LARGEST_GROWTH)
-        sample.draw(int(sample.grams.weights_read * (growth - 1.0)))
-    return sample.grams
-
-
-def _projected(
-    run: Run,
-    tensors: Sequence[TensorInfo],
-    measuring: Measuring,
-    on_progress: ProgressListener | None,
-) -> MeasuredGrams:
     grams = MeasuredGrams(run.description.snapshots)
     small = [tensor for tensor in tensors if tensor.size <= measuring.count]
     exact = snapshot_grams(run, small, on_progress)
@@ -225,15 +180,25 @@ def _projected(
     return grams
 
 
-class _Sample:
-    """Cells drawn so far from every tensor, dealt out to the groups; more can be drawn."""
+class Sample:
+    """Cells drawn so far from every tensor, dealt out to the groups; more can be drawn.
+
+    Parameters
+    ----------
+    run, tensors
+        What is sampled.
+    seed
+        Of the random choice.
+    on_progress
+        Called with the bytes of every read.
+    """
 
     def __init__(
         self,
         run: Run,
         tensors: Sequence[TensorInfo],
         seed: int,
-        on_progress: ProgressListener | None,
+        on_progress: ProgressListener | None = None,
     ) -> None:
         self.run = run
         self.grams = MeasuredGrams(run.description.snapshots)
@@ -248,6 +213,11 @@ class _Sample:
         The error of a sum of strata is smallest when cells are dealt out in proportion to what
         each stratum contributes to it (Neyman 1934); an equal half keeps small layers' own spectra
         from resting on nothing.
+
+        Raises
+        ------
+        KoopscopeError
+            If the run holds no snapshot, or cannot be read.
         """
         cells = max(1, count // CELL)
         self._draw_by([1.0] * len(self._open()), cells - cells // 2)

@@ -1,7 +1,7 @@
 """Where the Gram matrices of a pass are kept: in memory while they are few, else in a file.
 
 A run of 2000 snapshots has 32 MB of inner products per tensor; whoever walks through them holds
-one at a time. Must never lose one, and never hold more than ``memory_bytes`` of them.
+one at a time.
 """
 
 from __future__ import annotations

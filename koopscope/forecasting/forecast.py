@@ -16,7 +16,7 @@ from koopscope._threads import product_threads
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
-from koopscope.engine.local import ProgressListener
+from koopscope.engine.source import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.operators import BlockForecast, Growth, Laws, fit_laws

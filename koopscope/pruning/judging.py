@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
-from koopscope.engine.local import ProgressListener
+from koopscope.engine.source import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.criteria import DEFAULT

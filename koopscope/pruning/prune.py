@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._version import __version__
-from koopscope.engine.local import ProgressListener
+from koopscope.engine.source import ProgressListener
 from koopscope.pruning.criteria import Criterion, criterion
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.masks import Mask, MaskRequest, mask_chunks, weight_thresholds

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from koopscope._types import Float64
-from koopscope.engine.local import ProgressListener
+from koopscope.engine.source import ProgressListener
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.criteria import Criterion
 from koopscope.runs.hdf5.slabs import positions

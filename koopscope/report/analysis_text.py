@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from koopscope.analysis.analysis import Analysis, Motion
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.motion import Motion
 from koopscope.analysis.summary import Rest, ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding

@@ -67,19 +67,6 @@ def unread_weights(name: str, shape: Sequence[int], dtype: str) -> int:
     return math.prod(shape) if packed or _REAL_OR_COMPLEX.match(dtype) else 0
 
 
-def widens(old: str, new: str) -> bool:
-    """Return whether every number of dtype ``old`` is also one of dtype ``new``."""
-    wider = {
-        "float16": ("float16", "float32", "float64", "complex64", "complex128"),
-        "bfloat16": ("bfloat16", "float32", "float64", "complex64", "complex128"),
-        "float32": ("float32", "float64", "complex64", "complex128"),
-        "float64": ("float64", "complex128"),
-        "complex64": ("complex64", "complex128"),
-        "complex128": ("complex128",),
-    }
-    return new in wider[old]
-
-
 def named_tensors(tensors: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (name, value) in order, the names of nested mappings joined with ``/``."""
     for key, value in tensors.items():

@@ -4,7 +4,7 @@ Snapshots move little: one increment is often 1e-3 .. 1e-6 of the weights' norm,
 square that ratio. So the matrix is kept in the basis (first snapshot, increments) and never as raw
 products of snapshots: the difference of two neighbouring snapshots is exact or nearly so in
 float64, and no later step has to subtract two large numbers to recover it (Sirovich's method of
-snapshots, anchored). This module must never see a file, and never hold more than one block.
+snapshots, anchored). No more than one block of weights is held at a time.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.changes import ChangeCounts, Values
 
 #: Inner products: float64, or complex128 and Hermitian where the snapshots are complex.
 Products = npt.NDArray[Any]
 
-#: Snapshots as they come, real or complex, of any precision.
-Values = npt.NDArray[Any]
 Observable = Literal["increments", "weights", "centered", "raw"]
 
 OBSERVABLES: tuple[Observable, ...] = ("increments", "weights", "centered", "raw")
@@ -33,25 +32,6 @@ Precision = Literal["double", "single"]
 
 #: Columns multiplied at once: long enough for BLAS, short enough for T = 100 to stay in a cache.
 SPAN = 2048
-
-#: Columns of a block on which "did this entry change at all" is counted. The fraction is wanted
-#: to two digits, so a part of each block is enough, and the pass stays bound by the product.
-COMPARED_COLUMNS = 4096
-
-#: Snapshots at the start of a run in which symmetric units show.
-_EARLY = 8
-
-#: Columns among which they are looked for: looking takes a sort.
-_TWIN_COLUMNS = 1024
-
-#: Odd multipliers of a 64-bit hash over those that are compared, imaginary parts last.
-_HASH = np.array(
-    [
-        *(0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93),
-        *(0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3),
-    ],
-    np.uint64,
-)
 
 #: Larger magnitudes overflow when squared and summed; they are as useless as infinities.
 LARGEST = 1e145
@@ -75,34 +55,32 @@ class SnapshotGram:
         <a, a>.
     size
         Number of weights N.
-    unchanged, still, compared
-        int64 [T-1] and counts: of ``compared`` entries looked at, how many did not change from one
-        snapshot to the next, and how many never changed in the whole run. Low-precision storage
-        shows in the first, dead inputs and frozen layers in the second.
-    twins
-        Of up to 1024 entries of each block, how many moved in the first eight snapshots exactly as
-        another one did: the weights of symmetric units, which no training can tell apart.
     nonfinite
         int64 [T], entries that are NaN, infinite or too large to square. Products that involve
         such a snapshot are meaningless; those of the others are untouched.
+    changes
+        Counts of entries that did not change; no product rests on them.
     """
 
     increments: Products
     anchor_increments: Products
     anchor_square: float
     size: int
-    unchanged: npt.NDArray[np.int64]
-    still: int
-    compared: int
     nonfinite: npt.NDArray[np.int64]
-    twins: int = 0
+    changes: ChangeCounts
 
     @classmethod
     def of_increments(cls, products: Products, size: int) -> SnapshotGram:
         """Return what is known from the increments' products [T-1, T-1] alone: no anchor."""
-        count = len(products)
-        none = np.zeros(count, np.int64)
-        return cls(products, np.zeros(count), 0.0, size, none, 0, 0, np.zeros(count + 1, np.int64))
+        snapshots = len(products) + 1
+        return cls(
+            increments=products,
+            anchor_increments=np.zeros(len(products)),
+            anchor_square=0.0,
+            size=size,
+            nonfinite=np.zeros(snapshots, np.int64),
+            changes=ChangeCounts.none(snapshots),
+        )
 
     @property
     def snapshots(self) -> int:
@@ -122,15 +100,12 @@ class SnapshotGram:
                 "parts of one run must be recorded at the same steps",
             )
         return SnapshotGram(
-            self.increments + other.increments,
-            self.anchor_increments + other.anchor_increments,
-            self.anchor_square + other.anchor_square,
-            self.size + other.size,
-            self.unchanged + other.unchanged,
-            self.still + other.still,
-            self.compared + other.compared,
-            self.nonfinite + other.nonfinite,
-            self.twins + other.twins,
+            increments=self.increments + other.increments,
+            anchor_increments=self.anchor_increments + other.anchor_increments,
+            anchor_square=self.anchor_square + other.anchor_square,
+            size=self.size + other.size,
+            nonfinite=self.nonfinite + other.nonfinite,
+            changes=self.changes + other.changes,
         )
 
     def window(self, first: int, stop: int) -> SnapshotGram:
@@ -143,17 +118,14 @@ class SnapshotGram:
         inside = slice(first, stop - 1)
         to_new_anchor = self.increments[:first]
         return SnapshotGram(
-            self.increments[inside, inside],
-            self.anchor_increments[inside] + to_new_anchor[:, inside].sum(axis=0),
-            self.anchor_square
+            increments=self.increments[inside, inside],
+            anchor_increments=self.anchor_increments[inside] + to_new_anchor[:, inside].sum(axis=0),
+            anchor_square=self.anchor_square
             + 2.0 * float(self.anchor_increments[:first].sum().real)
             + float(to_new_anchor[:, :first].sum().real),
-            self.size,
-            self.unchanged[inside],
-            self.still,
-            self.compared,
-            self.nonfinite[first:stop],
-            self.twins,
+            size=self.size,
+            nonfinite=self.nonfinite[first:stop],
+            changes=replace(self.changes, unchanged=self.changes.unchanged[inside]),
         )
 
     def of_pairs(self) -> SnapshotGram:
@@ -311,9 +283,9 @@ class GramAccumulator:
         self._basis = np.empty((snapshots, SPAN), self._dtype)
         self._product = np.empty((snapshots, snapshots), self._dtype)
         self._sum = np.zeros((snapshots, snapshots))
-        self._unchanged = np.zeros(max(0, snapshots - 1), np.int64)
         self._nonfinite = np.zeros(snapshots, np.int64)
-        self._size = self._still = self._compared = self._twins = 0
+        self._changes = ChangeCounts.none(snapshots)
+        self._size = 0
 
     def add(self, values: Values) -> None:
         """Add a block of shape (T, n): any n weights that were not added before."""
@@ -328,12 +300,7 @@ class GramAccumulator:
             part = numbers[:, start : start + SPAN]
             if not self._accumulate(part, self._basis, self._product):
                 self._accumulate_cleaned(part, parts)
-        some = values[:, : min(width, COMPARED_COLUMNS)]
-        same = some[1:] == some[:-1]
-        self._unchanged += np.count_nonzero(same, axis=1)
-        self._still += int(np.count_nonzero(same.all(axis=0)))
-        self._compared += some.shape[1]
-        self._twins += _twins(some[:_EARLY, :_TWIN_COLUMNS])
+        self._changes += ChangeCounts.of(values)
         self._size += width
 
     def _turn_complex(self) -> None:
@@ -381,46 +348,26 @@ class GramAccumulator:
         self._sum[0, 1:] += gram.anchor_increments
         self._sum[0, 0] += gram.anchor_square
         self._size += gram.size
-        self._unchanged += gram.unchanged
-        self._still += gram.still
-        self._compared += gram.compared
-        self._twins += gram.twins
         self._nonfinite += gram.nonfinite
+        self._changes += gram.changes
 
     def result(self) -> SnapshotGram:
         """Return what has been accumulated so far."""
         return SnapshotGram(
-            self._sum[1:, 1:].copy(),
-            self._sum[0, 1:].copy(),
-            float(self._sum[0, 0].real),
-            self._size,
-            self._unchanged.copy(),
-            self._still,
-            self._compared,
-            self._nonfinite.copy(),
-            self._twins,
+            increments=self._sum[1:, 1:].copy(),
+            anchor_increments=self._sum[0, 1:].copy(),
+            anchor_square=float(self._sum[0, 0].real),
+            size=self._size,
+            nonfinite=self._nonfinite.copy(),
+            changes=self._changes,
         )
 
     def clear(self) -> None:
         """Forget everything that was added."""
-        for total_array in (self._sum, self._unchanged, self._nonfinite):
-            total_array.fill(0)
-        self._size = self._still = self._compared = self._twins = 0
-
-
-def _twins(values: Values) -> int:
-    """Count the columns that move and are in four of these snapshots what another column is."""
-    picked = values[np.unique([0, 1, 2, len(values) - 1]) % len(values)]
-    moving = picked[:, (picked != picked[0]).any(axis=0)]
-    parts = [moving.real, moving.imag] if np.iscomplexobj(moving) else [moving]
-    moving = np.concatenate(parts).astype(np.float64)
-    words = moving.view(np.uint64)
-    # A product keeps a flipped sign in its highest bit, where two flips cancel: mix it in first.
-    words = words ^ (words >> np.uint64(31))
-    keys = (words * _HASH[: len(moving), None]).sum(axis=0, dtype=np.uint64)
-    keys.sort()
-    same = keys[1:] == keys[:-1]
-    return int(np.count_nonzero(np.append(same, False) | np.append(False, same)))
+        self._sum.fill(0)
+        self._nonfinite.fill(0)
+        self._changes = ChangeCounts.none(self.snapshots)
+        self._size = 0
 
 
 def gram_of(snapshots: Values) -> SnapshotGram:

@@ -1,7 +1,4 @@
-"""Gram matrices along time: a beginning that was known and what came since, a part in a whole.
-
-Must never join two matrices that are not of the same weights.
-"""
+"""Join Gram matrices along time: known snapshots with later ones, a window with all of its run."""
 
 from __future__ import annotations
 
@@ -61,14 +58,14 @@ def held(gram: SnapshotGram, before: int, snapshots: int) -> SnapshotGram:
     increments[inside, inside] = gram.increments
     anchor_increments = np.zeros(snapshots - 1, gram.increments.dtype)
     anchor_increments[inside] = gram.anchor_increments
-    unchanged = np.full(snapshots - 1, gram.compared, np.int64)
-    unchanged[inside] = gram.unchanged
+    unchanged = np.full(snapshots - 1, gram.changes.compared, np.int64)
+    unchanged[inside] = gram.changes.unchanged
     nonfinite = np.zeros(snapshots, np.int64)
     nonfinite[before : before + gram.snapshots] = gram.nonfinite
     return replace(
         gram,
         increments=increments,
         anchor_increments=anchor_increments,
-        unchanged=unchanged,
+        changes=replace(gram.changes, unchanged=unchanged),
         nonfinite=nonfinite,
     )

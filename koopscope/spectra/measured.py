@@ -3,7 +3,7 @@
 DMD of measured snapshots C w_t has the eigenvalues of the snapshots' own when C keeps their span
 (Brunton, Proctor, Tu, Kutz 2015; Erichson et al. 2019). Every measurement here is an unbiased
 estimate of the Gram matrix, made in independent groups, so that what compression did to an
-eigenvalue can be measured by leaving one group out at a time. Never reads a weight by itself.
+eigenvalue can be measured by leaving one group out at a time.
 """
 
 from __future__ import annotations
@@ -44,16 +44,18 @@ class MeasuredGram:
     Attributes
     ----------
     groups
-        Each scaled to stand for all weights of the scope. All the same object where every weight
-        was read.
+        Each scaled to stand for all weights of the scope.
+    exact
+        Whether every weight went into every group, so that all of them are the exact matrix.
     """
 
     groups: tuple[SnapshotGram, ...]
+    exact: bool = False
 
-    @property
-    def exact(self) -> bool:
-        """Whether every weight went into it."""
-        return all(group is self.groups[0] for group in self.groups)
+    @classmethod
+    def of_all_weights(cls, gram: SnapshotGram) -> MeasuredGram:
+        """Return the measurement that is no approximation."""
+        return cls(groups=(gram,) * GROUPS, exact=True)
 
     @property
     def gram(self) -> SnapshotGram:
@@ -67,20 +69,15 @@ class MeasuredGram:
     def each(self, change: Callable[[SnapshotGram], SnapshotGram]) -> MeasuredGram:
         """Return the measurement with every group changed alike: a window, a filter."""
         if self.exact:
-            return whole(change(self.groups[0]))
+            return MeasuredGram.of_all_weights(change(self.groups[0]))
         return MeasuredGram(tuple(change(group) for group in self.groups))
-
-
-def whole(gram: SnapshotGram) -> MeasuredGram:
-    """Return the measurement that is no approximation: every weight was read."""
-    return MeasuredGram((gram,) * GROUPS)
 
 
 def joined(parts: Iterable[MeasuredGram]) -> MeasuredGram:
     """Sum the measurements of disjoint sets of weights."""
     parts = list(parts)
     if parts and all(part.exact for part in parts):
-        return whole(total(part.groups[0] for part in parts))
+        return MeasuredGram.of_all_weights(total(part.groups[0] for part in parts))
     return MeasuredGram(
         tuple(total(groups) for groups in zip(*(part.groups for part in parts), strict=True))
     )
@@ -222,8 +219,9 @@ class Projection(ABC):
                 replace(
                     part.scaled(share),
                     size=self._size,
-                    unchanged=np.zeros_like(part.unchanged),
-                    still=0,
+                    changes=replace(
+                        part.changes, unchanged=np.zeros_like(part.changes.unchanged), still=0
+                    ),
                     nonfinite=self._nonfinite.copy(),
                 )
             )

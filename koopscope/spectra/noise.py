@@ -73,7 +73,7 @@ def filtered(gram: SnapshotGram, kernel: Float64) -> SnapshotGram:
         anchor_square=gram.anchor_square
         + 2.0 * float((ahead @ gram.anchor_increments).real)
         + float((ahead @ along).real),
-        unchanged=gram.unchanged[: kept - 1],
+        changes=replace(gram.changes, unchanged=gram.changes.unchanged[: kept - 1]),
         nonfinite=gram.nonfinite[:kept],
     )
 

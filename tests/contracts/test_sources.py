@@ -13,8 +13,9 @@ import pytest
 from koopscope.engine import cache
 from koopscope.engine.cache import Cached
 from koopscope.engine.cluster import DaskEngine
-from koopscope.engine.local import GramSource, snapshot_grams
-from koopscope.engine.sampled import Measuring, measured_grams
+from koopscope.engine.local import LocalPass
+from koopscope.engine.sampled import Sample
+from koopscope.engine.source import GramSource, exact_pass_seconds
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import Run
@@ -70,6 +71,16 @@ class SourceContract(ABC):
         source(run, run.description.tensors, told.append)
         assert sum(told) == run.volume(run.description.tensors)
 
+    def test_it_says_what_it_will_cost_and_what_happened(
+        self, source: GramSource, run: Run
+    ) -> None:
+        exact = exact_pass_seconds(run, run.description.tensors)
+        assert 0.0 <= source.expected_seconds(run, run.description.tensors) <= exact
+        assert list(source.remarks) == []
+        source(run, run.description.tensors, None)
+        source(run, run.description.tensors, None)
+        assert all(isinstance(remark, str) and remark for remark in source.remarks)
+
     def test_numbers_that_are_none_are_counted_by_snapshot(
         self, source: GramSource, tmp_path: Path, weights: dict[str, np.ndarray]
     ) -> None:
@@ -112,7 +123,7 @@ def assert_products(found: SnapshotGram, values: np.ndarray, finite: int | None 
 class TestLocal(SourceContract):
     @pytest.fixture
     def source(self) -> GramSource:
-        return snapshot_grams
+        return LocalPass()
 
 
 class TestCached(SourceContract):
@@ -130,12 +141,16 @@ class TestCompressed(SourceContract):
 
     @pytest.fixture
     def source(self) -> GramSource:
-        measuring = Measuring(measurements=100_000)
+        return LargeSample()
 
-        def measure(run, tensors, on_progress=None):
-            return measured_grams(run, tensors, measuring, lambda found: 0.0, on_progress)
 
-        return measure
+class LargeSample(LocalPass):
+    """Draws more weights than there are."""
+
+    def __call__(self, run, tensors, on_progress=None):
+        sample = Sample(run, tensors, seed=0, on_progress=on_progress)
+        sample.draw(100_000)
+        return sample.grams
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.engine import local
 from koopscope.engine.gram_words import record_words
-from koopscope.engine.local import Plan, Portion, portion_grams, snapshot_grams
+from koopscope.engine.local import Plan, portion_grams, snapshot_grams
+from koopscope.engine.source import Portion
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
@@ -129,7 +130,7 @@ def test_matrices_that_do_not_fit_in_memory_come_back_from_a_file() -> None:
     assert store.spilled_bytes == 5 * 8 * record_words(12)
     for name, gram in grams.items():
         assert_same(store[name], gram, tolerance=0.0)
-        assert list(store[name].unchanged) == list(gram.unchanged)
+        assert list(store[name].changes.unchanged) == list(gram.changes.unchanged)
 
 
 def test_an_interrupt_leaves_no_thread_behind(tmp_path: Path) -> None:
@@ -174,5 +175,5 @@ def test_a_window_of_very_many_snapshots_is_multiplied_alone(
     assert not part.grams["a.weight"].increments[20:].any()
     for scope in ("network", "a", "b.weight"):
         assert_same(part.gram(scope), whole.gram(scope))
-        assert list(part.gram(scope).unchanged) == list(whole.gram(scope).unchanged)
+        assert list(part.gram(scope).changes.unchanged) == list(whole.gram(scope).changes.unchanged)
     np.testing.assert_allclose(part.spectrum().eigenvalues, whole.spectrum().eigenvalues, atol=1e-9)

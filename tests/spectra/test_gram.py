@@ -31,7 +31,7 @@ def assert_same(found: SnapshotGram, expected: SnapshotGram) -> None:
     )
     assert found.anchor_square == pytest.approx(expected.anchor_square, rel=1e-12)
     assert found.size == expected.size
-    np.testing.assert_array_equal(found.unchanged, expected.unchanged)
+    np.testing.assert_array_equal(found.changes.unchanged, expected.changes.unchanged)
     np.testing.assert_array_equal(found.nonfinite, expected.nonfinite)
 
 
@@ -61,7 +61,7 @@ def test_a_window_is_what_its_snapshots_alone_give(snapshots, data):
     np.testing.assert_allclose(
         found.raw(), expected.raw(), rtol=0, atol=1e-11 * max(scale, expected.anchor_square)
     )
-    np.testing.assert_array_equal(found.unchanged, expected.unchanged)
+    np.testing.assert_array_equal(found.changes.unchanged, expected.changes.unchanged)
 
 
 @given(snapshot_arrays, st.floats(-1e3, 1e3))
@@ -142,8 +142,8 @@ def test_differences_of_half_precision_snapshots_are_taken_in_double():
 def test_entries_that_stand_still_are_counted():
     snapshots = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 3.0], [0.0, 2.0, 4.0]])
     gram = gram_of(snapshots)
-    assert gram.unchanged.tolist() == [2, 1]
-    assert (gram.still, gram.compared) == (1, 3)
+    assert gram.changes.unchanged.tolist() == [2, 1]
+    assert (gram.changes.still, gram.changes.compared) == (1, 3)
 
 
 def test_lengths_are_those_of_the_path():

@@ -19,7 +19,6 @@ from koopscope.spectra.measured import (
     checked_measurement,
     compression_errors,
     joined,
-    whole,
 )
 from tests.known_systems import EIGENVALUES, distance, trajectory
 
@@ -124,7 +123,7 @@ def test_the_estimated_error_is_the_error_made():
 
 
 def test_what_was_read_whole_has_no_error():
-    measured = whole(gram_of(trajectory()))
+    measured = MeasuredGram.of_all_weights(gram_of(trajectory()))
     assert measured.exact
     np.testing.assert_array_equal(
         compression_errors(measured, dmd(measured.gram, rank=6)), np.zeros(6)
@@ -134,7 +133,8 @@ def test_what_was_read_whole_has_no_error():
 
 def test_groups_add_over_tensors_and_windows_commute_with_them():
     snapshots = trajectory(size=800, snapshots=9)
-    left, right = projected("sparse", snapshots[:, :500], 64, 0), whole(gram_of(snapshots[:, 500:]))
+    left = projected("sparse", snapshots[:, :500], 64, 0)
+    right = MeasuredGram.of_all_weights(gram_of(snapshots[:, 500:]))
     both = joined([left, right])
     assert not both.exact
     np.testing.assert_allclose(

@@ -77,14 +77,4 @@ def test_verdicts_do_not_depend_on_the_unit_of_the_weights(cases):
 
 
 def _times(gram: SnapshotGram, factor: float) -> SnapshotGram:
-    return SnapshotGram(
-        gram.increments * factor**2,
-        gram.anchor_increments * factor**2,
-        gram.anchor_square * factor**2,
-        gram.size,
-        gram.unchanged,
-        gram.still,
-        gram.compared,
-        gram.nonfinite,
-        gram.twins,
-    )
+    return gram.scaled(factor**2)

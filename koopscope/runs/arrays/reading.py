@@ -24,7 +24,7 @@ from koopscope.runs.checkpoints.npz import members_of, read_member
 from koopscope.runs.checkpoints.safetensors import StoredTensor, stored_tensors
 from koopscope.runs.checkpoints.series import CheckpointSeries
 from koopscope.runs.detect.opening import open_run
-from koopscope.runs.detect.sources import is_single_snapshot, snapshots_of
+from koopscope.runs.detect.sources import look_at, snapshots_of
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import Run, Skipped, TensorInfo
 
@@ -101,7 +101,8 @@ def array_source(path: str | os.PathLike[str]) -> Iterator[ArraySource]:
 
 def _run(path: Path) -> Run:
     """Open a run, or a file with one snapshot as a run of that one."""
-    return CheckpointSeries(snapshots_of([path])) if is_single_snapshot(path) else open_run(path)
+    look = look_at(path)
+    return CheckpointSeries(snapshots_of([look])) if look.holds_one_snapshot else open_run(look)
 
 
 def _safetensor(path: Path, tensor: StoredTensor) -> SourceArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -49,6 +49,8 @@ _READINGS: Mapping[Layout, str] = {
     "matrix_last": "one [N, T] matrix",
     "snapshot": "one snapshot",
 }
+_MATRIX: tuple[Layout, Layout] = ("matrix", "matrix_last")
+_STACKED: tuple[Layout, Layout] = ("stacked", "stacked_last")
 _HOW_TO_SETTLE = (
     "a whole-number dataset `step` of length T next to the weights says which axis is time, and so "
     "does `koopscope convert --time-axis first` (or last); groups named step_1, step_2, ... say "
@@ -61,8 +63,36 @@ def all_datasets(path: Path, file: h5py.File) -> Found:
     return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
 
 
-def possible_layouts(found: Found) -> tuple[Layout, ...]:
-    """Return every way to read these datasets: a trajectory, or one snapshot of it."""
+@dataclass(frozen=True)
+class Readings:
+    """The ways to read the datasets of a file.
+
+    Attributes
+    ----------
+    possible
+        Every layout they may have: of a trajectory, or of one snapshot of it.
+    is_matrix
+        Whether the weights are a single matrix.
+    """
+
+    possible: tuple[Layout, ...]
+    is_matrix: bool
+
+    @classmethod
+    def of(cls, found: Found) -> Readings:
+        """Return what the shapes and names of the datasets allow."""
+        is_matrix = [len(dataset.shape) for dataset in weights_of(found).values()] == [2]
+        return cls(possible=_possible_layouts(found), is_matrix=is_matrix)
+
+    def with_time(self, axis: TimeAxis) -> Readings:
+        """Return the one reading with time on that axis, where the axes leave a choice."""
+        if not self.possible or self.possible == ("groups",):
+            return self
+        first, last = _MATRIX if self.is_matrix else _STACKED
+        return replace(self, possible=(last if axis == "last" else first,))
+
+
+def _possible_layouts(found: Found) -> tuple[Layout, ...]:
     if _step_groups(found):
         return ("groups",)
     weights = weights_of(found)
@@ -88,12 +118,14 @@ def possible_layouts(found: Found) -> tuple[Layout, ...]:
 
 
 def open_layout(
-    path: Path, time_axis: TimeAxis | None = None
+    path: Path, readings: Readings, time_axis: TimeAxis | None = None
 ) -> GroupPerStep | StackedLayout | TimeLastLayout:
     """Open an HDF5 file that holds a trajectory in another layout than a run file's.
 
     Parameters
     ----------
+    readings
+        Of its datasets.
     time_axis
         Which axis of the datasets is time, where the user says so.
 
@@ -102,11 +134,7 @@ def open_layout(
     KoopscopeError
         If it cannot be read, or can be read in more than one way, or in none.
     """
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        found = all_datasets(path, file)
-        layouts = possible_layouts(found)
-        if time_axis and layouts and layouts != ("groups",):
-            layouts = _settled(found, time_axis)
+    layouts = (readings.with_time(time_axis) if time_axis else readings).possible
     if layouts == ("groups",):
         return GroupPerStep(path)
     if len(layouts) == 1 and layouts[0] != "snapshot":
@@ -115,20 +143,12 @@ def open_layout(
             return TimeLastLayout(path, reading)
         return StackedLayout(path, reading)
     if len(layouts) > 1:
-        readings = " or as ".join(_READINGS[layout] for layout in layouts)
-        raise KoopscopeError(f"{path} can be read as {readings}", _HOW_TO_SETTLE)
+        ways = " or as ".join(_READINGS[layout] for layout in layouts)
+        raise KoopscopeError(f"{path} can be read as {ways}", _HOW_TO_SETTLE)
     raise KoopscopeError(
         f"{path} holds one snapshot of the weights" if layouts else f"{path} holds no weights",
         "name the whole series, or its folder" if layouts else "record runs with Recorder",
     )
-
-
-def _settled(found: Found, time_axis: TimeAxis) -> tuple[Layout, ...]:
-    """Return the one layout with time on that axis."""
-    is_matrix = [len(dataset.shape) for dataset in weights_of(found).values()] == [2]
-    if time_axis == "last":
-        return ("matrix_last",) if is_matrix else ("stacked_last",)
-    return ("matrix",) if is_matrix else ("stacked",)
 
 
 class GroupPerStep(CheckpointSeries):

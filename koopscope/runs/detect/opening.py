@@ -1,4 +1,4 @@
-"""Open whatever the user named as a run: the one place that decides which reader reads it."""
+"""Open whatever the user named as a run: one look at it decides which reader reads it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import h5py
-
 from koopscope.errors import KoopscopeError
-from koopscope.runs.hdf5 import safety, structure
+from koopscope.runs.detect.look import Look
+from koopscope.runs.hdf5 import structure
 from koopscope.runs.hdf5.stacked import patiently
-from koopscope.runs.native.header import FORMAT
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.run import Run
 
@@ -33,7 +31,8 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
     ----------
     source
         A run file; an HDF5 file in another layout; a folder of checkpoints, or a list of
-        checkpoint files with one snapshot each, which are read in place.
+        checkpoint files with one snapshot each, which are read in place. A ``Look`` at one saves
+        looking again.
     key
         Where in each checkpoint of PyTorch the weights lie, if not where they are looked for.
 
@@ -42,17 +41,19 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
     KoopscopeError
         If it cannot be read, or nothing here knows how to read it.
     """
-    paths = _paths([source] if isinstance(source, (str, os.PathLike)) else source)
-    structure.walk_first(paths, open_run)
-    if len(paths) == 1 and _can_be_run_file(paths[0]):
-        with structure.reading(paths[0]):
-            if patiently(lambda: is_run_file(paths[0])):
-                return RunFile(paths[0])
-    return open_foreign(paths, key=key)
+    sources = _sources([source] if isinstance(source, (str, os.PathLike)) else source)
+    structure.walk_first([Path(source) for source in sources], open_run)
+    if len(sources) == 1:
+        look = _look(sources[0])
+        if look.kind == "run file":
+            with structure.reading(look.path):
+                return RunFile(look.path, look.committed)
+        sources = [look]
+    return open_foreign(sources, key=key)
 
 
 def open_foreign(
-    paths: Sequence[Path],
+    paths: Sequence[Path | Look],
     *,
     step_pattern: str | None = None,
     keep: Callable[[str], bool] = lambda name: True,
@@ -79,24 +80,24 @@ def open_foreign(
     """
     from koopscope.runs.checkpoints.hdf5_layouts import open_layout
     from koopscope.runs.checkpoints.series import CheckpointSeries
-    from koopscope.runs.detect.sources import is_keras, snapshots_of
+    from koopscope.runs.detect.sources import snapshots_of
 
-    structure.walk_first(paths, open_run)
-    if len(paths) == 1 and _can_be_run_file(paths[0]):
-        with structure.reading(paths[0]):
-            if not is_keras(paths[0]):
-                if patiently(lambda: is_run_file(paths[0])):
-                    raise KoopscopeError(
-                        f"{paths[0]} is a run file already",
-                        "use it as it is: it needs no conversion",
-                    )
-                return open_layout(paths[0], time_axis)
+    structure.walk_first([Path(path) for path in paths], open_run)
+    seen = [_look(path) if len(paths) == 1 else _still(path) for path in paths]
+    look = seen[0] if len(seen) == 1 else None
+    if isinstance(look, Look) and look.kind == "run file":
+        raise KoopscopeError(
+            f"{look.path} is a run file already", "use it as it is: it needs no conversion"
+        )
+    if isinstance(look, Look) and look.readings is not None:
+        with structure.reading(look.path):
+            return open_layout(look.path, look.readings, time_axis)
     if time_axis is not None:
         raise KoopscopeError(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
-    return CheckpointSeries(snapshots_of(paths, key), step_pattern=step_pattern, keep=keep)
+    return CheckpointSeries(snapshots_of(seen, key), step_pattern=step_pattern, keep=keep)
 
 
 def open_shards(sources: Sequence[Source]) -> Run:
@@ -116,7 +117,7 @@ def open_shards(sources: Sequence[Source]) -> Run:
     return run
 
 
-def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
+def group_sources(paths: Sequence[Source]) -> list[list[Look]]:
     """Sort what a command was given into runs: files with one snapshot each form one series.
 
     Parameters
@@ -129,50 +130,46 @@ def group_sources(paths: Sequence[Source]) -> list[list[Path]]:
     One list per run, in the order of their first members; pass each to ``open_run``. What cannot
     be read stands alone, so that opening it says why.
     """
-    from koopscope.runs.detect.sources import is_single_snapshot
-
-    runs: list[list[Path]] = []
-    series: list[Path] | None = None
-    for path in _paths(paths):
-        try:
-            with structure.reading(path):
-                one_of_several = path.is_file() and is_single_snapshot(path)
-        except KoopscopeError:
-            one_of_several = False
-        if not one_of_several:
-            runs.append([path])
+    runs: list[list[Look]] = []
+    series: list[Look] | None = None
+    for source in _sources(paths):
+        look = _look_or_unread(Path(source))
+        if look.kind == "folder" or not look.holds_one_snapshot:
+            runs.append([look])
         elif series is None:
-            series = [path]
+            series = [look]
             runs.append(series)
         else:
-            series.append(path)
+            series.append(look)
     return runs
 
 
-def _paths(sources: Sequence[Source]) -> list[Path]:
+def _sources(sources: Sequence[Source]) -> list[Path | Look]:
     if "" in sources:  # it would be taken for the folder one is in
         raise KoopscopeError("the name of a run is empty", "name a run file")
-    return [Path(source) for source in sources]
+    return [source if isinstance(source, Look) else Path(source) for source in sources]
 
 
-def is_run_file(path: Path) -> bool:
-    """Return whether an HDF5 file says that it is a run file.
+def _look(source: Path | Look) -> Look:
+    """Look at a path, unless what was seen before still holds."""
+    from koopscope.runs.detect.sources import look_at
 
-    Raises
-    ------
-    KoopscopeError
-        If it cannot be read.
-    """
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        return safety.text_attribute(h5py.h5g.open(file.id, b"/"), "format") == FORMAT
+    seen = _still(source)
+    return seen if isinstance(seen, Look) else patiently(lambda: look_at(seen))
 
 
-def _can_be_run_file(path: Path) -> bool:
-    """Return whether a name is a run file's: it may end in anything that no other kind claims."""
-    from koopscope.runs.checkpoints.torch.snapshots import is_torch
-    from koopscope.runs.detect.sources import HDF5_SUFFIXES, KINDS
+def _still(source: Path | Look) -> Path | Look:
+    """Return a look that still holds, or else the path."""
+    return source.path if isinstance(source, Look) and not source.is_current() else source
 
-    name = path.name.lower()
-    if path.is_dir() or name.endswith(HDF5_SUFFIXES):
-        return not path.is_dir()
-    return not name.endswith(tuple(KINDS)) and not is_torch(path)
+
+def _look_or_unread(path: Path) -> Look:
+    """Look at a path; what cannot be read is ``unread``."""
+    from koopscope.runs.detect.sources import look_at
+
+    try:
+        if path.is_dir() or path.is_file():
+            return look_at(path)
+    except KoopscopeError:
+        pass
+    return Look(path, "unread")

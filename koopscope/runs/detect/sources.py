@@ -6,18 +6,13 @@ A new kind of checkpoint is one module and one line here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import h5py
-
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints import hdf5_layouts
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
 from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
 from koopscope.runs.checkpoints.keras import (
-    is_keras3,
-    is_legacy_keras,
     keras3_snapshot,
     keras_archive_snapshot,
     legacy_snapshot,
@@ -31,22 +26,29 @@ from koopscope.runs.checkpoints.torch.snapshots import (
     sharded_torch_snapshot,
     torch_snapshot,
 )
-from koopscope.runs.hdf5 import safety, structure
-from koopscope.runs.native.header import FORMAT
+from koopscope.runs.detect.look import Kind, Look, look_at_hdf5, look_at_other
+from koopscope.runs.hdf5 import structure
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 
 
+_HDF5_SNAPSHOTS: Mapping[Kind, Callable[[Path], Snapshot]] = {
+    "Keras 2 file": legacy_snapshot,
+    "Keras 3 file": keras3_snapshot,
+    "HDF5 file": hdf5_snapshot,
+}
+
+
 def _hdf5(path: Path) -> Snapshot:
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        root = h5py.h5g.open(file.id, b"/")
-        if safety.text_attribute(root, "format") == FORMAT:
-            raise KoopscopeError(
-                f"{path} is a run by itself, not a checkpoint of one", "name run files themselves"
-            )
-        legacy = is_legacy_keras(root)
-        modern = not legacy and is_keras3(hdf5_layouts.all_datasets(path, file))
-    return (legacy_snapshot if legacy else keras3_snapshot if modern else hdf5_snapshot)(path)
+    return _hdf5_as_seen(look_at_hdf5(path))
+
+
+def _hdf5_as_seen(look: Look) -> Snapshot:
+    if look.kind == "run file":
+        raise KoopscopeError(
+            f"{look.path} is a run by itself, not a checkpoint of one", "name run files themselves"
+        )
+    return _HDF5_SNAPSHOTS[look.kind](look.path)
 
 
 #: How a name ends -> what describes the file.
@@ -68,13 +70,28 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
 KNOWN = ", ".join(dict.fromkeys(suffix for suffix in KINDS if "index" not in suffix))
 
 
-def snapshots_of(sources: Sequence[Path], key: str | None = None) -> Iterator[Snapshot]:
+def look_at(path: Path) -> Look:
+    """Look at a file or folder: HDF5 files are opened for it, once, and no others.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read.
+    """
+    if path.is_dir():
+        return look_at_other(path, "")
+    suffix = _suffix(path)
+    is_hdf5 = not suffix or suffix in HDF5_SUFFIXES  # a run file's name may end in anything else
+    return look_at_hdf5(path, suffix) if is_hdf5 else look_at_other(path, suffix)
+
+
+def snapshots_of(sources: Sequence[Path | Look], key: str | None = None) -> Iterator[Snapshot]:
     """Describe every checkpoint that files and folders stand for, one after the other.
 
     Parameters
     ----------
     sources
-        Files and folders.
+        Files and folders, or looks at them that are taken for what is there now.
     key
         Where in each file of PyTorch the weights lie, if not where they are looked for.
 
@@ -84,14 +101,19 @@ def snapshots_of(sources: Sequence[Path], key: str | None = None) -> Iterator[Sn
         If something is missing, unreadable, of no known kind, or a folder is ambiguous.
     """
     for source in sources:
-        for path in checkpoints_in(source):
+        for path in checkpoints_in(Path(source)):
             with structure.reading(path):
-                described = (
-                    folder_snapshot(path, key)
-                    if path.is_dir()
-                    else describe(_describer(path), path, key)
-                )
+                described = _described(path, source, key)
             yield described
+
+
+def _described(path: Path, source: Path | Look, key: str | None) -> Snapshot:
+    if path.is_dir():
+        return folder_snapshot(path, key)
+    describer = _describer(path)
+    if describer is _hdf5 and key is None and isinstance(source, Look) and source.path == path:
+        return _hdf5_as_seen(source)
+    return describe(describer, path, key)
 
 
 def checkpoints_in(source: Path) -> list[Path]:
@@ -124,38 +146,6 @@ def checkpoints_in(source: Path) -> list[Path]:
     if files:
         return files
     return [path for folder in folders for path in _only_one(folder)] or _nothing(source)
-
-
-def is_single_snapshot(path: Path) -> bool:
-    """Return whether a file can be one snapshot of a series rather than a run by itself.
-
-    Raises
-    ------
-    KoopscopeError
-        If it cannot be read.
-    """
-    if path.is_dir() or _suffix(path) not in HDF5_SUFFIXES:
-        return path.is_dir() or bool(_suffix(path))
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        root = h5py.h5g.open(file.id, b"/")
-        if safety.text_attribute(root, "format") == FORMAT:
-            return False
-        found = hdf5_layouts.all_datasets(path, file)
-        keras = is_legacy_keras(root) or is_keras3(found)
-        return keras or "snapshot" in hdf5_layouts.possible_layouts(found)
-
-
-def is_keras(path: Path) -> bool:
-    """Return whether an HDF5 file was saved by Keras.
-
-    Raises
-    ------
-    KoopscopeError
-        If it cannot be read.
-    """
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        root = h5py.h5g.open(file.id, b"/")
-        return is_legacy_keras(root) or is_keras3(hdf5_layouts.all_datasets(path, file))
 
 
 def _only_one(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Read run files of format 1.x, finished or still being written.
 
-Holds on to the snapshots that were committed when the file was opened; it must never show a row
-that was not committed then, and never take a lock that could stop the recorder.
+A run shows the snapshots that were committed when its file was opened and none that came later.
+Reading takes no lock that could stop the recorder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -39,6 +41,14 @@ _CLOCK_GRAIN_NS = 50_000_000
 KINDS = ("parameter", "buffer", "state")
 
 
+@dataclass(frozen=True)
+class Committed:
+    """How many snapshots a run file held at some time, and how often some were taken out before."""
+
+    snapshots: int
+    generation: int
+
+
 class RunFile(StackedRun):
     """A run file, opened for reading.
 
@@ -46,6 +56,8 @@ class RunFile(StackedRun):
     ----------
     path
         The file.
+    committed
+        What an earlier look found committed; looked up by default.
 
     Raises
     ------
@@ -53,15 +65,23 @@ class RunFile(StackedRun):
         If it cannot be read, is not a run file of a known major version, or is not safe to read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], committed: Committed | None = None) -> None:
         super().__init__(Path(path))
         structure.walk_first([self.path], RunFile)
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
         # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
         # whatever was committed then lies before the end that the second opening sees.
-        committed = patiently(lambda: _committed_snapshots(self.path))
-        self._file = patiently(lambda: self._open(committed))
+        counted = committed or self._counted()
+        self._file = patiently(lambda: self._open(counted.snapshots))
+        while self.description.generation != counted.generation:
+            # Snapshots were taken out in between, so the count may run ahead of what is there.
+            self.close()
+            counted = self._counted()
+            self._file = patiently(partial(self._open, counted.snapshots))
+
+    def _counted(self) -> Committed:
+        return patiently(lambda: _committed_now(self.path))
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor.
@@ -258,14 +278,25 @@ class _Content:
                 return generation_of(h5py.h5g.open(file.id, b"/"))
 
 
-def _committed_snapshots(path: Path) -> int:
+def committed_in(path: Path, root: h5py.h5g.GroupID) -> Committed:
+    """Return what is committed in a run file that is open.
+
+    Raises
+    ------
+    KoopscopeError
+        If its version is not known, or its steps are no list.
+    """
+    checked_version(path, root, [])
+    if not root.links.exists(b"step"):
+        raise _unusable(path, "/step", None, "a list of whole numbers")
+    step = safety.member(root, b"step")
+    rows = int(_checked_steps(path, step).shape[0])
+    return Committed(snapshots=rows, generation=generation_of(root))
+
+
+def _committed_now(path: Path) -> Committed:
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        root = h5py.h5g.open(file.id, b"/")
-        checked_version(path, root, [])
-        if not root.links.exists(b"step"):
-            raise _unusable(path, "/step", None, "a list of whole numbers")
-        step = safety.member(root, b"step")
-        return int(_checked_steps(path, step).shape[0])
+        return committed_in(path, h5py.h5g.open(file.id, b"/"))
 
 
 def _checked_steps(path: Path, member: safety.Member | None) -> h5py.h5d.DatasetID:

@@ -118,10 +118,6 @@ class RunWriter:
             if rows >= self._row:
                 yield TensorPlan(name, tuple(shape), stored_dtype(dataset))
 
-    def write_tensor(self, name: str, stored: StoredArray) -> None:
-        """Write a tensor's row of the coming snapshot."""
-        self.write_rows(name, stored.words[np.newaxis])
-
     def write_rows(self, name: str, words: npt.NDArray[Any]) -> None:
         """Write a tensor's rows [K, *shape] of the K coming snapshots."""
         _write_rows(self._tensors[name], self._row, words)

@@ -14,7 +14,7 @@ from koopscope.report.text.terminal_style import Page
 from koopscope.spectra.confidence import confidence
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.gram import gram_of
-from koopscope.spectra.measured import whole
+from koopscope.spectra.measured import MeasuredGram
 from tests.known_systems import EIGENVALUES, trajectory
 
 
@@ -69,7 +69,7 @@ def test_a_half_life_is_a_number_only_where_resamples_agree_on_it(magnitude, low
 def test_the_ends_of_a_half_life_are_those_of_the_interval():
     gram = gram_of(noisy())
     spectrum = dmd(gram, rank=2)
-    judged = confidence(spectrum, whole(gram))
+    judged = confidence(spectrum, MeasuredGram.of_all_weights(gram))
     known = judged.uncertainty
     low, high = summarized(spectrum, confidence=judged).half_life_bounds
     for end, magnitudes in ((low, known.magnitude_low), (high, known.magnitude_high)):

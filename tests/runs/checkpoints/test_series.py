@@ -290,7 +290,8 @@ def test_checkpoints_given_together_are_one_run_and_run_files_stay_apart(tmp_pat
     for name in ("a.h5", "b.h5"):
         Recorder(tmp_path / name).snapshot(1, {"w": np.ones(3)})
     given = [tmp_path / "a.h5", *series, tmp_path / "b.h5"]
-    assert group_sources(given) == [[tmp_path / "a.h5"], series, [tmp_path / "b.h5"]]
+    found = [[look.path for look in group] for group in group_sources(given)]
+    assert found == [[tmp_path / "a.h5"], series, [tmp_path / "b.h5"]]
 
 
 def test_a_folder_of_run_files_is_no_series(tmp_path):

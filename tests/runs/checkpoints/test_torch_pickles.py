@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.torch import unpickling
+from koopscope.runs.checkpoints.torch import pickle_stack, unpickling
 from koopscope.runs.checkpoints.torch.inert import Inert
+from koopscope.runs.checkpoints.torch.pickle_source import Source
 from koopscope.runs.checkpoints.torch.snapshots import torch_snapshot
 from koopscope.runs.checkpoints.torch.tensors import MAKERS, storage_of
-from koopscope.runs.checkpoints.torch.unpickling import Source, Unpickler
+from koopscope.runs.checkpoints.torch.unpickling import Unpickler
 from koopscope.runs.checkpoints.torch.window import DamagedError
 from tests.runs.checkpoints.pickles import archive, mapping, number, tensor, text, weights
 
@@ -150,7 +151,7 @@ def bombs():
 def test_a_bomb_takes_little_memory_and_ends_in_one_sentence(tmp_path, index, monkeypatch):
     kind, bomb = list(bombs())[index]
     path = archive(tmp_path / "a.pt", bomb, compression=zipfile.ZIP_DEFLATED)
-    monkeypatch.setattr(unpickling, "BUDGET", BUDGET)
+    monkeypatch.setattr(pickle_stack, "BUDGET", BUDGET)
     monkeypatch.setattr(unpickling, "OPERATIONS", OPERATIONS)
     tracemalloc.start()
     try:

@@ -11,14 +11,15 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
+from koopscope.runs.checkpoints.torch.content import Content, Packed, Region
 from koopscope.runs.checkpoints.torch.dtypes import STORAGES, WIDTHS
 from koopscope.runs.checkpoints.torch.inert import Name
+from koopscope.runs.checkpoints.torch.pickle_source import Source
 from koopscope.runs.checkpoints.torch.tensors import MAKERS, Storage, StoredTensor, storage_of
-from koopscope.runs.checkpoints.torch.unpickling import Source, Unpickler
+from koopscope.runs.checkpoints.torch.unpickling import Unpickler
 from koopscope.runs.checkpoints.torch.window import DamagedError, Window
 
 ZIP = b"PK\x03\x04"
@@ -45,46 +46,6 @@ ZIP_DAMAGE = (
     KeyError,
     IndexError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A compressed member of the archive in the bytes ``[start, start + size)`` of the file."""
-
-    start: int
-    size: int
-    member: str
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Where a storage lies: from this byte of the file, or of the member it is unpacked from."""
-
-    start: int
-    size: int
-    packed: Packed | None = None
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a file holds.
-
-    Attributes
-    ----------
-    value
-        The object; its tensors point to storages.
-    form
-        For people.
-    locate
-        Where a storage lies; ``DamagedError`` if the file lacks it, or cut it short.
-    big_endian
-        How its numbers are written.
-    """
-
-    value: Any
-    form: str
-    locate: Callable[[Storage], Region]
-    big_endian: bool = False
 
 
 def content_of(window: Window) -> Content:

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.torch.archive import ZIP_DAMAGE, Packed, Region, open_zip
+from koopscope.runs.checkpoints.torch.archive import ZIP_DAMAGE, open_zip
+from koopscope.runs.checkpoints.torch.content import Packed, Region
 from koopscope.runs.checkpoints.torch.dtypes import WIDTHS, widened, words
 from koopscope.runs.checkpoints.torch.tensors import StoredTensor
 from koopscope.runs.checkpoints.torch.window import (

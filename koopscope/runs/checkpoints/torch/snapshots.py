@@ -15,7 +15,6 @@ from koopscope.runs.checkpoints.safetensors import read_index
 from koopscope.runs.checkpoints.snapshot import Snapshot, plain_names
 from koopscope.runs.checkpoints.torch.archive import (
     ZIP,
-    Content,
     archive_text,
     content_of,
     is_old_tar,
@@ -23,6 +22,7 @@ from koopscope.runs.checkpoints.torch.archive import (
     open_zip,
     stored_part,
 )
+from koopscope.runs.checkpoints.torch.content import Content
 from koopscope.runs.checkpoints.torch.description import Described, described
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, TorchReader, place_of

@@ -16,7 +16,8 @@ import numpy as np
 
 from koopscope.runs.checkpoints.torch.dtypes import STORAGES, WIDTHS
 from koopscope.runs.checkpoints.torch.inert import Inert, Name, is_a
-from koopscope.runs.checkpoints.torch.unpickling import Maker, plain_key
+from koopscope.runs.checkpoints.torch.pickle_stack import plain_key
+from koopscope.runs.checkpoints.torch.unpickling import Maker
 from koopscope.runs.checkpoints.torch.window import DamagedError
 
 _AXES = 64

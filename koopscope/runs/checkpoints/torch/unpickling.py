@@ -13,77 +13,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert, Name
+from koopscope.runs.checkpoints.torch.pickle_source import LONGEST_LINE, Source
+from koopscope.runs.checkpoints.torch.pickle_stack import Stack
 from koopscope.runs.checkpoints.torch.window import DamagedError
 
-#: What one pickle may build, in bytes roughly as Python counts them, and how many operations.
-BUDGET = 128 * 2**20
+#: How many operations one pickle may take.
 OPERATIONS = 3_000_000
 
-#: Longer texts and bytes are passed over, and longer numbers and lines refused.
+#: Longer texts and bytes are passed over, and longer numbers refused.
 KEPT_TEXT = 2**20
 _LONG = 1024
-_LINE = 4096
-
-_DEEPEST_KEY = 4
-_PLAIN_KEYS = (str, bytes, float, bool, type(None))
 
 #: Makes something of the arguments that a pickle gives; never code of the file.
 Maker = Callable[..., Any]
 
 
-class Source:
-    """The bytes of a pickle, fetched piece by piece.
-
-    Parameters
-    ----------
-    fetch
-        Returns up to so many of the next bytes, none at the end.
-    position
-        Where the first of them lies.
-    """
-
-    def __init__(self, fetch: Callable[[int], bytes], position: int = 0) -> None:
-        self._fetch = fetch
-        self._piece = b""
-        self._next = 0
-        self.position = position
-
-    def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes: no more than a piece or ``KEPT_TEXT``."""
-        stop = self._next + size
-        if stop > len(self._piece):
-            self._more(size)
-            stop = size
-        part = self._piece[self._next : stop]
-        self._next = stop
-        self.position += size
-        return part
-
-    def skip(self, size: int) -> None:
-        """Pass over bytes, holding few of them."""
-        while size:
-            size -= len(self.read(min(size, 2**16)))
-
-    def line(self) -> bytes:
-        """Return the bytes up to the next newline, without it."""
-        found = bytearray()
-        while (byte := self.read(1)) != b"\n":
-            found += byte
-            if len(found) > _LINE:
-                raise DamagedError(f"a line of its pickle is longer than {_LINE} bytes")
-        return bytes(found)
-
-    def _more(self, size: int) -> None:
-        rest = self._piece[self._next :]
-        while len(rest) < size:
-            piece = self._fetch(max(2**16, size - len(rest)))
-            if not piece:
-                raise DamagedError("its pickle ends too early")
-            rest += piece
-        self._piece, self._next = rest, 0
-
-
-class Unpickler:
+class Unpickler(Stack):
     """Build what one pickle describes.
 
     Parameters
@@ -102,13 +47,10 @@ class Unpickler:
         makers: Mapping[tuple[str, str], Maker],
         persistent: Callable[[Any], Any],
     ) -> None:
+        super().__init__()
         self._source = source
         self._makers = makers
         self._persistent = persistent
-        self._stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
-        self._budget = BUDGET
 
     def load(self) -> Any:
         """Return what the pickle holds.
@@ -131,35 +73,6 @@ class Unpickler:
                 )
             operation(self)
         raise DamagedError(f"its pickle takes more than {OPERATIONS:,} operations")
-
-    def _pay(self, size: int) -> None:
-        self._budget -= size
-        if self._budget < 0:
-            raise DamagedError(f"its pickle would take more than {BUDGET >> 20} MiB of memory")
-
-    def _push(self, value: Any, size: int) -> None:
-        self._pay(size + 8)
-        self._stack.append(value)
-
-    def _pop(self) -> Any:
-        floor = self._marks[-1] if self._marks else 0
-        if len(self._stack) <= floor:
-            raise DamagedError("its pickle takes from an empty stack")
-        return self._stack.pop()
-
-    def _top(self) -> Any:
-        floor = self._marks[-1] if self._marks else 0
-        if len(self._stack) <= floor:
-            raise DamagedError("its pickle takes from an empty stack")
-        return self._stack[-1]
-
-    def _since_mark(self) -> list[Any]:
-        if not self._marks:
-            raise DamagedError("its pickle lacks a mark")
-        start = self._marks.pop()
-        values = self._stack[start:]
-        del self._stack[start:]
-        return values
 
     # Plain values
 
@@ -207,7 +120,7 @@ class Unpickler:
         self._push(_number(int, line) if truth is None else truth, 32)
 
     def _written_long(self) -> None:
-        self._push(_number(int, self._source.line().rstrip(b"L")), 32 + _LINE // 2)
+        self._push(_number(int, self._source.line().rstrip(b"L")), 32 + LONGEST_LINE // 2)
 
     def _written_float(self) -> None:
         self._push(_number(float, self._source.line()), 24)
@@ -219,119 +132,6 @@ class Unpickler:
     def _written_unicode(self) -> None:
         line = self._source.line()
         self._push(_decoded(line, "raw-unicode-escape"), 64 + len(line))
-
-    # Containers
-
-    def _mark(self) -> None:
-        self._pay(8)
-        self._marks.append(len(self._stack))
-
-    def _pop_or_unmark(self) -> None:
-        if self._marks and self._marks[-1] == len(self._stack):
-            self._marks.pop()
-        else:
-            self._pop()
-
-    def _pop_mark(self) -> None:
-        self._since_mark()
-
-    def _dup(self) -> None:
-        self._push(self._top(), 0)
-
-    def _empty_tuple(self) -> None:
-        self._push((), 0)
-
-    def _tuple(self, count: int) -> None:
-        values = tuple(self._pop() for _ in range(count))
-        self._push(values[::-1], 48 + 8 * count)
-
-    def _tuple_from_mark(self) -> None:
-        values = self._since_mark()
-        self._push(tuple(values), 48 + 8 * len(values))
-
-    def _empty_list(self) -> None:
-        self._push([], 96)
-
-    def _list_from_mark(self) -> None:
-        values = self._since_mark()
-        self._push(values, 64 + 8 * len(values))
-
-    def _empty_dict(self) -> None:
-        self._push({}, 240)
-
-    def _dict_from_mark(self) -> None:
-        self._push({}, 240)
-        self._store(self._stack.pop(), self._since_mark())
-
-    def _empty_set(self) -> None:
-        self._push(set(), 240)
-
-    def _frozenset_from_mark(self) -> None:
-        values = self._since_mark()
-        self._push(frozenset(map(plain_key, values)), 240 + 64 * len(values))
-
-    def _append(self) -> None:
-        value = self._pop()
-        self._extend(self._top(), [value])
-
-    def _appends(self) -> None:
-        values = self._since_mark()
-        self._extend(self._top(), values)
-
-    def _extend(self, target: Any, values: list[Any]) -> None:
-        self._pay(16 * len(values))
-        if isinstance(target, list):
-            target.extend(values)
-        elif isinstance(target, Inert):
-            target.members.extend(values)
-
-    def _add_items(self) -> None:
-        values = self._since_mark()
-        target = self._top()
-        self._pay(64 * len(values))
-        if isinstance(target, set):
-            target.update(map(plain_key, values))
-        elif isinstance(target, Inert):
-            target.members.extend(values)
-
-    def _set_item(self) -> None:
-        value, key = self._pop(), self._pop()
-        self._set(self._top(), [key, value])
-
-    def _set_items(self) -> None:
-        values = self._since_mark()
-        self._set(self._top(), values)
-
-    def _store(self, target: dict[Any, Any], values: list[Any]) -> None:
-        self._set(target, values)
-        self._stack.append(target)
-
-    def _set(self, target: Any, values: list[Any]) -> None:
-        if len(values) % 2:
-            raise DamagedError("its pickle stores a key without a value")
-        self._pay(64 * len(values))
-        into = target.items if isinstance(target, Inert) else target
-        if isinstance(into, dict):
-            for key, value in zip(values[::2], values[1::2], strict=True):
-                into[plain_key(key)] = value
-
-    # The memo
-
-    def _get(self, index: int) -> None:
-        try:
-            value = self._memo[index]
-        except KeyError:
-            raise DamagedError(
-                f"its pickle asks for entry {index} of its memo, which is empty"
-            ) from None
-        self._push(value, 0)
-
-    def _put(self, index: int) -> None:
-        self._pay(104)
-        self._memo[index] = self._top()
-
-    def _memoize(self) -> None:
-        self._put(len(self._memo))
 
     def _written_get(self) -> None:
         self._get(_number(int, self._source.line()))
@@ -437,17 +237,6 @@ def _number(kind: Callable[[bytes], Any], line: bytes) -> Any:
         return kind(line)
     except ValueError:
         raise DamagedError(f"its pickle holds {line[:20]!r} where a number belongs") from None
-
-
-def plain_key(value: Any, depth: int = 0) -> Any:
-    """Return a key that is quick to hash: what could be made slow stands for itself alone."""
-    if isinstance(value, (*_PLAIN_KEYS, Name, Inert, Bulk)):
-        return value
-    if isinstance(value, int) and -(2**60) < value < 2**60:
-        return value
-    if isinstance(value, tuple) and len(value) <= 16 and depth < _DEEPEST_KEY:
-        return tuple(plain_key(part, depth + 1) for part in value)
-    return Inert(None, (value,))
 
 
 def _weight(value: Any) -> int:
