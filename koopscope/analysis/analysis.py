@@ -29,6 +29,7 @@ from koopscope.spectra.measured import MeasuredGram, joined, whole
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
+from koopscope.spectra.rounding import increment_variance
 from koopscope.spectra.window import Window, usable_window
 
 #: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
@@ -40,10 +41,6 @@ SPECTRA_KEPT = 128
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01
-
-#: Half the spacing of the numbers just above 1.
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-UNIT_ROUNDOFF |= {"complex64": UNIT_ROUNDOFF["float32"], "complex128": UNIT_ROUNDOFF["float64"]}
 
 
 @dataclass(frozen=True)
@@ -353,11 +350,11 @@ class Analysis:
         )
 
     def _rounding_length(self, scope: Scope) -> float:
-        """Length of the rounding error of one increment, taken as uniform in the last place."""
+        """Length of the rounding error of one increment."""
         square = 0.0
         for tensor in self.members(scope):
             gram = self.gram(Scope("tensor", tensor.name))
-            square += 2.0 / 3.0 * (UNIT_ROUNDOFF[tensor.dtype] ** 2) * max(gram.anchor_square, 0.0)
+            square += increment_variance(tensor.dtype, max(gram.anchor_square, 0.0))
         return float(np.sqrt(square))
 
     def modes(

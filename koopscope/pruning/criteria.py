@@ -19,6 +19,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.forecast import law_of_motion
+from koopscope.spectra.still_to_come import limit_of_modes
 
 #: The criterion that won where all were measured: see docs/pruning.md.
 DEFAULT = "magnitude"
@@ -30,9 +31,6 @@ DEFAULT = "magnitude"
 AHEAD = 20.0
 DELAY = 2
 LONG_ENOUGH = 8
-
-#: Modes of the increments that decay more slowly than this have no limit to extrapolate to.
-SLOWEST = 0.995
 
 
 @dataclass(frozen=True)
@@ -208,12 +206,7 @@ def _forecast_magnitude(analysis: Analysis, seed: int) -> Criterion:
     last = analysis.window.stop - 1
     coefficients[last, 0] = 1.0
     if spectrum.rank:
-        magnitudes = np.maximum(spectrum.magnitudes, np.finfo(float).tiny)
-        bounded = spectrum.eigenvalues * np.minimum(1.0, SLOWEST / magnitudes)
-        start = np.linalg.lstsq(
-            spectrum.eigenvectors, spectrum.trajectory[:, -1].astype(complex), rcond=None
-        )[0]
-        total = spectrum.projected_coefficients() @ (start * bounded / (1.0 - bounded))
+        total = spectrum.projected_coefficients() @ limit_of_modes(spectrum)
         # A combination of increments is a combination of snapshots: d_t = w_{t+1} - w_t.
         first = analysis.window.first
         coefficients[first + 1 : first + 1 + spectrum.pairs, 0] += total.real

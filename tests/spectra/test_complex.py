@@ -14,6 +14,7 @@ from koopscope.spectra.gram import GramAccumulator, gram_of
 from koopscope.spectra.gram_joins import extended
 from koopscope.spectra.heldout import forecast_errors, held_out, held_out_rank
 from koopscope.spectra.measured import MeasuredGram, SparseProjection, compression_errors, whole
+from koopscope.spectra.modes import modes
 from koopscope.spectra.noise import filtered, sobolev_kernel
 from koopscope.spectra.reduction import reduce
 from koopscope.spectra.remainder import remainder
@@ -159,7 +160,7 @@ def test_residuals_and_modes_are_those_of_the_matrices(W, kind):
     K = U[:, :5].conj().T @ Y @ Vh[:5].conj().T / S[:5]
     values, Q = np.linalg.eig(K)
     np.testing.assert_allclose(spectrum.singular_values, S, rtol=1e-7)
-    (block,) = spectrum.modes([OneBlock("w", 0, W)], kind=kind)
+    (block,) = modes(spectrum, [OneBlock("w", 0, W)], slice(None), kind=kind)
     for j, value in enumerate(spectrum.eigenvalues):
         twin = int(np.abs(values - value).argmin())
         assert abs(values[twin] - value) <= 1e-9
