@@ -96,11 +96,11 @@ def write_prediction(
         If the forecast is refused or a weight leaves the range of its dtype, and nothing is left
         behind; or the file cannot be written.
     """
-    description, seen = forecaster.description, forecaster.seen
+    description, plan = forecaster.description, forecaster.plan
     specs = {tensor.name: ArraySpec(tensor.shape, tensor.dtype) for tensor in description.tensors}
     facts = {
-        "step": str(seen.target),
-        "predicted_from_step": str(int(seen.steps[seen.last])),
+        "step": str(plan.target),
+        "predicted_from_step": str(int(plan.steps[plan.last])),
         "operator": forecaster.settings.operator,
         "observable": forecaster.settings.observable,
         "accept": forecaster.settings.accept,
