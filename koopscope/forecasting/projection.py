@@ -1,4 +1,4 @@
-"""The two leading coordinates of a window: where a trajectory and its forecasts can be plan."""
+"""Project a trajectory and its forecasts onto the two leading directions of a window."""
 
 from __future__ import annotations
 

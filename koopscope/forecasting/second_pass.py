@@ -1,4 +1,4 @@
-"""What the second pass adds up: squared distances and coordinates, over all blocks of weights."""
+"""Add up squared distances and coordinates over all blocks of weights, in the second pass."""
 
 from __future__ import annotations
 

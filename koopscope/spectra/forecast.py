@@ -1,4 +1,4 @@
-"""Where a law of motion takes the weights: predicted displacements as combinations of increments.
+"""Fit a law of motion and predict displacements with it, as combinations of increments.
 
 A Koopman operator fitted to a window of snapshots carries its last value on. What comes out lies in
 the span of the window, so a forecast of N weights is n coefficients, one per increment, whatever
