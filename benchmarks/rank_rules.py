@@ -33,7 +33,8 @@ PLACES = 4
 RESIDUAL_LIMIT = 0.5
 
 
-def _error(reduction: Reduction, rank: int, horizon: int) -> float:
+def _truncated_error(reduction: Reduction, rank: int, horizon: int) -> float:
+    """Error of predicting the displacement with so many leading directions."""
     operator = reduction.operator(min(rank, reduction.numerical_rank))
     return float(forecast_errors(reduction, horizon, [operator])[0])
 
@@ -42,7 +43,7 @@ def by_rank(rule: int | float) -> Callable[[Float64, Reduction, int, int], float
     def error(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:
         aspect = reduction.pairs / max(size, reduction.pairs)
         rank = truncation_rank(reduction.singular_values, rule, aspect)
-        return _error(reduction, rank, horizon)
+        return _truncated_error(reduction, rank, horizon)
 
     return error
 
@@ -51,7 +52,7 @@ def by_held_out(gram: Float64, reduction: Reduction, size: int, horizon: int) ->
     rank = held_out_rank(
         Series("increments", gram[: reduction.pairs + 1, : reduction.pairs + 1], size)
     )
-    return _error(reduction, rank, horizon)
+    return _truncated_error(reduction, rank, horizon)
 
 
 def by_residual(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:
@@ -67,15 +68,17 @@ def by_residual(gram: Float64, reduction: Reduction, size: int, horizon: int) ->
     last = np.linalg.solve(Q, (basis.T @ gram[:m, m]).astype(complex))
     powers = sum(eigenvalues**k for k in range(1, horizon + 1))
     predicted = (Q @ (last * (residuals < RESIDUAL_LIMIT) * powers)).real
-    return _error(gram, m, horizon, predicted @ basis.T, slice(0, m))
+    return _combination_error(gram, m, horizon, predicted @ basis.T, slice(0, m))
 
 
 def by_straight_line(gram: Float64, reduction: Reduction, size: int, horizon: int) -> float:
     m = reduction.pairs
-    return _error(gram, m, horizon, np.full(5, horizon / 5.0), slice(m - 4, m + 1))
+    return _combination_error(gram, m, horizon, np.full(5, horizon / 5.0), slice(m - 4, m + 1))
 
 
-def _error(gram: Float64, m: int, horizon: int, weights: Float64, which: slice) -> float:
+def _combination_error(
+    gram: Float64, m: int, horizon: int, weights: Float64, which: slice
+) -> float:
     """Error of predicting the displacement as a weighted sum of known increments."""
     ahead = slice(m + 1, m + 1 + horizon)
     moved = gram[ahead, ahead].sum()
@@ -130,7 +133,7 @@ def main() -> None:
             print(f"left out {path.name}: {error.message}", file=sys.stderr)
     for side, by_window in found.items():
         for window, by_rule in by_window.items():
-            count = len(next(iter(by_rule.values())))
+            count = len(next(iter(by_rule.values()), []))
             print(f"\n{side} families, {window} increments, {window // 2} ahead, {count} windows\n")
             print("| rank | median | 75% | 90% | geometric mean |")
             print("|---|---|---|---|---|")

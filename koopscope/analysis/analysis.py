@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope._threads import product_threads
-from koopscope.analysis.motion import UNIT_ROUNDOFF, Motion
+from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
     chosen_method,
     exact_grams,
@@ -36,6 +36,7 @@ from koopscope.spectra.measured import MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
+from koopscope.spectra.rounding import increment_variance
 from koopscope.spectra.window import Window, usable_window
 
 #: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
@@ -326,11 +327,11 @@ class Analysis:
         return Motion.of(scope.name, self.gram(scope), self._rounding_length(scope))
 
     def _rounding_length(self, scope: Scope) -> float:
-        """Length of the rounding error of one increment, taken as uniform in the last place."""
+        """Length of the rounding error of one increment."""
         square = 0.0
         for tensor in self.members(scope):
             gram = self.gram(Scope("tensor", tensor.name))
-            square += 2.0 / 3.0 * (UNIT_ROUNDOFF[tensor.dtype] ** 2) * max(gram.anchor_square, 0.0)
+            square += increment_variance(tensor.dtype, max(gram.anchor_square, 0.0))
         return float(np.sqrt(square))
 
     def modes(

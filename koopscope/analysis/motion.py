@@ -8,10 +8,6 @@ import numpy as np
 
 from koopscope.spectra.gram import SnapshotGram
 
-#: Half the spacing of the numbers just above 1.
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-UNIT_ROUNDOFF |= {"complex64": UNIT_ROUNDOFF["float32"], "complex128": UNIT_ROUNDOFF["float64"]}
-
 
 @dataclass(frozen=True)
 class Motion:

@@ -134,11 +134,11 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
         _draw(found, outputs)
     outputs.write_reports("forecast", found)
     seconds = time.perf_counter() - began
-    if settings.beyond_trust and found.seen.target is not None and not found.is_trusted:
+    if settings.beyond_trust and found.plan.target is not None and not found.is_trusted:
         console.complain(found.verdict, "it was forecast all the same: --beyond-trust", "warning")
     if output is not None:
         console.say(
-            f"Wrote the weights of step {found.seen.target} to {output} in {seconds:.1f} s."
+            f"Wrote the weights of step {found.plan.target} to {output} in {seconds:.1f} s."
         )
     else:
         console.say(f"Forecast in {seconds:.1f} s; nothing written: name a file with --output.")

@@ -28,6 +28,7 @@ VERBS = {
     "explain": ("koopscope.cli.explain", "What a rule means, what it rests on, its limits."),
     "prune": ("koopscope.cli.prune", "Say which weights can go: masks from modes."),
     "forecast": ("koopscope.cli.forecast", "Where the weights are heading, and how sure that is."),
+    "modes": ("koopscope.cli.modes", "Write modes to a file, in the shapes of the weights."),
     "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
     "watch": ("koopscope.cli.watch", "A live panel while a run is being recorded."),
     "depth": ("koopscope.cli.depth", "Layers needed, from data, before any training."),

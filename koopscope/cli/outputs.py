@@ -191,10 +191,13 @@ def report_options(*formats: str, figures: bool = False) -> Option:
             outputs = Outputs(**{name: options.pop(name) for name in names})
             return verb(*arguments, outputs=outputs, **options)
 
-        return decorated(with_outputs, (_format_option(formats), *plots, _OUTPUT_OPTIONS[-1]))
+        return decorated(with_outputs, (_format_option(formats), *plots, force_option))
 
     return decorate
 
+
+#: Of every verb that writes files.
+force_option = click.option("--force", is_flag=True, help="Replace outputs that exist already.")
 
 _OUTPUT_OPTIONS = (
     _format_option(formats("analysis")),
@@ -208,7 +211,7 @@ _OUTPUT_OPTIONS = (
         show_default=True,
         help="File format of the figures.",
     ),
-    click.option("--force", is_flag=True, help="Replace outputs that exist already."),
+    force_option,
 )
 
 

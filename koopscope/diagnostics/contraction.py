@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.analysis.motion import UNIT_ROUNDOFF
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import total
 from koopscope.spectra.iterates.acceleration import iterations_worth
 from koopscope.spectra.iterates.contraction import Contraction, Iterations, State, contraction
+from koopscope.spectra.rounding import increment_variance
 
 #: Relative to the first iterate's distance from the fixed point.
 TOLERANCES = (1e-3, 1e-6)
@@ -52,7 +52,7 @@ def contraction_of(analysis: Analysis, tolerances: Sequence[float] = TOLERANCES)
         )
     grams = [analysis.gram(Scope("tensor", tensor.name)) for tensor in states]
     square = sum(
-        2.0 / 3.0 * UNIT_ROUNDOFF[tensor.dtype] ** 2 * float(np.diagonal(gram.raw()).max())
+        increment_variance(tensor.dtype, float(np.diagonal(gram.raw()).max()))
         for tensor, gram in zip(states, grams, strict=True)
     )
     return contraction(total(grams), math.sqrt(max(square, 0.0)), tolerances)

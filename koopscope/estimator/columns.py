@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import GramAccumulator, SnapshotGram
+from koopscope.spectra.series import columns_of
 
 #: Bytes of one block of rows.
 BLOCK_BYTES = 8 * 2**20
@@ -107,23 +108,9 @@ class Columns:
     def coordinates(self) -> Numbers:
         """Return [k, T]: every column of X, then of Y, in an orthonormal basis of their span.
 
-        The first column and the increments span it. Their Gram matrix is scaled to a unit diagonal
-        before its root is taken, so small increments are resolved as well as the large first
-        column; directions below 1e-7 or so of the leading one are not.
+        See ``columns_of``; directions below 1e-7 or so of the leading one are not resolved.
         """
-        gram = self.gram
-        T = gram.snapshots
-        basis = np.empty((T, T), gram.increments.dtype)
-        basis[0, 0], basis[0, 1:] = gram.anchor_square, gram.anchor_increments
-        basis[1:, 0], basis[1:, 1:] = gram.anchor_increments.conj(), gram.increments
-        scales = np.sqrt(np.maximum(np.diagonal(basis).real, 0.0))
-        scales = np.where(scales > 0.0, scales, 1.0)
-        squares, directions = np.linalg.eigh(basis / scales[:, None] / scales)
-        resolved = np.where(squares > T * np.finfo(np.float64).eps * squares[-1], squares, 0.0)
-        root = np.sqrt(resolved)[:, None] * directions.conj().T * scales
-        root = root[-self.features :]  # more directions than features are rounding
-        columns: Numbers = root.cumsum(axis=1)
-        return columns
+        return columns_of(self.gram)[-self.features :]  # more directions are rounding
 
     def precise_coordinates(self) -> Numbers:
         """Return what ``coordinates`` does, down to rounding: a second read, several times slower.

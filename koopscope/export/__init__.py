@@ -1,1 +1,1 @@
-"""Files written from a second pass over the snapshots: modes, fixed points."""
+"""Files of arrays computed from a run, and the second passes that compute modes, fixed points."""

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
-from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
+from koopscope.export.arrays import RunArrays
 from koopscope.forecasting.forecast import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
-from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter, array_writer
+from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo
@@ -96,18 +96,16 @@ def write_prediction(
         If the forecast is refused or a weight leaves the range of its dtype, and nothing is left
         behind; or the file cannot be written.
     """
-    description, seen = forecaster.description, forecaster.seen
+    description, plan = forecaster.description, forecaster.plan
     specs = {tensor.name: ArraySpec(tensor.shape, tensor.dtype) for tensor in description.tensors}
-    metadata = {
-        "koopscope": __version__,
-        "run": description.path.replace("\\", "/").rpartition("/")[2],
-        "step": str(seen.target),
-        "predicted_from_step": str(int(seen.steps[seen.last])),
+    facts = {
+        "step": str(plan.target),
+        "predicted_from_step": str(int(plan.steps[plan.last])),
         "operator": forecaster.settings.operator,
         "observable": forecaster.settings.observable,
         "accept": forecaster.settings.accept,
     }
-    with array_writer(path, specs, metadata, force=force) as out:
+    with RunArrays(description, specs, facts).writer(path, force=force) as out:
         return forecaster.forecast(lambda tensor, values: _append(out, tensor, values))
 
 

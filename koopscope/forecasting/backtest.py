@@ -1,4 +1,4 @@
-"""The test of a forecast on the run's own past, and how far ahead it can be trusted for that.
+"""Test a forecast on the run's own past, and tell from that how far ahead it can be trusted.
 
 Holds distances and draws the conclusion; computes no forecast.
 """
@@ -19,7 +19,7 @@ BETTER = 0.8
 #: Past moments that it takes to say so.
 FEWEST_ORIGINS = 3
 
-#: An error beyond this is as good as infinite, and can still be written down.
+#: Errors are cut off here, so that quantiles and JSON hold finite numbers.
 WORST = 1e9
 
 #: Ends of the interval over past moments.
@@ -95,5 +95,5 @@ class Backtest:
         return reach
 
 
-#: How the forecast itself is called among the kinds.
+#: Key of the forecast itself in ``Backtest.errors``, beside those of the baselines.
 FORECAST = "forecast"

@@ -1,4 +1,4 @@
-"""What any forecast has to beat, as combinations of a window's increments."""
+"""Simple forecasts that any other has to beat, as combinations of a window's increments."""
 
 from __future__ import annotations
 

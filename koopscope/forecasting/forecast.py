@@ -19,8 +19,8 @@ from koopscope.analysis.settings import Settings
 from koopscope.engine.source import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.operators import BlockForecast, Growth, Laws, fit_laws
-from koopscope.forecasting.plan import ForecastSettings, Outlook, outlook
+from koopscope.forecasting.operators import BlockForecast, Growth, Laws, law_groups
+from koopscope.forecasting.plan import ForecastPlan, ForecastSettings, forecast_plan
 from koopscope.forecasting.projection import leading_plane
 from koopscope.forecasting.results import Forecast
 from koopscope.forecasting.second_pass import Tally
@@ -57,12 +57,12 @@ class Forecaster:
     ) -> None:
         self.settings = settings
         self.description = run.description
-        seen = outlook(run.description, settings)
+        plan = forecast_plan(run.description, settings)
         self._listener = on_progress
         self.run = run
-        if seen.every > 1 or 2 * len(seen.steps) < run.description.snapshots:
-            self.run = PooledRun(run, seen.every, seen.first, seen.stop)
-            seen = replace(seen, first=0, stop=len(seen.steps))
+        if plan.every > 1 or 2 * len(plan.steps) < run.description.snapshots:
+            self.run = PooledRun(run, plan.every, plan.first, plan.stop)
+            plan = replace(plan, first=0, stop=len(plan.steps))
         analysis = Analysis.of(
             self.run,
             Settings(method="exact", include=settings.include, exclude=settings.exclude),
@@ -82,8 +82,8 @@ class Forecaster:
                 )
         names = [tensor.name for tensor in self._tensors]
         finite = np.logical_and.reduce([analysis.grams[name].finite for name in names])
-        self.seen = _finite_part(seen, finite)
-        self._grams = SomeGrams(analysis.grams, names, (self.seen.first, self.seen.stop))
+        self.plan = _finite_part(plan, finite)
+        self._grams = SomeGrams(analysis.grams, names, (self.plan.first, self.plan.stop))
 
     @product_threads(1)
     def forecast(self, sink: Sink | None = None) -> Forecast:
@@ -95,27 +95,36 @@ class Forecaster:
             If the forecast rests on growth, or reaches beyond what can be trusted, and that was not
             allowed; ``sink`` may have been given weights by then.
         """
-        seen, settings = self.seen, self.settings
+        plan, settings = self.plan, self.settings
         whole = total(self._grams.values())
-        plane = leading_plane(whole, seen)
-        tally = Tally(seen, settings, plane)
-        laws = Laws(self.run, seen, settings, tally.reaches, self._grams)
-        carriers = fit_laws(laws, self._tensors)
-        self._refuse_growth(laws.growth)
-        chosen = {tensor.name for tensor in self._tensors}
+        plane = leading_plane(whole, plan)
+        tally = Tally(plan, settings, plane)
+        laws = Laws(self.run, plan, settings, tally.reaches, self._grams)
+        groups = law_groups(self._tensors, settings.operator)
+        waiting = {tensor.name: group for group in groups for tensor in group.tensors}
+        carriers: dict[str, BlockForecast] = {}
+        growth = Growth()
+        if settings.operator != "node":  # all laws come before the pass, and so does a refusal
+            for group in groups:
+                fitted = laws.fitted(group)
+                growth += fitted.growth
+                carriers |= fitted.carriers
+            self._refuse_growth(growth)
         for tensor in self.run.description.tensors:
-            carrier = None
-            if tensor.name in chosen:
-                _, carrier = next(carriers)
+            if tensor.name in waiting and tensor.name not in carriers:
+                fitted = laws.fitted(waiting[tensor.name])
+                growth += fitted.growth
+                carriers |= fitted.carriers
+            carrier = carriers.pop(tensor.name, None)
             for block in self.run.blocks([tensor]):
                 predicted = self._block(block, carrier, tally)
                 if sink is not None:
                     sink(tensor, predicted)
                 if self._listener is not None:
                     self._listener(block.values.nbytes)
-        self._refuse_growth(laws.growth)  # of nodes, whose laws are made on the way
-        found = self._result(laws, tally, whole)
-        if seen.target is not None and not found.is_trusted and not settings.beyond_trust:
+        self._refuse_growth(growth)  # of nodes, whose laws are fitted on the way
+        found = self._result(growth, tally, whole)
+        if plan.target is not None and not found.is_trusted and not settings.beyond_trust:
             raise KoopscopeError(
                 found.verdict[:1].lower() + found.verdict[1:],
                 "leave the step out to see the whole test, or pass --beyond-trust",
@@ -124,10 +133,10 @@ class Forecaster:
 
     def _block(self, block: Block, carrier: BlockForecast | None, tally: Tally) -> Float64:
         """Return the weights of a block as they are predicted; as they are, without a carrier."""
-        seen = self.seen
-        rows = block.values[seen.first : seen.stop]
+        plan = self.plan
+        rows = block.values[plan.first : plan.stop]
         if carrier is None:
-            kept: Float64 = rows[seen.last].astype(np.result_type(rows.dtype, np.float64))
+            kept: Float64 = rows[plan.last].astype(np.result_type(rows.dtype, np.float64))
             return kept
         predicted = np.empty(rows.shape[1])
         for start in range(0, rows.shape[1], SPAN):  # what stays in a cache is added up faster
@@ -140,33 +149,33 @@ class Forecaster:
     def _refuse_growth(self, growth: Growth) -> None:
         if growth.matters and not self.settings.allow_growth:
             raise KoopscopeError(
-                f"the motion grows: the forecast of step {self.seen.target} rests on a mode that "
+                f"the motion grows: the forecast of step {self.plan.target} rests on a mode that "
                 f"would grow {growth.factor:,.3g}-fold until then",
                 "such training is not to be extrapolated; forecast a nearer step, or pass "
                 "--allow-growth",
             )
 
-    def _result(self, laws: Laws, tally: Tally, whole: SnapshotGram) -> Forecast:
-        seen = self.seen
-        notes = list(self._notes(laws.growth))
-        target = seen.target is not None
+    def _result(self, growth: Growth, tally: Tally, whole: SnapshotGram) -> Forecast:
+        plan = self.plan
+        notes = list(self._notes(growth))
+        target = plan.target is not None
         return Forecast(
             description=self.description,
             settings=self.settings,
-            seen=seen,
+            plan=plan,
             backtest=tally.backtest(whole),
             layers=tuple(tally.layers(self._grams)) if target else (),
             actual=tally.actual(whole) if target else None,
-            growth=laws.growth,
+            growth=growth,
             plane=tally.plane,
             notes=tuple(notes),
         )
 
     def _notes(self, growth: Growth) -> Iterator[str]:
         yield from self.description.notes
-        seen = self.seen
-        if seen.every > 1:
-            yield f"means of {seen.every} neighbouring snapshots are looked at (--every)"
+        plan = self.plan
+        if plan.every > 1:
+            yield f"means of {plan.every} neighbouring snapshots are looked at (--every)"
         still = [t.name for t in self._tensors if not self._grams[t.name].path_length()]
         if still:
             more = f" and {len(still) - 3} more" if len(still) > 3 else ""
@@ -182,27 +191,27 @@ class Forecaster:
             yield f"{growth.modes} {held} held at constant speed (--allow-growth lets them grow)"
 
 
-def _finite_part(seen: Outlook, finite: npt.NDArray[np.bool_]) -> Outlook:
+def _finite_part(plan: ForecastPlan, finite: npt.NDArray[np.bool_]) -> ForecastPlan:
     """Leave out what comes before the last snapshot that is not finite, and after the next."""
-    finite = finite[seen.first : seen.stop]
-    if not finite[seen.last]:
+    finite = finite[plan.first : plan.stop]
+    if not finite[plan.last]:
         raise KoopscopeError(
-            f"the snapshot at step {seen.steps[seen.last]} holds weights that are not finite",
+            f"the snapshot at step {plan.steps[plan.last]} holds weights that are not finite",
             "forecast from an earlier one with --until",
         )
     bad = np.flatnonzero(~finite)
-    first = int(max(bad[bad < seen.last], default=-1)) + 1
-    stop = int(min(bad[bad > seen.last], default=len(finite)))
-    if seen.last + 1 - first < seen.fitted:
+    first = int(max(bad[bad < plan.last], default=-1)) + 1
+    stop = int(min(bad[bad > plan.last], default=len(finite)))
+    if plan.last + 1 - first < plan.fitted:
         raise KoopscopeError(
-            f"only {seen.last + 1 - first} snapshots up to step {seen.steps[seen.last]} are finite "
-            f"throughout, and the forecast rests on {seen.fitted}",
+            f"only {plan.last + 1 - first} snapshots up to step {plan.steps[plan.last]} are finite "
+            f"throughout, and the forecast rests on {plan.fitted}",
             "fit fewer with --snapshots, or forecast from an earlier step with --until",
         )
     return replace(
-        seen,
-        first=seen.first + first,
-        stop=seen.first + stop,
-        steps=seen.steps[first:stop],
-        last=seen.last - first,
+        plan,
+        first=plan.first + first,
+        stop=plan.first + stop,
+        steps=plan.steps[first:stop],
+        last=plan.last - first,
     )

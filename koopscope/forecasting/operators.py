@@ -1,21 +1,21 @@
-"""The laws of a network's parts, from every moment that is forecast from.
+"""Fit the laws of a network's parts, from every moment that is forecast from.
 
-What shares a law is a group of tensors, or, for node operators, the weights and the bias into one
-unit. Knows how coefficients reach a block of weights; reads weights only for the Gram matrices of
-nodes.
+A group of tensors shares a law, or, for node operators, the weights and the bias into one unit do.
+Turns laws into coefficients of the increments in a block of weights; reads weights only for the
+Gram matrices of nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
-from koopscope.forecasting.plan import ForecastSettings, Outlook
+from koopscope.forecasting.plan import ForecastPlan, ForecastSettings, Operator
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import Run, TensorInfo
@@ -48,24 +48,46 @@ class BlockForecast(Protocol):
         """
 
 
-@dataclass
+@dataclass(frozen=True)
 class Growth:
-    """How much of a forecast rests on modes that grow."""
+    """How much of a forecast rests on modes that grow.
+
+    Attributes
+    ----------
+    growing, everything
+        Squared distances that growing modes, and all modes, carry the weights.
+    factor
+        The largest growth of one of them until the target.
+    modes
+        How many modes grow, however little.
+    """
 
     growing: float = 0.0
     everything: float = 0.0
     factor: float = 1.0
     modes: int = 0
 
-    def count(self, law: Law, horizon: float) -> None:
-        """Add a law that is to be carried so far."""
+    @classmethod
+    def of(cls, law: Law, horizon: float) -> Growth:
+        """Return the growth of a law that is to be carried so far."""
         squares = law.contributions(horizon) ** 2
         factors = law.growth(horizon)
         growing = factors > GROWTH
-        self.everything += float(squares.sum())
-        self.growing += float(squares[growing].sum())
-        self.modes += int(np.count_nonzero(np.abs(law.eigenvalues) > 1.0))
-        self.factor = max(self.factor, float(factors[growing].max(initial=1.0)))
+        return cls(
+            growing=float(squares[growing].sum()),
+            everything=float(squares.sum()),
+            factor=float(factors[growing].max(initial=1.0)),
+            modes=int(np.count_nonzero(np.abs(law.eigenvalues) > 1.0)),
+        )
+
+    def __add__(self, other: Growth) -> Growth:
+        """Return the growth of two forecasts of different weights together."""
+        return Growth(
+            self.growing + other.growing,
+            self.everything + other.everything,
+            max(self.factor, other.factor),
+            self.modes + other.modes,
+        )
 
     @property
     def matters(self) -> bool:
@@ -103,64 +125,96 @@ class NodeLaws:
         return moved
 
 
-@dataclass
-class Laws:
-    """Every law of a forecast, made as it is needed; see ``fit_laws``.
+@dataclass(frozen=True)
+class LawGroup:
+    """Tensors whose laws are fitted together.
 
     Attributes
     ----------
-    growth
-        Of the laws made so far, from the last row on.
+    tensors
+        They share one law; with nodes, a layer's matrix and, where it has one, its bias.
+    axis
+        Of the nodes in the matrix; ``None`` where the group has one law.
     """
 
+    tensors: tuple[TensorInfo, ...]
+    axis: int | None = None
+
+
+@dataclass(frozen=True)
+class FittedGroup:
+    """What carries the tensors of a group on, by name, and how much of that is growth."""
+
+    carriers: Mapping[str, BlockForecast]
+    growth: Growth
+
+
+@dataclass(frozen=True)
+class Laws:
+    """Fits the laws of groups of tensors, from every moment that is forecast from."""
+
     run: Run
-    seen: Outlook
+    plan: ForecastPlan
     settings: ForecastSettings
     horizons: Horizons
     grams: Mapping[str, SnapshotGram]
-    growth: Growth = field(default_factory=Growth)
 
-    def of_group(self, tensors: Sequence[TensorInfo]) -> SharedLaw:
-        """Return the one law of some tensors, at every origin."""
-        gram = total(self.grams[tensor.name] for tensor in tensors)
-        return SharedLaw({origin: self._carried(gram, origin) for origin in self.horizons})
+    def fitted(self, group: LawGroup) -> FittedGroup:
+        """Fit a group; reads its weights only where it has nodes."""
+        if group.axis is not None:
+            return self._nodes(group.tensors, group.axis)
+        gram = total(self.grams[tensor.name] for tensor in group.tensors)
+        laws = {origin: self._law(gram, origin) for origin in self.horizons}
+        shared = SharedLaw(
+            {origin: law.coefficients(self.horizons[origin]) for origin, law in laws.items()}
+        )
+        carriers = {tensor.name: shared for tensor in group.tensors}
+        return FittedGroup(carriers, self._growth(laws))
 
-    def of_nodes(self, tensor: TensorInfo, axis: int, bias: TensorInfo | None) -> list[NodeLaws]:
-        """Return the laws of a layer's nodes, for its tensor and for its bias."""
-        members = [(tensor, axis), *([(bias, 0)] if bias is not None else [])]
-        layer = total(self.grams[member.name] for member, _ in members)
+    def _nodes(self, tensors: Sequence[TensorInfo], axis: int) -> FittedGroup:
+        """Fit the laws of a layer's nodes, for its matrix and for its bias."""
+        matrix = tensors[0]
+        axes = {tensor.name: 0 for tensor in tensors} | {matrix.name: axis}
+        layer = total(self.grams[tensor.name] for tensor in tensors)
         dampings = {origin: self._damping(layer, origin) for origin in self.horizons}
-        increments = len(self.seen.steps) - 1
-        nodes = tensor.shape[axis]
-        found = {
-            origin: np.empty((nodes, self.seen.fitted - 1, len(reaches)))
+        increments = len(self.plan.steps) - 1
+        nodes = matrix.shape[axis]
+        coefficients = {
+            origin: np.empty((nodes, self.plan.fitted - 1, len(reaches)))
             for origin, reaches in self.horizons.items()
         }
+        growth = Growth()
         at_once = max(1, _NODE_BYTES // (8 * increments**2))
         for first in range(0, nodes, at_once):
             chosen = range(first, min(first + at_once, nodes))
             products = np.zeros((len(chosen), increments, increments))
-            for member, its_axis in members:
-                self._add_node_products(products, member, its_axis, chosen)
-            for node, matrix in zip(chosen, products, strict=True):
-                gram = SnapshotGram.of_increments(matrix, layer.size // nodes)
-                for origin, damping in dampings.items():
-                    found[origin][node] = self._carried(gram, origin, damping)
-        return [NodeLaws(member.shape, its_axis, found) for member, its_axis in members]
+            for tensor in tensors:
+                self._add_node_products(products, tensor, axes[tensor.name], chosen)
+            for node, node_products in zip(chosen, products, strict=True):
+                gram = SnapshotGram.of_increments(node_products, layer.size // nodes)
+                laws = {origin: self._law(gram, origin, dampings[origin]) for origin in dampings}
+                growth += self._growth(laws)
+                for origin, law in laws.items():
+                    coefficients[origin][node] = law.coefficients(self.horizons[origin])
+        carriers = {
+            tensor.name: NodeLaws(tensor.shape, axes[tensor.name], coefficients)
+            for tensor in tensors
+        }
+        return FittedGroup(carriers, growth)
 
-    def _carried(self, gram: SnapshotGram, origin: int, damping: float | None = None) -> Float64:
-        law = self._law(gram, origin, damping)
-        if origin == self.seen.last and self.seen.target is not None:
-            self.growth.count(law, self.seen.horizon)
-        return law.coefficients(self.horizons[origin])
+    def _growth(self, laws: Mapping[int, Law]) -> Growth:
+        """Return the growth up to the target, from the last row on; none without a target."""
+        if self.plan.target is None:
+            return Growth()
+        return Growth.of(laws[self.plan.last], self.plan.horizon)
 
-    def _law(self, gram: SnapshotGram, origin: int, damping: float | None) -> Law:
-        window = self.seen.window(origin)
+    def _law(self, gram: SnapshotGram, origin: int, damping: float | None = None) -> Law:
+        window = self.plan.window(origin)
         return law_of_motion(
             gram.window(window.start, window.stop),
             self.settings.observable,
             rank=self.settings.rank,
-            delay=self.seen.delay,
+            delay=self.plan.delay,
             damping=damping,
             # The past is forecast as carefully as the future.
             allow_growth=self.settings.allow_growth,
@@ -170,14 +224,14 @@ class Laws:
         """Return what suits a layer as a whole: its nodes have too little to tell by themselves."""
         if self.settings.rank != AUTO or self.settings.observable != "increments":
             return None
-        window = self.seen.window(origin)
+        window = self.plan.window(origin)
         recent = gram.window(window.start, window.stop)
-        return held_out_damping(Series.of(recent, "increments", self.seen.delay))
+        return held_out_damping(Series.of(recent, "increments", self.plan.delay))
 
     def _add_node_products(
         self, products: Float64, tensor: TensorInfo, axis: int, chosen: range
     ) -> None:
-        rows = slice(self.seen.first, self.seen.stop)
+        rows = slice(self.plan.first, self.plan.stop)
         for block in self.run.blocks([tensor]):
             increments = np.diff(block.values[rows].astype(np.float64), axis=0)
             for node, columns in by_node(tensor.shape, axis, block.start, block.stop):
@@ -197,48 +251,26 @@ def by_node(
         yield int(owners[columns[0]]), columns
 
 
-def fit_laws(
-    laws: Laws, tensors: Sequence[TensorInfo]
-) -> Iterator[tuple[TensorInfo, BlockForecast]]:
-    """Return every tensor with what carries it on, in model order.
-
-    The laws of nodes are fitted one layer at a time, as they are asked for; those of larger groups
-    at once.
-    """
-    operator = laws.settings.operator
+def law_groups(tensors: Sequence[TensorInfo], operator: Operator) -> tuple[LawGroup, ...]:
+    """Return which tensors are fitted together, in the order of their first tensors."""
     if operator == "node":
-        return _node_by_node(laws, tensors)
+        return _node_groups(tensors)
     groups: dict[str, list[TensorInfo]] = {}
     for tensor in tensors:
-        groups.setdefault(_group(tensor, operator), []).append(tensor)
-    shared = {key: laws.of_group(members) for key, members in groups.items()}
-    return ((tensor, shared[_group(tensor, operator)]) for tensor in tensors)
+        key = {"network": "", "layer": tensor.layer, "tensor": tensor.name}[operator]
+        groups.setdefault(key, []).append(tensor)
+    return tuple(LawGroup(tuple(members)) for members in groups.values())
 
 
-def _group(tensor: TensorInfo, operator: str) -> str:
-    return {"network": "", "layer": tensor.layer, "tensor": tensor.name}[operator]
-
-
-def _node_by_node(
-    laws: Laws, tensors: Sequence[TensorInfo]
-) -> Iterator[tuple[TensorInfo, BlockForecast]]:
+def _node_groups(tensors: Sequence[TensorInfo]) -> tuple[LawGroup, ...]:
     """A bias shares the laws of its layer's nodes; what has no nodes has a law of its own."""
-    layers: dict[str, tuple[TensorInfo, int, TensorInfo | None]] = {}
+    layers: dict[str, LawGroup] = {}
     for tensor in tensors:
         if len(tensor.shape) >= 2:
             axis, bias = outputs_of(tensor, tensors)
-            if bias is not None and bias.name in layers:
-                bias = None
-            layers[tensor.name] = (tensor, axis, bias)
-            if bias is not None:
-                layers[bias.name] = layers[tensor.name]
-    fitted: dict[str, NodeLaws] = {}
-    for tensor in tensors:
-        if tensor.name not in layers:
-            yield tensor, laws.of_group([tensor])
-            continue
-        if tensor.name not in fitted:
-            matrix, axis, bias = layers[tensor.name]
-            found = laws.of_nodes(matrix, axis, bias)
-            fitted |= zip([matrix.name, *([bias.name] if bias else [])], found, strict=True)
-        yield tensor, fitted.pop(tensor.name)
+            if bias is None or bias.name in layers:
+                layers[tensor.name] = LawGroup((tensor,), axis)
+            else:
+                layers[tensor.name] = layers[bias.name] = LawGroup((tensor, bias), axis)
+    groups = (layers.get(tensor.name, LawGroup((tensor,))) for tensor in tensors)
+    return tuple(dict.fromkeys(groups))

@@ -125,7 +125,7 @@ class ForecastSettings:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ForecastPlan:
     """The snapshots of a forecast; indices count rows of the evenly spaced stretch looked at.
 
     Attributes
@@ -194,7 +194,7 @@ class Outlook:
         return tuple(int(origin) for origin in np.unique(np.round(spread)))
 
 
-def outlook(description: RunDescription, settings: ForecastSettings) -> Outlook:
+def forecast_plan(description: RunDescription, settings: ForecastSettings) -> ForecastPlan:
     """Choose the snapshots that a forecast looks at.
 
     Raises
@@ -231,7 +231,7 @@ def outlook(description: RunDescription, settings: ForecastSettings) -> Outlook:
     begin = end + 1 - before * every
     middles = steps[begin + every // 2 : end + 1 + after * every : every]
     delay = settings.delay or (DELAY if fitted >= _LONG_ENOUGH else 1)
-    return Outlook(
+    return ForecastPlan(
         first=begin,
         stop=end + 1 + after * every,
         every=every,

@@ -1,4 +1,4 @@
-"""The two leading coordinates of a window: where a trajectory and its forecasts can be seen."""
+"""Project a trajectory and its forecasts onto the two leading directions of a window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope._types import Float64
-from koopscope.forecasting.plan import Outlook
+from koopscope.forecasting.plan import ForecastPlan
 from koopscope.spectra.gram import SnapshotGram
 
 COORDINATES = 2
@@ -40,12 +40,12 @@ class Plane:
     ahead: tuple[tuple[float, ...], Float64]
 
 
-def leading_plane(gram: SnapshotGram, seen: Outlook) -> Plane:
+def leading_plane(gram: SnapshotGram, plan: ForecastPlan) -> Plane:
     """Return the plane of the window, with the trajectory but without forecasts.
 
     Directions without motion are zero.
     """
-    window = seen.window(seen.last)
+    window = plan.window(plan.last)
     rows = window.stop - window.start
     centering = np.eye(rows) - 1.0 / rows
     anchored = gram.window(window.start, window.stop).anchored()
@@ -53,7 +53,7 @@ def leading_plane(gram: SnapshotGram, seen: Outlook) -> Plane:
     squares, vectors = squares[::-1][:COORDINATES], vectors[:, ::-1][:, :COORDINATES]
     moving = squares > 1e-14 * max(float(np.trace(anchored)), np.finfo(float).tiny)
     on_rows = centering @ vectors / np.sqrt(np.where(moving, squares, 1.0)) * moving
-    increments = len(seen.steps) - 1
+    increments = len(plan.steps) - 1
     directions = np.zeros((increments, on_rows.shape[1]))
     # sum_t c_t w_t with coefficients that sum to zero: increment s counts in every later row.
     directions[window.start : window.stop - 1] = on_rows[::-1].cumsum(axis=0)[::-1][1:]
@@ -64,7 +64,7 @@ def leading_plane(gram: SnapshotGram, seen: Outlook) -> Plane:
     return Plane(
         directions=directions,
         shares=np.maximum(squares, 0.0) / whole if whole > 0.0 else np.zeros(len(squares)),
-        trajectory=along - along[seen.last],
+        trajectory=along - along[plan.last],
         past={},
         ahead=((), np.zeros((0, directions.shape[1]))),
     )

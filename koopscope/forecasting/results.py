@@ -8,7 +8,7 @@ import numpy as np
 
 from koopscope.forecasting.backtest import FEWEST_ORIGINS, FORECAST, Backtest
 from koopscope.forecasting.operators import Growth
-from koopscope.forecasting.plan import ForecastSettings, Outlook
+from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.forecasting.projection import Plane
 from koopscope.runs.run import RunDescription
 
@@ -42,7 +42,7 @@ class Forecast:
 
     Attributes
     ----------
-    description, settings, seen
+    description, settings, plan
         The run, what was asked for, and what was looked at.
     backtest
         Forecasts from the run's past against what came.
@@ -61,7 +61,7 @@ class Forecast:
 
     description: RunDescription
     settings: ForecastSettings
-    seen: Outlook
+    plan: ForecastPlan
     backtest: Backtest
     layers: tuple[LayerForecast, ...]
     actual: float | None
@@ -70,18 +70,23 @@ class Forecast:
     notes: tuple[str, ...]
 
     @property
+    def seen(self) -> ForecastPlan:
+        """The earlier name of ``plan``."""
+        return self.plan
+
+    @property
     def trusted_step(self) -> int | None:
         """The last step that forecasts of this run can be trusted for; ``None`` if none can."""
-        reach = self.backtest.reach(self.seen.shortest)
+        reach = self.backtest.reach(self.plan.shortest)
         if not reach:
             return None
-        return int(self.seen.steps[self.seen.last] + reach * self.seen.spacing_steps)
+        return int(self.plan.steps[self.plan.last] + reach * self.plan.spacing_steps)
 
     @property
     def target_index(self) -> int | None:
         """Where the target's own horizon stands among the tested ones; ``None`` if it was not."""
-        found = np.flatnonzero(self.backtest.horizons == np.ceil(self.seen.horizon))
-        return int(found[0]) if self.seen.target is not None and len(found) else None
+        found = np.flatnonzero(self.backtest.horizons == np.ceil(self.plan.horizon))
+        return int(found[0]) if self.plan.target is not None and len(found) else None
 
     @property
     def is_trusted(self) -> bool:
@@ -89,7 +94,7 @@ class Forecast:
         index = self.target_index
         if index is None:
             return False
-        shortest = min(self.seen.shortest, int(self.backtest.horizons[index]))
+        shortest = min(self.plan.shortest, int(self.backtest.horizons[index]))
         return self.backtest.reach(shortest) >= int(self.backtest.horizons[index])
 
     @property
@@ -101,19 +106,19 @@ class Forecast:
         step = self.trusted_step
         if step is None and index is not None and self.is_trusted:
             past = self._past(index)
-            return f"Step {self.seen.target:,} can be trusted, no far later one: {past}"
+            return f"Step {self.plan.target:,} can be trusted, no far later one: {past}"
         if step is None:
-            first = int(np.searchsorted(test.horizons, self.seen.shortest))
+            first = int(np.searchsorted(test.horizons, self.plan.shortest))
             return f"Forecasts of this run cannot be trusted: {self._past(first)}"
-        if self.seen.target is None or self.is_trusted:
+        if self.plan.target is None or self.is_trusted:
             return f"Forecasts can be trusted up to step {step:,}: {self._past(self._at(step))}"
         if index is None or not test.passes(index):
             why = "no past moment tests it" if index is None else self._past(index)
-            return f"Step {self.seen.target:,} is farther than can be trusted: {why}"
-        return f"Step {self.seen.target:,} lies beyond step {step:,}, the last one to be trusted"
+            return f"Step {self.plan.target:,} is farther than can be trusted: {why}"
+        return f"Step {self.plan.target:,} lies beyond step {step:,}, the last one to be trusted"
 
     def _at(self, step: int) -> int:
-        reach = (step - int(self.seen.steps[self.seen.last])) / self.seen.spacing_steps
+        reach = (step - int(self.plan.steps[self.plan.last])) / self.plan.spacing_steps
         return int(np.searchsorted(self.backtest.horizons, round(reach)))
 
     def _past(self, index: int) -> str:
@@ -129,7 +134,7 @@ class Forecast:
                 if tested == 1
                 else f"only {tested} past moments test it"
             )
-        ahead = int(self.backtest.horizons[index]) * self.seen.every
+        ahead = int(self.backtest.horizons[index]) * self.plan.every
         return (
             f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, {round(score.better * tested)} of "
             f"{tested} past forecasts were nearer to the truth than no change"

@@ -1,4 +1,4 @@
-"""What the second pass adds up: squared distances and coordinates, over all blocks of weights."""
+"""Add up squared distances and coordinates over all blocks of weights, in the second pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.backtest import FORECAST, Backtest
 from koopscope.forecasting.baselines import BASELINES
 from koopscope.forecasting.operators import BlockForecast
-from koopscope.forecasting.plan import ForecastSettings, Outlook
+from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.forecasting.projection import Plane
 from koopscope.forecasting.results import LayerForecast
 from koopscope.runs.names import layer_of
@@ -33,16 +33,16 @@ class Tally:
         on, points of the way and, last of them, the target.
     """
 
-    def __init__(self, seen: Outlook, settings: ForecastSettings, plane: Plane) -> None:
-        self._seen, self._settings, self._plane = seen, settings, plane
-        self._horizons = seen.horizons()
-        self._origins = seen.origins()
-        farthest = seen.horizon or float(max(self._horizons, default=1))
+    def __init__(self, plan: ForecastPlan, settings: ForecastSettings, plane: Plane) -> None:
+        self._plan, self._settings, self._plane = plan, settings, plane
+        self._horizons = plan.horizons()
+        self._origins = plan.origins()
+        farthest = plan.horizon or float(max(self._horizons, default=1))
         self.reaches: dict[int, tuple[float, ...]] = {
-            origin: tuple(float(k) for k in self._horizons if origin + k <= seen.last)
+            origin: tuple(float(k) for k in self._horizons if origin + k <= plan.last)
             for origin in self._origins
         }
-        self.reaches[seen.last] = tuple(farthest * np.arange(1, _POINTS + 1) / _POINTS)
+        self.reaches[plan.last] = tuple(farthest * np.arange(1, _POINTS + 1) / _POINTS)
         columns = plane.directions.shape[1]
         self._squares = {origin: np.zeros(len(reach)) for origin, reach in self.reaches.items()}
         self._places = {
@@ -59,22 +59,22 @@ class Tally:
         start: int,
     ) -> Float64:
         """Carry a block of weights [T, n] on; return the predicted ones, float64 [n]."""
-        seen = self._seen
+        plan = self._plan
         increments = np.diff(values, axis=0)
         directions = self._plane.directions.T @ increments
         for origin, reach in self.reaches.items():
-            window = increments[origin + 1 - seen.fitted : origin]
+            window = increments[origin + 1 - plan.fitted : origin]
             moved = carrier.displacement(window, start, origin)
             if self._settings.accept != "none":
                 self._keep_accepted(moved, increments[origin - 1], reach)
             self._places[origin] += moved @ directions.T
-            if origin < seen.last:
+            if origin < plan.last:
                 for column, (displacement, k) in enumerate(zip(moved, reach, strict=True)):
                     off = displacement - (values[origin + int(k)] - values[origin])
                     self._squares[origin][column] += off @ off
         target = moved[-1]  # the last row's reach comes last, and the target last in it
         self._count(tensor, target, values)
-        predicted: Float64 = values[seen.last] + target
+        predicted: Float64 = values[plan.last] + target
         return predicted
 
     def _keep_accepted(self, moved: Float64, last: Float64, reach: tuple[float, ...]) -> None:
@@ -90,15 +90,15 @@ class Tally:
         )
         row = self._target_row()
         if row is not None:
-            off = values[self._seen.last] + target - values[row]
+            off = values[self._plan.last] + target - values[row]
             self._actual_square += float(off @ off)
 
     def _target_row(self) -> int | None:
         """Return the later row that shows what came at the target, if the run went on to it."""
-        seen = self._seen
-        if seen.target is None:
+        plan = self._plan
+        if plan.target is None:
             return None
-        found = np.flatnonzero(seen.steps == seen.target)
+        found = np.flatnonzero(plan.steps == plan.target)
         return int(found[0]) if len(found) else None
 
     def backtest(self, gram: SnapshotGram) -> Backtest:
@@ -108,7 +108,7 @@ class Tally:
         errors = {name: np.full(shape, np.nan) for name in (FORECAST, *BASELINES)}
         for o, origin in enumerate(self._origins):
             reach = self.reaches[origin]
-            window = slice(origin + 1 - self._seen.fitted, origin)
+            window = slice(origin + 1 - self._plan.fitted, origin)
             count = window.stop - window.start
             distances = {FORECAST: self._squares[origin]}
             came = _came(gram, origin, reach)
@@ -130,7 +130,7 @@ class Tally:
 
     def actual(self, gram: SnapshotGram) -> float | None:
         """Return the forecast's distance from what came at the target, relative to no change."""
-        row, last = self._target_row(), self._seen.last
+        row, last = self._target_row(), self._plan.last
         if row is None:
             return None
         square = float(gram.increments[last:row, last:row].sum())
@@ -138,7 +138,7 @@ class Tally:
 
     def layers(self, grams: Mapping[str, SnapshotGram]) -> Iterator[LayerForecast]:
         """Yield what is forecast for each layer, in model order."""
-        window = self._seen.window(self._seen.last)
+        window = self._plan.window(self._plan.last)
         travelled: dict[str, float] = {}
         for name, gram in grams.items():
             layer = layer_of(name)
@@ -157,7 +157,7 @@ class Tally:
                 origin: (self.reaches[origin], from_last[origin] + self._places[origin])
                 for origin in self._origins
             },
-            ahead=(self.reaches[self._seen.last], self._places[self._seen.last]),
+            ahead=(self.reaches[self._plan.last], self._places[self._plan.last]),
         )
 
 

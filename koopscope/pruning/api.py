@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -19,16 +19,17 @@ from koopscope.runs.detect.opening import open_run
 _Kind = TypeVar("_Kind", PruningSettings, MaskRequest)
 
 
-@dataclass(frozen=True)
-class Masks:
-    """The masks of one run.
+@dataclass(frozen=True, eq=False)
+class Masks(Mapping[str, Mask]):
+    """The masks of one run: a mapping from a parameter's name to its mask.
 
     Attributes
     ----------
     pruning
         What was asked for, and what stays of each tensor.
     masks
-        bool array by the parameter's own name, in its own shape; ``True`` means keep.
+        The same as a plain mapping: bool array by the parameter's own name, in its own shape;
+        ``True`` means keep.
     metadata
         What travels with the masks when they are saved.
     """
@@ -36,6 +37,18 @@ class Masks:
     pruning: Pruning
     masks: Mapping[str, Mask]
     metadata: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Mask:
+        """Return the mask of a parameter."""
+        return self.masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the parameters' names, in model order."""
+        return iter(self.masks)
+
+    def __len__(self) -> int:
+        """Return the number of masks."""
+        return len(self.masks)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the masks to a ``.safetensors``, ``.npz`` or ``.h5`` file.

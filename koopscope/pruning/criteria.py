@@ -1,4 +1,4 @@
-"""What a weight is worth: every criterion is a product of linear combinations of its snapshots.
+"""Score weights: every criterion but chance is a product of combinations of their snapshots.
 
 That is what the modes are, so one pass over the run scores all weights with a (T, k) matrix of
 coefficients. Reads no file and selects nothing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +19,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.forecast import law_of_motion
+from koopscope.spectra.still_to_come import limit_of_modes
 
 #: The criterion that won where all were measured: see docs/evidence/pruning.md.
 DEFAULT = "magnitude"
@@ -30,9 +31,6 @@ DEFAULT = "magnitude"
 AHEAD = 20.0
 DELAY = 2
 LONG_ENOUGH = 8
-
-#: Modes of the increments that decay more slowly than this have no limit to extrapolate to.
-SLOWEST = 0.995
 
 
 @dataclass(frozen=True)
@@ -60,34 +58,53 @@ class RestingMode:
         return self.fastest < 1.0
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """Scores of the weights of one run at one step; larger is worth keeping.
+class Criterion(Protocol):
+    """Scores of the weights of one run at one step; larger is worth keeping."""
 
-    Attributes
-    ----------
-    name
-        As on the command line.
-    coefficients
-        float64 or complex128 [T, k]: the score of a weight with snapshots x_0 .. x_{T-1} is
-        prod_j |sum_t coefficients[t, j] x_t|. Empty (k = 0) for ``random``.
-    mode
-        The mode that the score rests on, if it rests on one.
-    seed
-        Of ``random``.
-    """
+    @property
+    def name(self) -> str:
+        """As on the command line."""
 
-    name: str
-    coefficients: Float64 | Complex128
-    mode: RestingMode | None = None
-    seed: int = 0
+    @property
+    def mode(self) -> RestingMode | None:
+        """The mode that the score rests on, if it rests on one."""
+
+    @property
+    def snapshots_used(self) -> int:
+        """How many snapshots the score rests on."""
 
     def scores(
         self, tensor: str, start: int, values: npt.NDArray[np.floating[Any]]
     ) -> npt.NDArray[np.float64]:
         """Return float64 [n] for a block (T, n) of a tensor; not a number scores 0."""
-        if self.name == "random":
-            return _uniform(self.seed, tensor, start, values.shape[1])
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """A criterion that multiplies linear combinations of a weight's snapshots.
+
+    Attributes
+    ----------
+    name, mode
+        See ``Criterion``.
+    coefficients
+        float64 or complex128 [T, k]: the score of a weight with snapshots x_0 .. x_{T-1} is
+        prod_j |sum_t coefficients[t, j] x_t|.
+    """
+
+    name: str
+    coefficients: Float64 | Complex128
+    mode: RestingMode | None = None
+
+    @property
+    def snapshots_used(self) -> int:
+        """See ``Criterion``."""
+        return int(np.count_nonzero(self.coefficients.any(axis=1)))
+
+    def scores(
+        self, tensor: str, start: int, values: npt.NDArray[np.floating[Any]]
+    ) -> npt.NDArray[np.float64]:
+        """See ``Criterion``."""
         used = np.flatnonzero(self.coefficients.any(axis=1))
         sizes = self._sizes(values[used].real, used)
         if np.iscomplexobj(values):  # a weight is the vector of its two parts
@@ -103,6 +120,30 @@ class Criterion:
             combined = combined + 1j * (snapshots @ self.coefficients.imag[used])
         sizes: Float64 = np.abs(combined)
         return sizes
+
+
+@dataclass(frozen=True)
+class RandomScores:
+    """Uniform scores: what any criterion has to beat. The same seed gives the same scores."""
+
+    seed: int = 0
+    name: str = "random"
+    mode: RestingMode | None = None
+    snapshots_used: int = 0
+
+    def scores(
+        self, tensor: str, start: int, values: npt.NDArray[np.floating[Any]]
+    ) -> npt.NDArray[np.float64]:
+        """Return what does not depend on how a tensor is cut into blocks.
+
+        Philox is counter-based, four draws to a count, so any weight's draw can be reached
+        directly.
+        """
+        aligned = start - start % 4
+        bits = np.random.Philox(key=[self.seed % 2**64, crc32(tensor.encode())])
+        bits.advance(aligned // 4)
+        draws: Float64 = np.random.Generator(bits).random(start - aligned + values.shape[1])
+        return draws[start - aligned :]
 
 
 def criterion(name: str, analysis: Analysis, seed: int = 0) -> Criterion:
@@ -124,40 +165,40 @@ def criterion(name: str, analysis: Analysis, seed: int = 0) -> Criterion:
     """
     if name not in CRITERIA:
         raise KoopscopeError(f"unknown criterion {name!r}", f"choose one of {', '.join(CRITERIA)}")
-    return CRITERIA[name](analysis, seed)
+    return RandomScores(seed) if name == RANDOM else _RECORDED[name](analysis)
 
 
 def _empty(analysis: Analysis, columns: int) -> Float64:
     return np.zeros((analysis.description.snapshots, columns))
 
 
-def _magnitude(analysis: Analysis, seed: int) -> Criterion:
+def _magnitude(analysis: Analysis) -> Criterion:
     """|w|: global magnitude pruning, the baseline."""
     coefficients = _empty(analysis, 1)
     coefficients[analysis.window.stop - 1, 0] = 1.0
-    return Criterion("magnitude", coefficients)
+    return Combinations("magnitude", coefficients)
 
 
-def _gradient_magnitude(analysis: Analysis, seed: int) -> Criterion:
+def _gradient_magnitude(analysis: Analysis) -> Criterion:
     """|w d|, with the last recorded increment d in place of the gradient, which is not recorded."""
     _require(analysis, 2, "the last increment")
     last = analysis.window.stop - 1
     coefficients = _empty(analysis, 2)
     coefficients[last, :] = 1.0
     coefficients[last - 1, 1] = -1.0
-    return Criterion("gradient-magnitude", coefficients)
+    return Combinations("gradient-magnitude", coefficients)
 
 
-def _koopman_magnitude(analysis: Analysis, seed: int) -> Criterion:
+def _koopman_magnitude(analysis: Analysis) -> Criterion:
     """|v_1|: KMP of Redman et al. 2022, the mode of the weights whose eigenvalue is 1."""
     spectrum, resting = _resting(analysis)
     column = spectrum.exact_coefficients()[:, [resting]]
-    return Criterion(
+    return Combinations(
         "koopman-magnitude", _on_snapshots(analysis, column), _described(spectrum, resting)
     )
 
 
-def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
+def _koopman_gradient(analysis: Analysis) -> Criterion:
     """|v_1 sum_{j>1} (lambda_j - 1) lambda_j^t b_j v_j|: KGP, reconstructed from the paper's words.
 
     The sum is the step that the decaying modes still predict from the last snapshot on, a gradient
@@ -175,12 +216,12 @@ def _koopman_gradient(analysis: Analysis, seed: int) -> Criterion:
     eigenvalues = spectrum.eigenvalues[others]
     still_to_come = (eigenvalues - 1.0) * eigenvalues**spectrum.pairs * spectrum.coordinates[others]
     pair = np.stack([columns[:, resting], columns[:, others] @ still_to_come], axis=1)
-    return Criterion(
+    return Combinations(
         "koopman-gradient", _on_snapshots(analysis, pair), _described(spectrum, resting)
     )
 
 
-def _destination(analysis: Analysis, seed: int) -> Criterion:
+def _destination(analysis: Analysis) -> Criterion:
     """|w + forecast|: the size that the weight is heading for, ``AHEAD`` snapshots from now.
 
     The forecast is that of the damped law of the increments, as ``koopscope forecast`` makes it.
@@ -193,10 +234,10 @@ def _destination(analysis: Analysis, seed: int) -> Criterion:
     coefficients[last, 0] = 1.0
     coefficients[first + 1 : last + 1, 0] += moved
     coefficients[first:last, 0] -= moved
-    return Criterion("destination", coefficients)
+    return Combinations("destination", coefficients)
 
 
-def _forecast_magnitude(analysis: Analysis, seed: int) -> Criterion:
+def _forecast_magnitude(analysis: Analysis) -> Criterion:
     """|w + sum_j b_j lambda_j / (1 - lambda_j) v_j|: where the increments' spectrum comes to rest.
 
     The increments' modes start from the last increment; slower ones are bounded in magnitude, for
@@ -208,33 +249,28 @@ def _forecast_magnitude(analysis: Analysis, seed: int) -> Criterion:
     last = analysis.window.stop - 1
     coefficients[last, 0] = 1.0
     if spectrum.rank:
-        magnitudes = np.maximum(spectrum.magnitudes, np.finfo(float).tiny)
-        bounded = spectrum.eigenvalues * np.minimum(1.0, SLOWEST / magnitudes)
-        start = np.linalg.lstsq(
-            spectrum.eigenvectors, spectrum.trajectory[:, -1].astype(complex), rcond=None
-        )[0]
-        total = spectrum.projected_coefficients() @ (start * bounded / (1.0 - bounded))
+        total = spectrum.projected_coefficients() @ limit_of_modes(spectrum)
         # A combination of increments is a combination of snapshots: d_t = w_{t+1} - w_t.
         first = analysis.window.first
         coefficients[first + 1 : first + 1 + spectrum.pairs, 0] += total.real
         coefficients[first : first + spectrum.pairs, 0] -= total.real
-    return Criterion("forecast-magnitude", coefficients)
+    return Combinations("forecast-magnitude", coefficients)
 
 
-def _random(analysis: Analysis, seed: int) -> Criterion:
-    """Uniform scores: what any criterion has to beat."""
-    return Criterion("random", _empty(analysis, 0), seed=seed)
-
-
-CRITERIA: dict[str, Callable[[Analysis, int], Criterion]] = {
+#: The criteria that rest on what was recorded.
+_RECORDED: dict[str, Callable[[Analysis], Criterion]] = {
     "destination": _destination,
     "koopman-magnitude": _koopman_magnitude,
     "koopman-gradient": _koopman_gradient,
     "forecast-magnitude": _forecast_magnitude,
     "magnitude": _magnitude,
     "gradient-magnitude": _gradient_magnitude,
-    "random": _random,
 }
+
+RANDOM = "random"
+
+#: Every criterion, by its name on the command line.
+CRITERIA = (*_RECORDED, RANDOM)
 
 
 def _on_snapshots(analysis: Analysis, columns: Complex128) -> Float64 | Complex128:
@@ -270,15 +306,3 @@ def _require(analysis: Analysis, snapshots: int, what: str) -> None:
             f"{found} usable snapshot{' is' if found == 1 else 's are'} too few for {what}",
             f"it takes {snapshots}; use --criterion magnitude, or prune at a later step with --at",
         )
-
-
-def _uniform(seed: int, tensor: str, start: int, count: int) -> npt.NDArray[np.float64]:
-    """Return the same numbers for a weight however the tensor is cut into blocks.
-
-    Philox is counter-based, four draws to a count, so any weight's draw can be reached directly.
-    """
-    aligned = start - start % 4
-    bits = np.random.Philox(key=[seed % 2**64, crc32(tensor.encode())])
-    bits.advance(aligned // 4)
-    draws: Float64 = np.random.Generator(bits).random(start - aligned + count)
-    return draws[start - aligned :]

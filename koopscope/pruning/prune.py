@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._version import __version__
 from koopscope.engine.source import ProgressListener
+from koopscope.export.arrays import RunArrays, origin
 from koopscope.pruning.criteria import Criterion, criterion
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.masks import Mask, MaskRequest, mask_chunks, weight_thresholds
@@ -28,8 +28,8 @@ from koopscope.pruning.units import (
     unit_choices,
     unit_plan,
 )
-from koopscope.runs.arrays.writing import ArraySpec, array_writer
-from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.run import Run, RunDescription, TensorInfo
 
 #: What every mask is compared with.
 BASELINE = "magnitude"
@@ -230,22 +230,29 @@ class Pruner:
             for target in self.targets(request)
             for name in target.names
         }
-        with array_writer(path, specs, self.metadata(request), force=force) as out:
-            for target in self.targets(request):
-                for name in target.names:
-                    for mask in self.mask(request, target):
-                        out.append(name, mask)
+        parts = (
+            (name, mask)
+            for target in self.targets(request)
+            for name in target.names
+            for mask in self.mask(request, target)
+        )
+        RunArrays(self._description, specs, self._facts(request)).write(path, parts, force=force)
 
     def metadata(self, request: MaskRequest) -> dict[str, str]:
         """Return what travels with the masks."""
+        return origin(self._description, self._facts(request))
+
+    @property
+    def _description(self) -> RunDescription:
+        return self.judgement.analysis.description
+
+    def _facts(self, request: MaskRequest) -> dict[str, str]:
         return {
-            "run": self.judgement.analysis.description.path.replace("\\", "/").rpartition("/")[2],
             "step": str(self.judgement.step),
             "criterion": self.criterion.name,
             "sparsity": f"{request.sparsity:g}",
             "scope": request.scope,
             "structure": request.structure,
-            "koopscope": __version__,
         }
 
     def close(self) -> None:

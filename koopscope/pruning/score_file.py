@@ -91,7 +91,7 @@ class ScoreSpool:
         return sums / (tensor.size // units)
 
     def sample(self, criterion: str, tensor: TensorInfo, every: int) -> Float64:
-        """Return every so-manieth score of a tensor, in flattened order."""
+        """Return one score in ``every`` of a tensor, in flattened order."""
         parts, start = [], 0
         for chunk in self.scores(criterion, tensor):
             parts.append(chunk[-start % every :: every])

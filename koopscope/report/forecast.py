@@ -36,8 +36,8 @@ _ACCEPTED = {
 
 def document(found: Forecast) -> JsonObject:
     """Return the forecast as plain JSON values."""
-    run, seen, test = found.description, found.seen, found.backtest
-    window = seen.window(seen.last)
+    run, plan, test = found.description, found.plan, found.backtest
+    window = plan.window(plan.last)
     return enveloped(
         {
             "run": {
@@ -45,24 +45,24 @@ def document(found: Forecast) -> JsonObject:
                 "format": run.format,
                 "snapshots": run.snapshots,
                 "parameters": run.parameters,
-                "window": [seen.steps[window.start], seen.steps[window.stop - 1]],
-                "spacing_steps": seen.spacing_steps,
-                "pooled": seen.every,
+                "window": [plan.steps[window.start], plan.steps[window.stop - 1]],
+                "spacing_steps": plan.spacing_steps,
+                "pooled": plan.every,
             },
-            "settings": {**asdict(found.settings), "delay": seen.delay, "every": seen.every},
+            "settings": {**asdict(found.settings), "delay": plan.delay, "every": plan.every},
             "target": {
-                "step": seen.target,
-                "horizon": seen.horizon,
+                "step": plan.target,
+                "horizon": plan.horizon,
                 "trusted": found.is_trusted,
                 "actual_error": found.actual,
             }
-            if seen.target is not None
+            if plan.target is not None
             else None,
             "trust": {"step": found.trusted_step, "verdict": found.verdict},
             "backtest": [
                 {
                     "horizon": horizon,
-                    "steps": horizon * seen.spacing_steps,
+                    "steps": horizon * plan.spacing_steps,
                     "tested": test.tested(index),
                     "errors": {name: _score(test.score(name, index)) for name in test.errors},
                 }
@@ -90,18 +90,18 @@ def render(found: Forecast, page: Page) -> str:
 
 
 def _header(found: Forecast, page: Page) -> list[str]:
-    seen, settings = found.seen, found.settings
-    window = seen.window(seen.last)
+    plan, settings = found.plan, found.settings
+    window = plan.window(plan.last)
     lines = [page.style(found.description.path, "title")]
-    if seen.target is not None:
+    if plan.target is not None:
         last = int(found.description.steps[_last_recorded(found)])
-        far = (seen.target - last) / (seen.spacing_steps / seen.every)
+        far = (plan.target - last) / (plan.spacing_steps / plan.every)
         text = count(round(far), "snapshot") if far == round(far) else f"{far:.1f} snapshots"
-        lines += wrapped(f"forecast of step {seen.target:,}, {text} after step {last:,}", page)
-    steps = step_range(int(seen.steps[window.start]), int(seen.steps[window.stop - 1]))
-    what = "means" if seen.every > 1 else "snapshots"
+        lines += wrapped(f"forecast of step {plan.target:,}, {text} after step {last:,}", page)
+    steps = step_range(int(plan.steps[window.start]), int(plan.steps[window.stop - 1]))
+    what = "means" if plan.every > 1 else "snapshots"
     lines += wrapped(
-        f"{_OPERATORS[settings.operator]}: {settings.observable}, fitted to {seen.fitted} {what}, "
+        f"{_OPERATORS[settings.operator]}: {settings.observable}, fitted to {plan.fitted} {what}, "
         f"{steps}",
         page,
     )
@@ -115,8 +115,8 @@ def _header(found: Forecast, page: Page) -> list[str]:
 def _last_recorded(found: Forecast) -> int:
     """Return the run's snapshot that the forecast starts from."""
     steps = found.description.steps
-    middle = int(found.seen.steps[found.seen.last])
-    return int(np.searchsorted(steps, middle)) + found.seen.every // 2
+    middle = int(found.plan.steps[found.plan.last])
+    return int(np.searchsorted(steps, middle)) + found.plan.every // 2
 
 
 def _test(found: Forecast, page: Page) -> list[str]:
@@ -133,7 +133,7 @@ def _test(found: Forecast, page: Page) -> list[str]:
     lines += wrapped(f"{found.verdict}.", page)
     if found.actual is not None:
         lines += wrapped(
-            f"The run went on: at step {found.seen.target:,} the forecast is off by "
+            f"The run went on: at step {found.plan.target:,} the forecast is off by "
             f"{found.actual:.2f} of what no change is off by.",
             page,
         )
@@ -141,7 +141,7 @@ def _test(found: Forecast, page: Page) -> list[str]:
 
 
 def _test_rows(found: Forecast, page: Page) -> Iterator[list[Cell]]:
-    seen, test = found.seen, found.backtest
+    plan, test = found.plan, found.backtest
     heads = ("snapshots", "steps", "tested", FORECAST, "", *_SHORT.values())
     yield [Cell(head, "faint", right=head != "") for head in heads]
     for index, horizon in enumerate(test.horizons):
@@ -151,8 +151,8 @@ def _test_rows(found: Forecast, page: Page) -> Iterator[list[Cell]]:
             continue
         role = "pass" if test.passes(index) else "warn"
         yield [
-            Cell(f"{int(horizon) * seen.every:,}", right=True),
-            Cell(f"{horizon * seen.spacing_steps:,.6g}", right=True),
+            Cell(f"{int(horizon) * plan.every:,}", right=True),
+            Cell(f"{horizon * plan.spacing_steps:,.6g}", right=True),
             Cell(str(tested), right=True),
             Cell(_error(score.median), role, right=True),
             Cell(f"({_error(score.low)} to {_error(score.high)})"),
@@ -172,8 +172,8 @@ def _error(value: float) -> str:
 
 def _picture(found: Forecast, page: Page) -> list[str]:
     """Draw the trajectory around the window and the way ahead in the two leading coordinates."""
-    seen, plane = found.seen, found.plane
-    start = max(0, seen.last + 1 - 2 * seen.fitted)
+    plan, plane = found.plan, found.plane
+    start = max(0, plan.last + 1 - 2 * plan.fitted)
     path = plane.trajectory[start:]
     ahead = np.concatenate([np.zeros((1, path.shape[1])), plane.ahead[1]])
     if path.shape[1] < 2:
@@ -193,7 +193,7 @@ def _picture(found: Forecast, page: Page) -> list[str]:
         canvas.letter(*place(point), "+", "info")
     canvas.letter(*place(np.zeros(2)), "o", "strong")
     lines = canvas.lines(page)
-    reach = f"step {seen.target:,}" if seen.target is not None else "the longest tested horizon"
+    reach = f"step {plan.target:,}" if plan.target is not None else "the longest tested horizon"
     legend = (
         f"the two leading coordinates ({', '.join(percent(s) for s in plane.shares)} of the "
         f"window's motion): the run, o the last snapshot looked at, + the way to {reach}"

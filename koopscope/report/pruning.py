@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.prune import Pruning, TensorDensity
 from koopscope.pruning.roles import SMALL
@@ -189,7 +187,7 @@ def _header(report: PruningReport, page: Page) -> list[str]:
     others = _kept_whole(report)
     lines = [page.style(run.path, "title")]
     judged = f"judged at step {judgement.step:,}"
-    if np.count_nonzero(first.criterion.coefficients.any(axis=1)) > 2:
+    if first.criterion.snapshots_used > 2:
         judged += f" from the {window.snapshots:,} snapshots since step {run.steps[window.first]:,}"
     lines += wrapped(judged, page)
     lines += wrapped(f"{first.criterion.name}: {_meaning(first, page)}", page)

@@ -116,6 +116,27 @@ def power_weights(shape: tuple[int, ...], s: float, lengths: Lengths = 1.0) -> F
     return symbol(shape, s, lengths) * once
 
 
+def batch_weights(
+    shape: tuple[int, ...], s: float, lengths: Lengths, dimension: int | None
+) -> tuple[Float64, tuple[int, ...]]:
+    """Return the ``power_weights`` of a batch of grids, and the axes that are the grid.
+
+    Parameters
+    ----------
+    shape
+        Of the batch: [..., *grid].
+    s, lengths, dimension
+        See ``squared_norm``.
+
+    Raises
+    ------
+    KoopscopeError
+        If the settings do not fit the shape.
+    """
+    axes = _grid_axes(shape, dimension)
+    return power_weights(shape[-len(axes) :], s, lengths), axes
+
+
 def squared_norm(
     f: FloatArray, s: float, lengths: Lengths = 1.0, *, dimension: int | None = None
 ) -> npt.NDArray[np.floating[Any]]:
@@ -139,9 +160,8 @@ def squared_norm(
     KoopscopeError
         If ``f`` is not real or the settings do not fit it.
     """
-    f, axes = _prepared(f, dimension)
-    shape = f.shape[-len(axes) :]
-    weights = power_weights(shape, s, lengths)
+    f = _prepared(f)
+    weights, axes = batch_weights(f.shape, s, lengths, dimension)
     coefficients = fft.rfftn(f, axes=axes)
     power = coefficients.real**2 + coefficients.imag**2
     total: FloatArray = (power * weights.astype(f.dtype)).sum(axis=axes)
@@ -163,14 +183,15 @@ def gradient(
 
     (2 / n) (1 - Laplacian)^-s f for a grid of n points, in the shape and dtype of ``f``.
     """
-    f, axes = _prepared(f, dimension)
+    f = _prepared(f)
+    axes = _grid_axes(f.shape, dimension)
     shape = f.shape[-len(axes) :]
     weights = (symbol(shape, s, lengths) * (2.0 / math.prod(shape))).astype(f.dtype)
     smoothed: FloatArray = fft.irfftn(fft.rfftn(f, axes=axes) * weights, s=shape, axes=axes)
     return smoothed
 
 
-def _prepared(f: FloatArray, dimension: int | None) -> tuple[FloatArray, tuple[int, ...]]:
+def _prepared(f: FloatArray) -> FloatArray:
     f = np.asarray(f)
     if np.iscomplexobj(f) or not np.issubdtype(f.dtype, np.number):
         raise KoopscopeError(
@@ -178,10 +199,14 @@ def _prepared(f: FloatArray, dimension: int | None) -> tuple[FloatArray, tuple[i
         )
     if f.dtype not in (np.float32, np.float64):
         f = f.astype(np.float64)
-    dimension = f.ndim if dimension is None else dimension
-    if not 1 <= dimension <= min(3, f.ndim):
+    return f
+
+
+def _grid_axes(shape: tuple[int, ...], dimension: int | None) -> tuple[int, ...]:
+    dimension = len(shape) if dimension is None else dimension
+    if not 1 <= dimension <= min(3, len(shape)):
         raise KoopscopeError(
-            f"an array of shape {f.shape} has no grid of {dimension} dimensions",
+            f"an array of shape {shape} has no grid of {dimension} dimensions",
             "grids have one to three axes; leading axes of a batch need dimension=",
         )
-    return f, tuple(range(-dimension, 0))
+    return tuple(range(-dimension, 0))

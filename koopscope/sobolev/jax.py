@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.sobolev.grid import Lengths, power_weights
+from koopscope.sobolev.grid import Lengths, batch_weights
 
 try:
     import jax.numpy as jnp
@@ -39,10 +39,7 @@ def grid_loss(
         See ``koopscope.sobolev.squared_norm``.
     """
     error = prediction - target
-    dimension = error.ndim if dimension is None else dimension
-    shape = tuple(error.shape[-dimension:])
-    weights = power_weights(shape, s, lengths)
-    axes = tuple(range(-dimension, 0))
+    weights, axes = batch_weights(tuple(error.shape), s, lengths, dimension)
     coefficients = jnp.fft.rfftn(error, axes=axes)
     power = coefficients.real**2 + coefficients.imag**2
     return (power * jnp.asarray(weights, error.dtype)).sum(axis=axes).mean()

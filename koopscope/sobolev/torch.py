@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.sobolev.grid import Lengths, power_weights
+from koopscope.sobolev.grid import Lengths, batch_weights
 
 try:
     import torch
@@ -38,10 +38,7 @@ def grid_loss(
         See ``koopscope.sobolev.squared_norm``.
     """
     error = prediction - target
-    dimension = error.ndim if dimension is None else dimension
-    shape = tuple(error.shape[-dimension:])
-    weights = power_weights(shape, s, lengths)
-    axes = tuple(range(-dimension, 0))
+    weights, axes = batch_weights(tuple(error.shape), s, lengths, dimension)
     coefficients = torch.fft.rfftn(error, dim=axes)
     power = coefficients.real.square() + coefficients.imag.square()
     loss: Tensor = (power * _like(weights, error)).sum(dim=axes).mean()

@@ -149,12 +149,6 @@ class Spectrum:
         return lives
 
     @property
-    def magnitudes_per_step(self) -> Float64:
-        """|lambda| per optimizer step."""
-        per_step: Float64 = self.magnitudes ** (1.0 / self.spacing_steps)
-        return per_step
-
-    @property
     def periods_steps(self) -> Float64:
         """Optimizer steps in one turn of a rotating mode; infinite where it does not rotate."""
         angles = np.abs(np.angle(self.eigenvalues))

@@ -1,4 +1,4 @@
-"""Where a law of motion takes the weights: predicted displacements as combinations of increments.
+"""Fit a law of motion and predict displacements with it, as combinations of increments.
 
 A Koopman operator fitted to a window of snapshots carries its last value on. What comes out lies in
 the span of the window, so a forecast of N weights is n coefficients, one per increment, whatever
@@ -20,12 +20,10 @@ from koopscope.spectra.heldout import damped, held_out_damping, held_out_rank
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 from koopscope.spectra.reduction import reduce
 from koopscope.spectra.series import Series
+from koopscope.spectra.still_to_come import geometric_sum
 
 #: What a law can be of: a displacement must be a combination of increments.
 FORECASTABLE: tuple[Observable, ...] = ("increments", "weights", "centered")
-
-#: Eigenvalues nearer to 1 than this are a straight drift.
-_DRIFT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -81,22 +79,12 @@ class Law:
         whole = np.floor(horizons)
         rest = horizons - whole
         with np.errstate(over="ignore", invalid="ignore"):
-            before, after = (self._whole_factors(values, k) for k in (whole, whole + 1.0))
+            # The last increment has been made: lambda + ... + lambda^k come after it. The next
+            # step has not: 1 + ... + lambda^(k-1).
+            first = values if self.observable == "increments" else np.ones_like(values)
+            before, after = (geometric_sum(first, values, k) for k in (whole, whole + 1.0))
             mixed = np.where(rest > 0.0, (1.0 - rest) * before + rest * after, before)
         return mixed.astype(np.complex128)
-
-    def _whole_factors(self, values: Complex128, horizons: Float64) -> Complex128:
-        # The last increment has been made: lambda + ... + lambda^k come after it. The next step
-        # has not: 1 + ... + lambda^(k-1).
-        first = values if self.observable == "increments" else np.ones_like(values)
-        drifting = np.abs(1.0 - values) < _DRIFT
-        rate = np.where(drifting, 0.0, first / np.where(drifting, 1.0, 1.0 - values))
-        summed: Complex128 = np.where(
-            drifting[:, None],
-            horizons.astype(np.complex128),
-            rate[:, None] * (1.0 - values[:, None] ** horizons),
-        )
-        return summed
 
 
 def law_of_motion(

@@ -1,4 +1,4 @@
-"""Predicting what was not fitted: the honest test of a spectrum, and what passes it best.
+"""Test a spectrum on snapshots it was not fitted to, and choose the rank that predicts them best.
 
 In-sample residuals reward every further direction. Here a spectrum of the first part of a window
 predicts the rest of it, and only that error counts. Never reads a weight.

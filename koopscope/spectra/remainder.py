@@ -1,7 +1,7 @@
-"""How far the weights would still go, if the law of their recent increments went on.
+"""Predict how far the weights would still go if the law of their recent increments went on.
 
-A decaying mode of the increments sums to a finite rest of the way; the interval comes from fitting
-the law again to resampled pairs. Arrays in, numbers out; gives no verdict.
+Every decaying mode of the increments adds up to a finite distance; the interval comes from fitting
+the law again to resampled pairs. Takes arrays and returns numbers; gives no verdict.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope._types import Complex128, Float64
 from koopscope.spectra.dmd import Spectrum
-
-#: Slower modes are taken to be this slow: a straight drift has no finite rest.
-SLOWEST = 0.995
+from koopscope.spectra.still_to_come import bounded, geometric_sum, limit_of_modes
+from koopscope.spectra.uncertainty import block_counts, resampled_operators
 
 #: Pairs that are drawn together, because neighbouring increments share their noise.
 BLOCK = 4
+
+#: Added to a resample's products, in parts of their trace: an eigenvector that almost is another
+#: would send the last increment anywhere.
+FLOOR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,7 @@ def remaining_displacement(spectrum: Spectrum) -> float:
     """
     if spectrum.rank == 0:
         return 0.0
-    last = spectrum.trajectory[:, -1].astype(complex)
-    solved = np.linalg.lstsq(spectrum.eigenvectors, last, rcond=None)[0]
-    coordinates = np.asarray(solved, np.complex128)
-    rest = _rest(spectrum.eigenvalues[None], spectrum.eigenvectors[None], coordinates[None])
-    return float(rest[0])
-
-
-def _rest(eigenvalues: Complex128, vectors: Complex128, coordinates: Complex128) -> Float64:
-    """Return |sum_j q_j b_j lambda_j / (1 - lambda_j)| for a stack of operators."""
-    magnitudes = np.maximum(np.abs(eigenvalues), np.finfo(float).tiny)
-    bounded = eigenvalues * np.minimum(1.0, SLOWEST / magnitudes)
-    scaled = (coordinates * bounded / (1.0 - bounded))[..., None]
-    lengths: Float64 = np.linalg.norm((vectors @ scaled)[..., 0], axis=-1)
-    return lengths
+    return float(np.linalg.norm(spectrum.eigenvectors @ limit_of_modes(spectrum)))
 
 
 def remainder(spectrum: Spectrum, replicates: int = 200, seed: int = 0) -> Remainder:
@@ -73,27 +62,15 @@ def remainder(spectrum: Spectrum, replicates: int = 200, seed: int = 0) -> Remai
     pairs, rank = spectrum.pairs, spectrum.rank
     if rank == 0 or pairs < 2 * BLOCK:
         return Remainder(distance, distance, distance)
-    columns = spectrum.trajectory[:, :-1] / spectrum.scales
-    images = spectrum.trajectory[:, 1:] / spectrum.scales
-    starts = np.random.default_rng(seed).integers(
-        0, pairs - BLOCK + 1, (replicates, -(-pairs // BLOCK))
-    )
-    drawn = (starts[:, :, None] + np.arange(BLOCK)).reshape(replicates, -1)[:, :pairs]
-    X = columns[:, drawn].transpose(1, 0, 2)
-    Y = images[:, drawn].transpose(1, 0, 2)
-    adjoint = X.conj().transpose(0, 2, 1)
-    gram = X @ adjoint
-    # A resample may miss a direction altogether, or all motion there was.
-    traces = np.trace(gram, axis1=1, axis2=2).real
-    ridge = 1e-9 * np.where(traces > 0.0, traces, 1.0)[:, None, None] * np.eye(rank)
-    fitted = np.linalg.solve(gram + ridge, X @ Y.conj().transpose(0, 2, 1))
-    operators = fitted.conj().transpose(0, 2, 1)
-    eigenvalues, vectors = np.linalg.eig(operators)
+    counts = block_counts(pairs, BLOCK, replicates, np.random.default_rng(seed))
+    eigenvalues, vectors = np.linalg.eig(resampled_operators(spectrum, counts, FLOOR))
     last = np.broadcast_to(spectrum.trajectory[:, -1].astype(complex), (replicates, rank))
     try:
         coordinates = np.linalg.solve(vectors.astype(complex), last[..., None])[..., 0]
     except np.linalg.LinAlgError:  # a resample without a full set of eigenvectors
         return Remainder(distance, distance, distance)
-    rests = _rest(eigenvalues.astype(complex), vectors.astype(complex), coordinates)
+    slowed = bounded(eigenvalues.astype(complex))
+    limits = vectors @ geometric_sum(coordinates * slowed, slowed)[..., None]
+    rests = np.linalg.norm(limits[..., 0], axis=-1)
     low, high = np.quantile(rests, [0.1, 0.9])
     return Remainder(distance, min(float(low), distance), max(float(high), distance))

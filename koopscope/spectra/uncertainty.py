@@ -1,4 +1,4 @@
-"""How far an eigenvalue could be off because training is noisy: the moving-block bootstrap.
+"""Intervals of eigenvalues under the noise of training, by the moving-block bootstrap.
 
 Minibatch noise enters the dynamics itself (process noise), so pairs (y_t, y_{t+1}) are what is
 resampled: in blocks of neighbours, with replacement, in the r reduced coordinates, all replicates
@@ -20,6 +20,9 @@ from koopscope.spectra.matching import conjugates, matched
 
 LEVEL = 0.9
 REPLICATES = 300
+
+#: Far below the data; see ``resampled_operators``.
+FLOOR = 1e-12
 
 #: 0.95 quantile of the normal distribution, for a two-sided interval of level 0.9.
 _NORMAL_QUANTILE = 1.6448536269514722
@@ -66,8 +69,8 @@ def uncertainty(spectrum: Spectrum, replicates: int = REPLICATES, seed: int = 0)
     if rank == 0 or pairs <= rank + block:
         unknown = np.full(rank, np.nan)
         return Uncertainty(LEVEL, unknown, unknown, np.full((rank, 2, 2), np.nan), 0, block)
-    counts = _block_counts(pairs, block, replicates, np.random.default_rng(seed))
-    operators = _resampled_operators(spectrum, counts)
+    counts = block_counts(pairs, block, replicates, np.random.default_rng(seed))
+    operators = resampled_operators(spectrum, counts)
     found = matched(np.linalg.eigvals(operators).astype(complex), spectrum.eigenvalues)
     # A replicate may have two real eigenvalues in place of a pair, and either may go to either
     # member: every replicate counts once more with its mirror image, so that regions are mirrored.
@@ -88,7 +91,7 @@ def uncertainty(spectrum: Spectrum, replicates: int = REPLICATES, seed: int = 0)
     )
 
 
-def _block_counts(
+def block_counts(
     pairs: int, block: int, replicates: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """Return [replicates, pairs]: how often each replicate draws each pair."""
@@ -99,11 +102,15 @@ def _block_counts(
     return counts
 
 
-def _resampled_operators(spectrum: Spectrum, counts: npt.NDArray[np.float64]) -> Products:
+def resampled_operators(
+    spectrum: Spectrum, counts: npt.NDArray[np.float64], floor: float = FLOOR
+) -> Products:
     """Return [replicates, r, r]: the reduced operator fitted to each replicate's pairs.
 
     In reduced coordinates K = (sum_t Y_t X_t^*) (sum_t X_t X_t^*)^-1 with unit-norm columns; the
-    sums over drawn pairs are one product with the counts.
+    sums over drawn pairs are one product with the counts. A replicate may miss a direction
+    altogether, or all motion there was: ``floor`` times the trace of the products keeps it
+    solvable.
     """
     rank = spectrum.rank
     X = (spectrum.trajectory[:, :-1] / spectrum.scales).T
@@ -111,9 +118,7 @@ def _resampled_operators(spectrum: Spectrum, counts: npt.NDArray[np.float64]) ->
     C = X.conj()
     XX = (counts @ (C[:, :, None] * X[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
     XY = (counts @ (C[:, :, None] * Y[:, None, :]).reshape(len(X), -1)).reshape(-1, rank, rank)
-    # A replicate may miss a direction altogether, or all motion there was: a floor far below the
-    # data keeps it solvable.
     traces = np.trace(XX, axis1=1, axis2=2).real
-    floor = 1e-12 * np.where(traces > 0.0, traces, 1.0)[:, None, None] * np.eye(rank)
-    operators: Products = np.linalg.solve(XX + floor, XY).swapaxes(1, 2)
+    ridge = floor * np.where(traces > 0.0, traces, 1.0)[:, None, None] * np.eye(rank)
+    operators: Products = np.linalg.solve(XX + ridge, XY).swapaxes(1, 2)
     return operators

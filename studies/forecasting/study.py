@@ -53,7 +53,7 @@ Row = dict[str, object]
 def hindsight(forecaster: Forecaster, origin: int, horizon: int) -> float:
     """Return the error of the projection of what came on the increments of the window."""
     whole = total(forecaster._grams.values()).increments
-    window = slice(origin + 1 - forecaster.seen.fitted, origin)
+    window = slice(origin + 1 - forecaster.plan.fitted, origin)
     ahead = slice(origin, origin + horizon)
     length = float(whole[ahead, ahead].sum())
     overlap = whole[window, ahead].sum(axis=1)

@@ -247,7 +247,7 @@ def test_snapshots_that_are_not_finite_bound_what_is_looked_at(tmp_path):
     weights["head.bias"][3] = np.nan
     path = recorded(tmp_path / "early.h5", weights)
     found = koopscope.forecast(path, ahead=3, snapshots=10).forecast
-    assert found.seen.steps[0] == 4
+    assert found.plan.steps[0] == 4
     weights["head.bias"][-1] = np.inf
     path = recorded(tmp_path / "late.h5", weights)
     with pytest.raises(KoopscopeError, match="step 39 holds weights that are not finite"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.plan import ORIGINS, ForecastSettings, outlook
+from koopscope.forecasting.plan import ORIGINS, ForecastSettings, forecast_plan
 from koopscope.runs.run import RunDescription
 
 
@@ -17,7 +17,7 @@ def run_with(steps):
 
 
 def seen(steps, **settings):
-    return outlook(run_with(steps), ForecastSettings(**settings))
+    return forecast_plan(run_with(steps), ForecastSettings(**settings))
 
 
 def test_the_last_evenly_spaced_stretch_is_looked_at():

@@ -198,3 +198,24 @@ def test_any_seed_gives_random_scores(tmp_path):
     kept = [found.masks["a.weight"] for found in masks]
     assert kept[0].sum() == kept[1].sum() == 10
     assert (kept[0] != kept[1]).any()
+
+
+def test_masks_are_a_mapping_and_still_have_a_field_of_that_name(tmp_path):
+    run = recorded(tmp_path / "run.h5", settling({"a.weight": (8, 5), "b.weight": (3, 8)}))
+    found = koopscope.prune(run, 0.5)
+    assert list(found) == ["a.weight", "b.weight"]
+    assert len(found) == 2
+    assert "c.weight" not in found
+    for name, mask in found.items():
+        assert mask is found.masks[name]
+    with pytest.raises(KeyError):
+        found["c.weight"]
+
+
+@pytest.mark.parametrize(("name", "used"), [("magnitude", 1), ("gradient-magnitude", 2)])
+def test_a_criterion_tells_how_many_snapshots_it_rests_on(run, name, used):
+    opened, *_ = run
+    analysis = judge(opened, PruningSettings()).analysis
+    assert criterion(name, analysis).snapshots_used == used
+    assert criterion("random", analysis).snapshots_used == 0
+    assert criterion("destination", analysis).snapshots_used > 2

@@ -47,34 +47,34 @@ def figure(found: Forecast) -> Figure:
 
 
 def _last_step(found: Forecast) -> int:
-    return int(found.seen.steps[found.seen.last])
+    return int(found.plan.steps[found.plan.last])
 
 
 def _fan(axes: Axes, found: Forecast, coordinate: int) -> None:
-    seen, plane = found.seen, found.plane
+    plan, plane = found.plan, found.plane
     axes.set_ylabel(f"coordinate {coordinate + 1}")
     if coordinate >= plane.trajectory.shape[1] or not plane.shares[coordinate]:
         nothing_to_show(axes, "nothing moves along it")
         return
     axes.set_title(f"{percent(plane.shares[coordinate])} of the window's motion", fontsize=7.5)
-    start = max(0, seen.last + 1 - 2 * seen.fitted)
+    start = max(0, plan.last + 1 - 2 * plan.fitted)
     path = plane.trajectory[:, coordinate]
-    known = slice(start, seen.last + 1)
-    axes.plot(seen.steps[known], path[known], color=INK, label="recorded")
-    later = slice(seen.last, None)
-    if len(path) > seen.last + 1:
-        axes.plot(seen.steps[later], path[later], ":", color=INK, label="what came")
+    known = slice(start, plan.last + 1)
+    axes.plot(plan.steps[known], path[known], color=INK, label="recorded")
+    later = slice(plan.last, None)
+    if len(path) > plan.last + 1:
+        axes.plot(plan.steps[later], path[later], ":", color=INK, label="what came")
     last = _last_step(found)
     label: str | None = "past forecasts"
     for origin, (reach, places) in plane.past.items():
         if origin < start or not len(reach):
             continue
-        steps = seen.steps[origin] + np.array([0.0, *reach]) * seen.spacing_steps
+        steps = plan.steps[origin] + np.array([0.0, *reach]) * plan.spacing_steps
         line = np.concatenate([[path[origin]], places[:, coordinate]])
         axes.plot(steps, line, color=FAINT, linewidth=0.6, label=label)
         label = None
     reach, places = plane.ahead
-    steps = last + np.array([0.0, *reach]) * seen.spacing_steps
+    steps = last + np.array([0.0, *reach]) * plan.spacing_steps
     line = np.concatenate([[0.0], places[:, coordinate]])
     horizons, low, high = _band(found, coordinate)
     inside = np.array([0.0, *reach]) <= horizons[-1]
@@ -90,15 +90,15 @@ def _fan(axes: Axes, found: Forecast, coordinate: int) -> None:
     )
     axes.plot(steps, line, "--", color=COLORS[0], label="forecast")
     axes.axvline(last, color=FAINT, linewidth=0.6)
-    axes.set_xlim(right=float(max(steps[-1], seen.steps[seen.last])))
+    axes.set_xlim(right=float(max(steps[-1], plan.steps[plan.last])))
     if coordinate == 0:
         axes.legend(loc="best", fontsize=6.5)
     _fit_height(axes, [path[known], line, path[later][: _shown_later(found, steps[-1])]])
 
 
 def _shown_later(found: Forecast, end: float) -> int:
-    seen = found.seen
-    return int(np.count_nonzero(seen.steps[seen.last :] <= end))
+    plan = found.plan
+    return int(np.count_nonzero(plan.steps[plan.last :] <= end))
 
 
 def _fit_height(axes: Axes, lines: list[Float64]) -> None:
@@ -127,7 +127,7 @@ def _errors(axes: Axes, found: Forecast) -> None:
     axes.set_xlabel("steps ahead")
     axes.set_ylabel("relative to no change")
     test = found.backtest
-    steps = test.horizons * found.seen.spacing_steps
+    steps = test.horizons * found.plan.spacing_steps
     tested = [k for k in range(len(test.horizons)) if test.score(FORECAST, k) is not None]
     if not tested:
         nothing_to_show(axes, "too short a run to test a forecast")
@@ -149,7 +149,7 @@ def _errors(axes: Axes, found: Forecast) -> None:
         axes.plot(x, rows[:, 0], label=name, **style)
         if name == FORECAST:
             axes.fill_between(x, rows[:, 1], rows[:, 2], color=COLORS[k], alpha=0.2, linewidth=0.0)
-    target = found.seen.horizon * found.seen.spacing_steps
+    target = found.plan.horizon * found.plan.spacing_steps
     if found.actual is not None:
         axes.plot([target], [found.actual], "*", color=INK, markersize=8, label="what came")
     axes.set_ylim(0.0, _HIGHEST)

@@ -17,6 +17,7 @@ from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.still_to_come import DRIFT_GAP, geometric_sum, last_coordinates
 
 #: Increments shorter than this many rounding errors say more of rounding than of the operator.
 ROUNDING_MARGIN = 300.0
@@ -26,9 +27,6 @@ FEWEST_ITERATES = 5
 
 #: A mode counts among the leading ones if it makes up this share of the way that is left.
 LEAST_SHARE = 1e-3
-
-#: Eigenvalues closer to 1 than this leave no fixed point to predict: the motion is a drift.
-DRIFT_GAP = 1e-9
 
 
 @dataclass(frozen=True)
@@ -228,18 +226,13 @@ def _held_out_error(gram: SnapshotGram, spectrum: Spectrum, noise: Float64) -> f
 
 
 def _remaining(spectrum: Spectrum) -> Complex128:
-    """Each mode's part in the way that is left: the sum of all increments still to come.
+    """Return each mode's part in the way that is left: the sum of all increments still to come.
 
     The coordinates b of the last increment decay as lambda^n, so those after it sum to
-    b lambda / (1 - lambda). An eigenvalue of 1 never runs out.
+    b lambda / (1 - lambda).
     """
-    last = np.linalg.lstsq(
-        spectrum.eigenvectors, spectrum.trajectory[:, -1].astype(complex), rcond=None
-    )[0]
-    gaps = 1.0 - spectrum.eigenvalues
-    gaps = np.where(np.abs(gaps) > DRIFT_GAP, gaps, DRIFT_GAP)
-    parts: Complex128 = last * spectrum.eigenvalues / gaps
-    return parts
+    values = spectrum.eigenvalues
+    return geometric_sum(last_coordinates(spectrum) * values, values)
 
 
 def _mattering(spectrum: Spectrum, remaining: Complex128) -> npt.NDArray[np.bool_]:
