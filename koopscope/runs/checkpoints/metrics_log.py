@@ -136,7 +136,7 @@ def _csv_rows(path: Path) -> Rows:
 
 def _json_lines(path: Path) -> Rows:
     with path.open(encoding="utf-8-sig") as file:
-        return [_numbers(json.loads(line)) for line in file if line.strip()]
+        return [numbers_of(json.loads(line)) for line in file if line.strip()]
 
 
 def _json_rows(path: Path) -> Rows:
@@ -157,7 +157,7 @@ def _json_rows(path: Path) -> Rows:
             content = [{"step": int(step), **values} for step, values in content.items()]
         else:
             content = [content]
-    return [_numbers(row) for row in content if isinstance(row, Mapping)]
+    return [numbers_of(row) for row in content if isinstance(row, Mapping)]
 
 
 def _event_rows(path: Path) -> Rows:
@@ -166,12 +166,12 @@ def _event_rows(path: Path) -> Rows:
     ]
 
 
-def _numbers(row: Any, prefix: str = "") -> dict[str, float]:
+def numbers_of(row: Any, prefix: str = "") -> dict[str, float]:
     """Return the finite numbers of an object, those of nested objects as ``train/loss``."""
     numbers: dict[str, float] = {}
     for name, value in row.items() if isinstance(row, Mapping) else ():
         if isinstance(value, Mapping):
-            numbers |= _numbers(value, f"{prefix}{name}/")
+            numbers |= numbers_of(value, f"{prefix}{name}/")
         elif isinstance(value, (int, float)) and type(value) is not bool and math.isfinite(value):
             numbers[conventional(f"{prefix}{name}")] = float(value)
     return numbers

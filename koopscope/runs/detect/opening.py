@@ -169,10 +169,11 @@ def is_run_file(path: Path) -> bool:
 
 def _can_be_run_file(path: Path) -> bool:
     """Return whether a name is a run file's: it may end in anything that no other kind claims."""
+    from koopscope.runs.checkpoints.refused import SUFFIXES
     from koopscope.runs.checkpoints.torch.snapshots import is_torch
     from koopscope.runs.detect.sources import HDF5_SUFFIXES, KINDS
 
     name = path.name.lower()
     if path.is_dir() or name.endswith(HDF5_SUFFIXES):
         return not path.is_dir()
-    return not name.endswith(tuple(KINDS)) and not is_torch(path)
+    return not name.endswith((*KINDS, *SUFFIXES)) and not is_torch(path)
