@@ -1,7 +1,8 @@
 """Metrics from the file that a training program logged next to its checkpoints.
 
-CSV (Keras, Lightning), JSON lines, JSON (``trainer_state.json``, ``results.json``) and the event
-files of TensorBoard become rows of numbers, and rows are matched with snapshots by their step.
+CSV (Keras, Lightning), JSON lines, JSON (``trainer_state.json``, ``results.json``), the event files
+of TensorBoard and the folders of MLflow, W&B and others (``metrics_folders``) become rows of
+numbers, and rows are matched with snapshots by their step.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.event_files import scalars_of
+from koopscope.runs.checkpoints.metrics_folders import (
+    is_mlflow_metric,
+    log_in,
+    mlflow_rows,
+    refuse_wandb,
+)
 from koopscope.runs.checkpoints.series import metrics_at
 from koopscope.runs.names import Unit, conventional
 
@@ -50,7 +57,8 @@ def metrics_from(path: Path, steps: Sequence[int], unit: Unit) -> LoggedMetrics:
     Parameters
     ----------
     path
-        CSV with a header line, JSON lines, JSON, or an event file; told by its name.
+        CSV with a header line, JSON lines, JSON, or an event file, told by its name; or a folder
+        with one of them, or of MLflow.
     steps, unit
         Of the snapshots.
 
@@ -75,10 +83,22 @@ def metrics_from(path: Path, steps: Sequence[int], unit: Unit) -> LoggedMetrics:
 
 
 def _reader(path: Path) -> tuple[Callable[[Path], Rows], str]:
+    if path.is_dir():
+        path = log_in(path)
+        if path.is_dir():
+            return lambda _: mlflow_rows(path), "a folder of MLflow"
+        read, kind = _reader(path)
+        return lambda _: read(path), kind
     name = path.name.lower()
+    if name.endswith(".wandb"):
+        refuse_wandb(path)
+    if is_mlflow_metric(path):
+        return lambda _: mlflow_rows(path), "a metric of MLflow"
     if ".tfevents." in name:
         return _event_rows, "an event file"
     if name.endswith((".jsonl", ".ndjson")):
+        return _json_lines, "JSON lines"
+    if name == "result.json":  # Ray Tune's, a line an iteration
         return _json_lines, "JSON lines"
     if name.endswith(".json"):
         return _json_rows, "JSON"
