@@ -58,6 +58,22 @@ def test_damaged_results_of_ray_cost_only_the_metrics(tmp_path, content):
         assert not run.description.metrics
 
 
+def test_inspect_gives_the_command_that_converts(tmp_path, capsys):
+    folder = trial(tmp_path / "a trial")
+    code, _, told = called(capsys, "inspect", folder)
+    assert code == 0
+    (command,) = (line for line in told.splitlines() if "koopscope convert" in line)
+    assert command.endswith(f"koopscope convert '{folder}' -o run.h5")
+    files = [write_safetensors(tmp_path / f"s_{k}.safetensors", {"w": np.ones(3)}) for k in (1, 2)]
+    _, _, told = called(capsys, "inspect", *files)
+    assert f"koopscope convert {files[0]} {files[1]} -o run.h5" in told
+    many = [write_safetensors(tmp_path / f"s_{k}.safetensors", {"w": np.ones(3)}) for k in range(9)]
+    _, _, told = called(capsys, "inspect", "--key", ".", *files)
+    assert "koopscope convert" not in told  # it is refused
+    _, _, told = called(capsys, "inspect", *many)
+    assert f"koopscope convert {tmp_path}/*.safetensors -o run.h5" in told
+
+
 def touch(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\0\1\2")
