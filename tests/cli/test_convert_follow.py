@@ -115,3 +115,13 @@ def test_another_network_is_one_sentence_and_the_file_stays_whole(tmp_path, caps
     assert code == 2
     assert "another network" in told
     assert steps_of(output) == [1, 2, 3]
+
+
+def test_force_replaces_a_file_with_what_is_followed(tmp_path, capsys):
+    write_series(tmp_path / "saved", ".npz", 3)
+    output = tmp_path / "run.h5"
+    output.write_bytes(b"something else")
+    words = ("convert", tmp_path / "saved", "--follow", "--idle", "3", "--force", "-o", output)
+    code, _, told = called(capsys, *words)
+    assert code == 0, told
+    assert steps_of(output) == [1, 2, 3]
