@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +15,15 @@ from koopscope.cli.options import key_option
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from koopscope.runs.checkpoints.hdf5_layouts import TimeAxis
+    from koopscope.runs.checkpoints.series import CheckpointSeries
+    from koopscope.runs.detect.following import Following
+
+#: Seconds between looks at a folder that is followed.
+_INTERVAL = 1.0
 
 
 @click.command("convert")
@@ -22,8 +32,8 @@ if TYPE_CHECKING:
 @click.option(
     "--metrics",
     metavar="FILE",
-    help="Losses and other numbers that training logged: CSV, JSON lines, trainer_state.json, or "
-    "TensorBoard's event file.",
+    help="Losses and other numbers that training logged: CSV, JSON lines, trainer_state.json, "
+    "TensorBoard's event file, or the folder of a run of MLflow, W&B or Lightning.",
 )
 @click.option(
     "--step-pattern",
@@ -38,6 +48,17 @@ if TYPE_CHECKING:
 @key_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Wait for further checkpoints and append each when it is complete, until Ctrl-C.",
+)
+@click.option(
+    "--idle",
+    type=click.FloatRange(0.0),
+    metavar="SECONDS",
+    help="With --follow: leave when no checkpoint was completed for so long.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing run file.")
 def command(
     sources: tuple[str, ...],
@@ -48,13 +69,15 @@ def command(
     key: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    follow: bool,
+    idle: float | None,
     force: bool,
 ) -> None:
     """Copy a series of checkpoints, or an HDF5 file in another layout, into a run file.
 
     SRC are files with one snapshot each, or their folder: safetensors, PyTorch and Lightning files,
-    Hugging Face checkpoint folders, npz, Keras and other HDF5. An interrupted conversion is
-    continued by the same command.
+    Hugging Face checkpoint folders and caches, Flax, Orbax, npz, Keras and other HDF5. An
+    interrupted conversion is continued by the same command, and so is one with --follow.
     """
     from koopscope.runs.checkpoints.metrics_log import LoggedMetrics, metrics_from
     from koopscope.runs.detect.converting import convert
@@ -66,6 +89,19 @@ def command(
     if "" in sources:
         raise KoopscopeError("the name of a source is empty", "name a file or a folder")
     target = Path(output)
+    if follow and time_axis:
+        raise KoopscopeError("--time-axis is for one file, and --follow for a folder", "leave one")
+    if idle is not None and not follow:
+        raise KoopscopeError("--idle says when --follow ends", "add --follow")
+    if follow:
+        from koopscope.runs.detect.following import Choice, Following
+
+        choice = Choice(TensorFilter(include, exclude), step_pattern, key)
+        following = Following([Path(s) for s in sources], target, choice)
+        if force or not following.continue_existing():
+            check_targets([target], [*sources, *([metrics] if metrics else [])], force=force)
+        _follow(following, metrics, idle)
+        return
     check_targets([target], [*sources, *([metrics] if metrics else [])], force=force)
     began = time.perf_counter()
 
@@ -103,4 +139,41 @@ def command(
         f"Wrote {description.snapshots} snapshots of {sum(t.size for t in tensors):,} weights, "
         f"steps {description.steps[0]} to {description.steps[-1]}, from {description.format} "
         f"to {output}{resumed} in {time.perf_counter() - began:.1f} s."
+    )
+
+
+def _follow(following: Following, metrics: str | None, idle: float | None) -> None:
+    from koopscope.runs.checkpoints.metrics_log import metrics_from
+
+    def logged(series: CheckpointSeries) -> dict[str, npt.NDArray[np.float64]]:
+        if metrics is None or not Path(metrics).exists():  # training may not have begun it
+            return {}
+        return metrics_from(Path(metrics), series.description.steps.tolist(), series.unit).columns
+
+    # A flag, not an exception: the snapshot that is being copied is completed first.
+    stopped = Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    had, told = len(following.steps), ""
+    try:
+        for added in following.rounds(_INTERVAL, idle, stopped, logged):
+            for step in added:
+                console.say(f"step {step} is in {following.output}")
+            reason = "; ".join(f"{path}: {why}" for path, why in following.waiting.items())
+            if reason and reason != told:
+                console.say_more(f"waiting for {reason}")
+            told = reason
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for path, why in following.waiting.items():
+        console.say(f"not copied: {path}: {why}")
+    for path, step in following.left_out.items():
+        console.say(f"left out {path}: step {step} came after step {following.steps[-1]}")
+    if not following.steps:
+        raise KoopscopeError(
+            f"no checkpoint was completed in {', '.join(map(str, following.sources))}",
+            "name the folder into which training writes checkpoints",
+        )
+    console.say(
+        f"Wrote {len(following.steps) - had} snapshots to {following.output}, which holds "
+        f"{len(following.steps)}, steps {following.steps[0]} to {following.steps[-1]}."
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 
 from koopscope.cli import console
@@ -11,6 +15,9 @@ from koopscope.errors import KoopscopeError
 
 #: Exit code when a run could not be read.
 COULD_NOT = 2
+
+#: More files than this are named by a pattern.
+_LISTED = 4
 
 
 @click.command("inspect")
@@ -35,13 +42,19 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
     from koopscope.report.envelope import Failure
     from koopscope.report.inspection import Inspection
     from koopscope.report.registry import render
+    from koopscope.runs.native.reader import RunFile
 
     found, failed = [], []
+    conversions = []
     jobs = openers(runs, shards=False, key=key)
     for path, opened in jobs.items():
         try:
             with opened() as run:
                 found.append(run.description)
+                if not isinstance(run, RunFile):
+                    members = getattr(run, "paths", [path])
+                    named = runs if len(jobs) == 1 else [path] if Path(path).exists() else members
+                    conversions.append(_conversion([Path(name) for name in named], key))
         except KoopscopeError as error:
             if len(jobs) == 1:
                 raise
@@ -50,5 +63,18 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
     if found or form == "json":
         inspection = Inspection(tuple(found), tuple(failed))
         console.result(render("inspection", inspection, form, console.page()))
+    for words in conversions if form == "table" else ():
+        console.say(f"to make a run file of it: {words}")
     if failed:
         ctx.exit(COULD_NOT)
+
+
+def _conversion(sources: Sequence[Path], key: str | None) -> str:
+    """Return the command that converts what was opened; many files in a folder by a pattern."""
+    named = shlex.join(str(source) for source in sources)
+    homes = {source.parent for source in sources}
+    endings = {"".join(source.suffixes[-1:]) for source in sources}
+    if len(sources) > _LISTED and len(homes) == len(endings) == 1:
+        named = f"{shlex.quote(str(homes.pop()))}/*{endings.pop()}"
+    words = f"koopscope convert {named} -o run.h5"
+    return f"{words} --key {shlex.quote(key)}" if key else words

@@ -85,7 +85,7 @@ _LABELS = _words(
 _RUN_WORDS = ("stage", "phase", "ingredient", "seed", "fold", "trial", "replica")
 
 #: Names that training programs give to copies of a checkpoint instead of a number.
-_ROLES = _words("last latest best final newest current")
+_ROLES = _words("last latest best final newest current main adapters")
 
 #: Names that frameworks give to state that is not trained.
 BUFFER_NAMES = (

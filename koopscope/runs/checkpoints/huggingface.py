@@ -1,4 +1,7 @@
-"""The folders of Hugging Face's Trainer: weights, and what ``trainer_state.json`` tells of them."""
+"""Folders that are one checkpoint: Hugging Face's, diffusers', Orbax' and others.
+
+Finds the weights in a folder, and what ``trainer_state.json`` tells of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,11 @@ from typing import Any
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.bounded_json import loaded
+from koopscope.runs.checkpoints.adapters import adapter_snapshot, torch_adapter_snapshot
+from koopscope.runs.checkpoints.hub_cache import must_stay_inside
+from koopscope.runs.checkpoints.msgpack import msgpack_snapshot
+from koopscope.runs.checkpoints.orbax import METADATA as ORBAX
+from koopscope.runs.checkpoints.orbax import UNFINISHED, orbax_snapshot
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch.distributed import METADATA, distributed_snapshot
@@ -28,20 +36,34 @@ _LARGEST = 2**63
 _WEIGHTS: dict[str, Callable[[Path], Snapshot]] = {
     "model.safetensors": safetensors_snapshot,
     "model.safetensors.index.json": sharded_snapshot,
-    "adapter_model.safetensors": safetensors_snapshot,
+    "adapter_model.safetensors": adapter_snapshot,
+    "pytorch_lora_weights.safetensors": safetensors_snapshot,
+    "diffusion_pytorch_model.safetensors": safetensors_snapshot,
+    "diffusion_pytorch_model.safetensors.index.json": sharded_snapshot,
     "pytorch_model.bin": torch_snapshot,
     "pytorch_model.bin.index.json": sharded_torch_snapshot,
-    "adapter_model.bin": torch_snapshot,
+    "adapter_model.bin": torch_adapter_snapshot,
+    "diffusion_pytorch_model.bin": torch_snapshot,
+    "flax_model.msgpack": msgpack_snapshot,
     METADATA: distributed_snapshot,
     "mp_rank_00_model_states.pt": deepspeed_snapshot,
     "zero_pp_rank_0_mp_rank_00_model_states.pt": deepspeed_snapshot,
+    ORBAX: orbax_snapshot,
 }
 
+#: The parts of a checkpoint that have a folder each, what is trained first: diffusers' and Orbax'.
+_PARTS = ("unet", "transformer", "prior", "controlnet", "default", "state", "params", "model")
 
 #: The kinds in which a key chooses what the weights are.
 _KEYED: dict[Callable[..., Snapshot], Callable[[Path, str | None], Snapshot]] = {
     kind: kind
-    for kind in (torch_snapshot, sharded_torch_snapshot, distributed_snapshot, deepspeed_snapshot)
+    for kind in (
+        torch_snapshot,
+        sharded_torch_snapshot,
+        distributed_snapshot,
+        deepspeed_snapshot,
+        torch_adapter_snapshot,
+    )
 }
 
 
@@ -64,7 +86,10 @@ def describe(kind: Callable[[Path], Snapshot], path: Path, key: str | None) -> S
 
 def weights_in(folder: Path) -> Path | None:
     """Return the file with the weights in a checkpoint folder, or ``None`` if it is none."""
-    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if UNFINISHED in folder.name:
+        return None
+    places = (folder, *(folder / part for part in _PARTS))
+    return next((p / name for p in places for name in _WEIGHTS if (p / name).is_file()), None)
 
 
 def folder_snapshot(folder: Path, key: str | None = None) -> Snapshot:
@@ -78,7 +103,11 @@ def folder_snapshot(folder: Path, key: str | None = None) -> Snapshot:
     weights = weights_in(folder)
     if weights is None:
         raise KoopscopeError(f"{folder} holds no model.safetensors", "name a checkpoint folder")
+    must_stay_inside(folder)
+    must_stay_inside(weights.parent)
     snapshot = replace(describe(_WEIGHTS[weights.name], weights, key), path=str(folder))
+    if weights.parent != folder:
+        snapshot = replace(snapshot, notes=(*snapshot.notes, *_other_parts(folder, weights.parent)))
     state = _state(folder / _STATE)
     if state is None:
         return snapshot
@@ -94,6 +123,20 @@ def folder_snapshot(folder: Path, key: str | None = None) -> Snapshot:
         step=step if type(step) is int and 0 <= step < _LARGEST else snapshot.step,
         unit="step",
         log=log,
+    )
+
+
+def _other_parts(folder: Path, taken: Path) -> tuple[str, ...]:
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path != taken and path.is_dir() and any((path / name).is_file() for name in _WEIGHTS)
+    )
+    if not others:
+        return ()
+    return (
+        f"the weights are those of {taken.name}; beside it lie {', '.join(others)}, which can be "
+        "named instead",
     )
 
 

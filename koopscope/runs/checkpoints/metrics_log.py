@@ -1,7 +1,8 @@
 """Metrics from the file that a training program logged next to its checkpoints.
 
-CSV (Keras, Lightning), JSON lines, JSON (``trainer_state.json``, ``results.json``) and the event
-files of TensorBoard become rows of numbers, and rows are matched with snapshots by their step.
+CSV (Keras, Lightning), JSON lines, JSON (``trainer_state.json``, ``results.json``), the event files
+of TensorBoard and the folders of MLflow, W&B and others (``metrics_folders``) become rows of
+numbers, and rows are matched with snapshots by their step.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.event_files import scalars_of
+from koopscope.runs.checkpoints.metrics_folders import (
+    is_mlflow_metric,
+    log_in,
+    mlflow_rows,
+    refuse_wandb,
+)
 from koopscope.runs.checkpoints.series import metrics_at
 from koopscope.runs.names import Unit, conventional
 
@@ -50,7 +57,8 @@ def metrics_from(path: Path, steps: Sequence[int], unit: Unit) -> LoggedMetrics:
     Parameters
     ----------
     path
-        CSV with a header line, JSON lines, JSON, or an event file; told by its name.
+        CSV with a header line, JSON lines, JSON, or an event file, told by its name; or a folder
+        with one of them, or of MLflow.
     steps, unit
         Of the snapshots.
 
@@ -75,10 +83,22 @@ def metrics_from(path: Path, steps: Sequence[int], unit: Unit) -> LoggedMetrics:
 
 
 def _reader(path: Path) -> tuple[Callable[[Path], Rows], str]:
+    if path.is_dir():
+        path = log_in(path)
+        if path.is_dir():
+            return lambda _: mlflow_rows(path), "a folder of MLflow"
+        read, kind = _reader(path)
+        return lambda _: read(path), kind
     name = path.name.lower()
+    if name.endswith(".wandb"):
+        refuse_wandb(path)
+    if is_mlflow_metric(path):
+        return lambda _: mlflow_rows(path), "a metric of MLflow"
     if ".tfevents." in name:
         return _event_rows, "an event file"
     if name.endswith((".jsonl", ".ndjson")):
+        return _json_lines, "JSON lines"
+    if name == "result.json":  # Ray Tune's, a line an iteration
         return _json_lines, "JSON lines"
     if name.endswith(".json"):
         return _json_rows, "JSON"
@@ -136,7 +156,7 @@ def _csv_rows(path: Path) -> Rows:
 
 def _json_lines(path: Path) -> Rows:
     with path.open(encoding="utf-8-sig") as file:
-        return [_numbers(json.loads(line)) for line in file if line.strip()]
+        return [numbers_of(json.loads(line)) for line in file if line.strip()]
 
 
 def _json_rows(path: Path) -> Rows:
@@ -157,7 +177,7 @@ def _json_rows(path: Path) -> Rows:
             content = [{"step": int(step), **values} for step, values in content.items()]
         else:
             content = [content]
-    return [_numbers(row) for row in content if isinstance(row, Mapping)]
+    return [numbers_of(row) for row in content if isinstance(row, Mapping)]
 
 
 def _event_rows(path: Path) -> Rows:
@@ -166,12 +186,12 @@ def _event_rows(path: Path) -> Rows:
     ]
 
 
-def _numbers(row: Any, prefix: str = "") -> dict[str, float]:
+def numbers_of(row: Any, prefix: str = "") -> dict[str, float]:
     """Return the finite numbers of an object, those of nested objects as ``train/loss``."""
     numbers: dict[str, float] = {}
     for name, value in row.items() if isinstance(row, Mapping) else ():
         if isinstance(value, Mapping):
-            numbers |= _numbers(value, f"{prefix}{name}/")
+            numbers |= numbers_of(value, f"{prefix}{name}/")
         elif isinstance(value, (int, float)) and type(value) is not bool and math.isfinite(value):
             numbers[conventional(f"{prefix}{name}")] = float(value)
     return numbers

@@ -102,12 +102,14 @@ def _convert(
             "converted_from": description.format,
             "conversion": identity,
         }
-        with create_run(partial, _plans(description.path, tensors), description.skipped, metadata):
+        with create_run(
+            partial, plans_of(description.path, tensors), description.skipped, metadata
+        ):
             done = 0
     values = {**description.metrics, **metrics}
     for index in range(done, description.snapshots):
         with open_for_appending(partial, _LOCK_PATIENCE) as writer:
-            _copy_snapshot(run, index, tensors, writer, on_progress)
+            copy_snapshot(run, index, tensors, writer, on_progress)
             for name, column in values.items():
                 writer.write_metric(name, float(column[index]))
             writer.commit(int(description.steps[index]))
@@ -116,13 +118,14 @@ def _convert(
     return done
 
 
-def _copy_snapshot(
+def copy_snapshot(
     run: ForeignRun,
     index: int,
     tensors: Sequence[TensorInfo],
     writer: RunWriter,
-    on_progress: Callable[[int], None] | None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> None:
+    """Write the weights of one snapshot, a part at a time; it still has to be committed."""
     for tensor in tensors:
         dtype = run.read_dtype(tensor)
         for start, stop in aligned_ranges(tensor.shape, chunk_shape(tensor.shape), PART):
@@ -133,7 +136,14 @@ def _copy_snapshot(
                 on_progress(part.nbytes)
 
 
-def _plans(path: str, tensors: Sequence[TensorInfo]) -> list[TensorPlan]:
+def plans_of(path: str, tensors: Sequence[TensorInfo]) -> list[TensorPlan]:
+    """Return what a run file is made for.
+
+    Raises
+    ------
+    KoopscopeError
+        If a name cannot be stored.
+    """
     plans: list[TensorPlan] = []
     taken = StorableNames()
     for tensor in tensors:

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.adapters import adapter_snapshot
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
+from koopscope.runs.checkpoints.hub_cache import folder_of, is_revision, notes_on, revisions_in
 from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
 from koopscope.runs.checkpoints.keras import (
     keras3_snapshot,
     keras_archive_snapshot,
     legacy_snapshot,
 )
+from koopscope.runs.checkpoints.msgpack import is_msgpack, msgpack_snapshot
 from koopscope.runs.checkpoints.npz import npz_snapshot
 from koopscope.runs.checkpoints.numbering import natural_key
+from koopscope.runs.checkpoints.ray_tune import with_trial
+from koopscope.runs.checkpoints.refused import SUFFIXES as REFUSED_SUFFIXES
+from koopscope.runs.checkpoints.refused import refuse_known
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch.snapshots import (
@@ -55,7 +62,10 @@ def _hdf5_as_seen(look: Look) -> Snapshot:
 KINDS: dict[str, Callable[[Path], Snapshot]] = {
     ".safetensors.index.json": sharded_snapshot,
     ".bin.index.json": sharded_torch_snapshot,
+    "adapter_model.safetensors": adapter_snapshot,
+    "adapters.safetensors": adapter_snapshot,
     ".safetensors": safetensors_snapshot,
+    ".msgpack": msgpack_snapshot,
     ".keras": keras_archive_snapshot,
     ".npz": npz_snapshot,
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".pth.tar"), torch_snapshot),
@@ -65,9 +75,11 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
 
 #: What lies next to weights in training folders and is none.
 _STATE_FILE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args).*\.(pt|pth|bin)")
+#: What ``flax.training.checkpoints`` called its files.
+_NAMED_BY_FLAX = re.compile(r"checkpoint_\d+(\.\d+)?")
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
 
-KNOWN = ", ".join(dict.fromkeys(suffix for suffix in KINDS if "index" not in suffix))
+KNOWN = ", ".join(suffix for suffix in KINDS if suffix[0] == "." and "index" not in suffix)
 
 
 def look_at(path: Path) -> Look:
@@ -81,7 +93,9 @@ def look_at(path: Path) -> Look:
     if path.is_dir():
         return look_at_other(path, "")
     suffix = _suffix(path)
-    is_hdf5 = not suffix or suffix in HDF5_SUFFIXES  # a run file's name may end in anything else
+    # A run file's name may end in anything that no other kind claims.
+    is_unclaimed = not suffix and not path.name.lower().endswith(REFUSED_SUFFIXES)
+    is_hdf5 = is_unclaimed or suffix in HDF5_SUFFIXES
     return look_at_hdf5(path, suffix) if is_hdf5 else look_at_other(path, suffix)
 
 
@@ -100,20 +114,27 @@ def snapshots_of(sources: Sequence[Path | Look], key: str | None = None) -> Iter
     KoopscopeError
         If something is missing, unreadable, of no known kind, or a folder is ambiguous.
     """
+    first = True
     for source in sources:
         for path in checkpoints_in(Path(source)):
             with structure.reading(path):
                 described = _described(path, source, key)
+                if first and is_revision(path):
+                    notes = (*described.notes, *notes_on(path, weights_in))
+                    described = replace(described, notes=notes)
+            first = False
             yield described
 
 
 def _described(path: Path, source: Path | Look, key: str | None) -> Snapshot:
+    if is_revision(path):
+        return replace(folder_snapshot(folder_of(path), key), path=str(path))
     if path.is_dir():
-        return folder_snapshot(path, key)
+        return with_trial(folder_snapshot(path, key), path)
     describer = _describer(path)
     if describer is _hdf5 and key is None and isinstance(source, Look) and source.path == path:
-        return _hdf5_as_seen(source)
-    return describe(describer, path, key)
+        return with_trial(_hdf5_as_seen(source), path)
+    return with_trial(describe(describer, path, key), path)
 
 
 def checkpoints_in(source: Path) -> list[Path]:
@@ -126,6 +147,9 @@ def checkpoints_in(source: Path) -> list[Path]:
     """
     if not source.is_dir():
         return [source]
+    revisions = revisions_in(source, weights_in)
+    if revisions is not None:
+        return revisions
     below = sorted(source.iterdir(), key=lambda path: natural_key(path.name))
     folders = [path for path in below if path.is_dir() and not path.name.startswith(".")]
     numbered = [path for path in folders if path.name.startswith("checkpoint-")]
@@ -169,6 +193,8 @@ def _is_weights(path: Path) -> bool:
 def _suffix(path: Path) -> str:
     """Return how a name ends; what has another name but the bytes of PyTorch's counts as such."""
     known = next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
+    if not known and _NAMED_BY_FLAX.fullmatch(path.name) and is_msgpack(path):
+        return ".msgpack"
     return known or (".pt" if is_torch(path) else "")
 
 
@@ -181,9 +207,11 @@ def _describer(path: Path) -> Callable[[Path], Snapshot]:
         )
     suffix = _suffix(path)
     if not suffix:
+        refuse_known(path)
         raise KoopscopeError(f"{path} is of no kind that is known", f"the kinds are: {KNOWN}")
     return KINDS[suffix]
 
 
 def _nothing(source: Path) -> list[Path]:
+    refuse_known(source)
     raise KoopscopeError(f"{source} holds no checkpoint", f"the kinds known are: {KNOWN}")
