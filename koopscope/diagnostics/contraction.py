@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from koopscope.analysis.analysis import UNIT_ROUNDOFF, Analysis
 from koopscope.analysis.scope import Scope
+from koopscope.diagnostics.evidence import Evidence, StatedEvidence, shown_with
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import total
@@ -27,6 +28,64 @@ LITTLE = 0.9
 
 #: A relaxed factor must save this part of the iterations to be worth advising.
 WORTHWHILE = 0.1
+
+
+@dataclass(frozen=True)
+class ContractionEvidence(StatedEvidence):
+    """What the answer rests on.
+
+    Attributes
+    ----------
+    factor, interval
+        Magnitude of the leading eigenvalue per iteration, and what it lies in.
+    largest_ratio
+        Of the lengths of successive increments.
+    iterates
+        Used: those that move by more than rounding.
+    """
+
+    state: State = "inconclusive"
+    factor: float | None = field(default=None, metadata=shown_with("factor"))
+    interval: tuple[float, float] | None = field(default=None, metadata=shown_with("interval"))
+    largest_ratio: float | None = field(default=None, metadata=shown_with("largest_ratio"))
+    iterates: int | None = field(default=None, metadata=shown_with("iterates"))
+
+    @property
+    def value_interval(self) -> tuple[float, float] | None:
+        """The interval of the factor."""
+        return self.interval
+
+
+@dataclass(frozen=True)
+class NeededIterations:
+    """Iterations to a tolerance, ``None`` where no number of them is enough."""
+
+    tolerance: float
+    iterations: float | None
+
+
+@dataclass(frozen=True)
+class IterationsEvidence(Evidence):
+    """What the answer rests on: recorded iterations above rounding, and those needed."""
+
+    usable: int | None = None
+    needed: tuple[NeededIterations, ...] = ()
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A relaxation weight and the factor it gives."""
+
+    weight: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class AccelerationEvidence(Evidence):
+    """What the answer rests on: the best relaxation of all, and of those that damp."""
+
+    relaxation: Relaxed | None = None
+    damped: Relaxed | None = field(default=None, metadata=shown_with("damped"))
 
 
 def has_states(analysis: Analysis) -> bool:
@@ -61,7 +120,7 @@ def _asked(
     diagnostic: Diagnostic,
     analysis: Analysis,
     answer: Callable[[Contraction], Finding],
-    evidence: dict[str, Any],
+    evidence: Evidence,
 ) -> Finding:
     try:
         found = contraction_of(analysis)
@@ -73,7 +132,7 @@ def _asked(
 
 def ask_contraction(analysis: Analysis) -> Finding:
     """Say whether the operator is a contraction along its iterates."""
-    return _asked(CONTRACTION, analysis, contraction_finding, {"state": "inconclusive"})
+    return _asked(CONTRACTION, analysis, contraction_finding, ContractionEvidence())
 
 
 def contraction_finding(found: Contraction) -> Finding:
@@ -107,31 +166,31 @@ def contraction_finding(found: Contraction) -> Finding:
         ),
     }
     status, message, hint = words[found.state]
-    evidence = {
-        "state": found.state,
-        "factor": fixed.factor,
-        "interval": list(fixed.interval),
-        "largest_ratio": fixed.largest_ratio,
-        "iterates": fixed.usable,
-    }
+    evidence = ContractionEvidence(
+        state=found.state,
+        factor=fixed.factor,
+        interval=fixed.interval,
+        largest_ratio=fixed.largest_ratio,
+        iterates=fixed.usable,
+    )
     return CONTRACTION.finding(status, message, evidence, value=fixed.factor, hint=hint)
 
 
 def ask_iterations(analysis: Analysis) -> Finding:
     """Say how many iterations a tolerance takes."""
-    return _asked(ITERATIONS, analysis, iterations_finding, {"usable": None, "needed": []})
+    return _asked(ITERATIONS, analysis, iterations_finding, IterationsEvidence())
 
 
 def iterations_finding(found: Contraction) -> Finding:
     """Put the suggested depths into words."""
     usable = found.fixed.usable - 1
-    evidence = {
-        "usable": usable,
-        "needed": [
-            {"tolerance": n.tolerance, "iterations": _or_none(n.predicted)}
+    evidence = IterationsEvidence(
+        usable=usable,
+        needed=tuple(
+            NeededIterations(tolerance=n.tolerance, iterations=_or_none(n.predicted))
             for n in found.iterations
-        ],
-    }
+        ),
+    )
     reachable = [n for n in found.iterations if math.isfinite(n.predicted)]
     if not reachable:
         message = "No number of iterations can be suggested: the iterates do not converge."
@@ -157,7 +216,7 @@ def _is_certain(needed: Iterations) -> bool:
 
 def ask_acceleration(analysis: Analysis) -> Finding:
     """Say what would converge faster than plain iteration."""
-    return _asked(ACCELERATION, analysis, acceleration_finding, {"relaxation": None})
+    return _asked(ACCELERATION, analysis, acceleration_finding, AccelerationEvidence())
 
 
 def acceleration_finding(found: Contraction) -> Finding:
@@ -179,10 +238,10 @@ def acceleration_finding(found: Contraction) -> Finding:
             + (f", worth {worth:.0f}" if worth is not None and worth > 0 else "")
         )
     message = "; ".join(said) + "."
-    evidence = {
-        "relaxation": {"weight": relaxed.weight, "factor": relaxed.factor},
-        "damped": {"weight": relaxed.damped_weight, "factor": relaxed.damped_factor},
-    }
+    evidence = AccelerationEvidence(
+        relaxation=Relaxed(weight=relaxed.weight, factor=relaxed.factor),
+        damped=Relaxed(weight=relaxed.damped_weight, factor=relaxed.damped_factor),
+    )
     sentence = message[0].upper() + message[1:]
     return ACCELERATION.finding("info", sentence, evidence, value=relaxed.weight)
 

@@ -8,12 +8,14 @@ layers that are stacked.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.evidence import Evidence, shown_with
 from koopscope.diagnostics.finding import Diagnostic, Finding, usable
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.layer_stack import Stack, distinct, likeness, stack_of
@@ -37,6 +39,41 @@ TOLERANCE_OF_REST = 0.5
 SMOOTHED = 3
 
 
+@dataclass(frozen=True)
+class LayerLikeness:
+    """How much one layer moves like a layer before it.
+
+    Attributes
+    ----------
+    name
+        The layer.
+    likeness_to_earlier, most_like
+        Similarity in time to the most similar layer before it, 1 for the same, and its name;
+        ``None`` for the first layer.
+    redundant
+        Whether that similarity is above ``ALIKE``.
+    travel
+        Distance from the first weights over their norm.
+    """
+
+    name: str
+    likeness_to_earlier: float | None
+    most_like: str | None
+    redundant: bool
+    travel: float
+
+
+@dataclass(frozen=True)
+class DepthEvidence(Evidence):
+    """What the answer rests on; depths count hidden layers or repeated blocks."""
+
+    recorded_depth: int | None = None
+    suggested_depth: int | None = None
+    method: str = "distinct layer motions"
+    layers: tuple[LayerLikeness, ...] = ()
+    distinct_motions: float | None = field(default=None, metadata=shown_with("distinct_motions"))
+
+
 def suggested_depth(stack: Stack) -> tuple[int, float, Float64]:
     """Return the depth suggested from one run, the number it rests on, and the similarities."""
     similar = likeness(stack)
@@ -46,12 +83,6 @@ def suggested_depth(stack: Stack) -> tuple[int, float, Float64]:
 
 def ask(analysis: Analysis) -> Finding:
     """Count the different motions among the layers of one run."""
-    evidence: dict[str, Any] = {
-        "recorded_depth": None,
-        "suggested_depth": None,
-        "method": "distinct layer motions",
-        "layers": [],
-    }
     stack = stack_of(analysis)
     if stack is None or analysis.window.snapshots < LEAST_SNAPSHOTS:
         why = (
@@ -60,9 +91,9 @@ def ask(analysis: Analysis) -> Finding:
             else f"{usable(analysis.window.snapshots)} fewer than {LEAST_SNAPSHOTS}"
         )
         message = f"{why}, so depth cannot be judged."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence)
+        return DIAGNOSTIC.finding("inconclusive", message, DepthEvidence())
     suggested, motions, similar = suggested_depth(stack)
-    evidence.update(
+    evidence = DepthEvidence(
         recorded_depth=stack.depth,
         suggested_depth=suggested,
         distinct_motions=motions,
@@ -75,7 +106,7 @@ def ask(analysis: Analysis) -> Finding:
             f"layer{'' if stack.depth == 1 else 's'}."
         )
         return DIAGNOSTIC.finding("pass", message, evidence, value=motions, threshold=built)
-    redundant = sum(layer["redundant"] for layer in evidence["layers"])
+    redundant = sum(layer.redundant for layer in evidence.layers)
     message = (
         f"Depth {suggested} may be enough: the {stack.depth} stacked layers make {motions:.1f} "
         f"different motions, and {redundant} of {len(stack.names)} layers move as one before them"
@@ -83,20 +114,20 @@ def ask(analysis: Analysis) -> Finding:
     return DIAGNOSTIC.finding("info", message + ".", evidence, value=motions, threshold=built)
 
 
-def _layers(stack: Stack, similar: Float64) -> list[dict[str, Any]]:
-    found = []
+def _layers(stack: Stack, similar: Float64) -> tuple[LayerLikeness, ...]:
+    layers = []
     for index, (name, gram) in enumerate(zip(stack.names, stack.grams, strict=True)):
         before = similar[index, :index]
-        found.append(
-            {
-                "name": name,
-                "likeness_to_earlier": float(before.max()) if index else None,
-                "most_like": stack.names[int(before.argmax())] if index else None,
-                "redundant": bool(index and before.max() > ALIKE),
-                "travel": gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
-            }
+        layers.append(
+            LayerLikeness(
+                name=name,
+                likeness_to_earlier=float(before.max()) if index else None,
+                most_like=stack.names[int(before.argmax())] if index else None,
+                redundant=bool(index and before.max() > ALIKE),
+                travel=gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
+            )
         )
-    return found
+    return tuple(layers)
 
 
 def sweep(analyses: Sequence[Analysis]) -> dict[str, Any] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.evidence import Evidence, plain_form
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
@@ -73,7 +74,8 @@ class Finding:
     hint
         What the user can do, or ``None``.
     evidence
-        Plain JSON values that other programs may rely on.
+        What it rests on: the diagnostic's own dataclass, and a mapping with the keys of the JSON
+        report, which other programs may rely on.
     criterion
         What the status was decided by, which need not be the value; ``None`` where nothing was.
     """
@@ -86,8 +88,12 @@ class Finding:
     threshold: float | None = None
     unit: str | None = None
     hint: str | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     criterion: Criterion | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the finding as JSON has it."""
+        return {each.name: plain_form(getattr(self, each.name)) for each in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class Diagnostic:
         self,
         status: Status,
         message: str,
-        evidence: Mapping[str, Any],
+        evidence: Evidence,
         *,
         value: float | None = None,
         threshold: float | None = None,

@@ -8,13 +8,14 @@ and the layers that stand out by mechanism. May not look at a run's name, family
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
+from koopscope.diagnostics.evidence import StatedEvidence, keyed
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
 from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.start import (
@@ -58,41 +59,63 @@ TWINS_AMONG = 1024
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a tensor is held responsible."""
+    """Why a weight matrix is held responsible, and the number that says so."""
 
-    tensor: str
+    name: str
     why: str
     value: float
 
 
+@dataclass(frozen=True)
+class InitializationEvidence(StatedEvidence):
+    """What the answer rests on.
+
+    Attributes
+    ----------
+    score
+        In [0, 1], higher is worse.
+    window
+        First and last step of the beginning.
+    layers
+        The weight matrices that stand out, in model order.
+    source
+        Which records the score was drawn from.
+    """
+
+    state: State | None = None
+    score: float | None = None
+    window: tuple[int, int] | None = None
+    layers: tuple[Reason, ...] = ()
+    source: str | None = field(default=None, metadata=keyed("from", shown_with="source"))
+
+
 def score_of(beginning: Beginning) -> tuple[float, str]:
     """Return the score in [0, 1], higher is worse, and what it was drawn from."""
-    given = {name.split("_")[0] for name in beginning.losses}
     part, source = "weights", "weights"
-    if given == {"val", "loss"}:
+    if beginning.training is not None and beginning.validation is not None:
         part, source = "losses", "weights and losses"
-    elif "loss" in given:
+    elif beginning.training is not None:
         part, source = "training", "weights and training loss"
     score = scores.tree_score(scores.table("initialization")[part])
-    return scores.probability(score({**beginning.weights, **beginning.losses})), source
+    return scores.probability(score(beginning.all())), source
 
 
 def reasons(tensors: dict[str, TensorStart], twins: dict[str, float]) -> list[Reason]:
     """Return the tensors that stand out, each with its first mechanism, in model order."""
     typical = float(np.median([start.shift for start in tensors.values()]))
-    found = []
+    outliers = []
     for name, start in tensors.items():
         if twins.get(name, 0.0) > SYMMETRIC:
-            found.append(Reason(name, "symmetric units", twins[name]))
+            outliers.append(Reason(name, "symmetric units", twins[name]))
         elif start.directness == 0.0 or start.shift < typical + math.log(FROZEN):
-            found.append(Reason(name, "frozen", math.exp(start.shift - typical)))
+            outliers.append(Reason(name, "frozen", math.exp(start.shift - typical)))
         elif start.growth > EXPLODING and start.scale > SCALES[0]:
-            found.append(Reason(name, "exploding", math.exp(start.growth)))
+            outliers.append(Reason(name, "exploding", math.exp(start.growth)))
         elif start.trend < VANISHING:
-            found.append(Reason(name, "vanishing", math.exp(start.trend)))
+            outliers.append(Reason(name, "vanishing", math.exp(start.trend)))
         elif not SCALES[0] < start.scale < SCALES[1]:
-            found.append(Reason(name, "wrong scale", math.exp(start.scale)))
-    return found
+            outliers.append(Reason(name, "wrong scale", math.exp(start.scale)))
+    return outliers
 
 
 def ask(analysis: Analysis) -> Finding:
@@ -101,7 +124,7 @@ def ask(analysis: Analysis) -> Finding:
     count = snapshots_of_beginning(recorded)
     snapshots = analysis.window.snapshots
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
-    evidence: dict[str, Any] = {"state": None, "score": None, "window": None, "layers": []}
+    evidence = InitializationEvidence()
     late = steps[0] / analysis.window.spacing_steps if snapshots > 1 else 0.0
     if late > LATEST_START:
         message = (
@@ -115,7 +138,8 @@ def ask(analysis: Analysis) -> Finding:
             hint="keep the first checkpoints; if training began there, count its steps from 0",
         )
     if snapshots < count and _breaks_early(analysis, count):
-        evidence.update(state="bad", score=1.0, window=[int(steps[0]), int(steps[-1])])
+        broken_off = (int(steps[0]), int(steps[-1]))
+        evidence = InitializationEvidence(state="bad", score=1.0, window=broken_off)
         broken = break_of(analysis)
         message = f"Restart: weights are no longer finite after step {steps[-1]}, in the beginning."
         return DIAGNOSTIC.finding(
@@ -129,23 +153,24 @@ def ask(analysis: Analysis) -> Finding:
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
         message = f"{usable(snapshots)} too few: the beginning is {count} of them."
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
-    if analysis.window.first > 0:
-        evidence["window"] = [int(steps[0]), int(steps[count - 1])]
+    judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
     if beginning is None:
         message = "No weight matrix was trained, so there is no initialization to judge."
+        if analysis.window.first > 0:
+            evidence = InitializationEvidence(window=judged)
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     score, source = score_of(beginning)
-    found = reasons(beginning.tensors, _twins(analysis))
+    outliers = reasons(beginning.tensors, _twins(analysis))
     state: State = "bad" if score >= BAD else "suspect" if score >= SUSPECT else "healthy"
-    evidence.update(
+    evidence = InitializationEvidence(
         state=state,
         score=round(score, 4),
-        window=[int(steps[0]), int(steps[count - 1])],
-        layers=[{"name": each.tensor, "why": each.why, "value": each.value} for each in found],
-        **{"from": source},
+        window=judged,
+        layers=tuple(outliers),
+        source=source,
     )
-    return _verdict(state, score, evidence, found)
+    return _verdict(state, score, judged, evidence)
 
 
 def _breaks_early(analysis: Analysis, count: int) -> bool:
@@ -175,12 +200,15 @@ _WORDS = {
 }
 
 
-def _verdict(state: State, score: float, evidence: dict[str, Any], found: list[Reason]) -> Finding:
-    first, last = evidence["window"]
-    message = f"{_WORDS[state]}: score {score:.2f} from steps {first} to {last}, {evidence['from']}"
-    if found:
-        named = [f"{each.tensor} ({each.why})" for each in found[:3]]
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+def _verdict(
+    state: State, score: float, window: tuple[int, int], evidence: InitializationEvidence
+) -> Finding:
+    first, last = window
+    message = f"{_WORDS[state]}: score {score:.2f} from steps {first} to {last}, {evidence.source}"
+    outliers = evidence.layers
+    if outliers:
+        named = [f"{each.name} ({each.why})" for each in outliers[:3]]
+        more = f" and {len(outliers) - 3} more" if len(outliers) > 3 else ""
         message += f"; stands out: {', '.join(named)}{more}"
     return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score)
 

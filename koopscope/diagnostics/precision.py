@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from koopscope.analysis.analysis import Analysis, Motion
 from koopscope.analysis.scope import Scope
+from koopscope.diagnostics.evidence import Evidence, shown_with
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 #: Share of moving entries that stand still between two snapshots from which on "near 1" may be
@@ -24,20 +26,49 @@ ROUNDING_THAT_HIDES = 0.01
 COARSE_SHARE = 0.5
 
 
+@dataclass(frozen=True)
+class Resolution:
+    """How well one tensor's motion is resolved.
+
+    Attributes
+    ----------
+    unchanged
+        Share of the entries that ever move which stand still between two snapshots.
+    rounding
+        Rounding error of an increment, as part of the median increment.
+    """
+
+    unchanged: float
+    rounding: float
+
+
+@dataclass(frozen=True)
+class PrecisionEvidence(Evidence):
+    """What the answer rests on: tensors that never moved, and those that did, by name."""
+
+    frozen_tensors: tuple[str, ...] | None = field(
+        default=None, metadata=shown_with("frozen_tensors")
+    )
+    tensors: Mapping[str, Resolution] | None = field(default=None, metadata=shown_with("tensors"))
+    coarse_tensors: tuple[str, ...] | None = field(
+        default=None, metadata=shown_with("coarse_tensors")
+    )
+
+
 def ask(analysis: Analysis) -> Finding:
     """Compare every tensor's increments with what its stored dtype can resolve."""
     if analysis.window.snapshots < 2:
         message = "One snapshot shows no motion, so its precision cannot be judged."
-        return DIAGNOSTIC.finding("inconclusive", message, {})
+        return DIAGNOSTIC.finding("inconclusive", message, PrecisionEvidence())
     motions = [analysis.motion(Scope("tensor", tensor.name)) for tensor in analysis.finite_tensors]
     moving = [motion for motion in motions if motion.path_length > 0.0]
-    evidence: dict[str, Any] = {
-        "frozen_tensors": [motion.name for motion in motions if motion.path_length == 0.0],
-        "tensors": {
-            motion.name: {"unchanged": motion.unchanged, "rounding": motion.rounding}
+    evidence = PrecisionEvidence(
+        frozen_tensors=tuple(motion.name for motion in motions if motion.path_length == 0.0),
+        tensors={
+            motion.name: Resolution(unchanged=motion.unchanged, rounding=motion.rounding)
             for motion in moving
         },
-    }
+    )
     if not moving:
         return DIAGNOSTIC.finding(
             "inconclusive",
@@ -48,7 +79,7 @@ def ask(analysis: Analysis) -> Finding:
             hint="check that the recorded weights are those being trained",
         )
     coarse = [motion.name for motion in moving if _is_coarse(motion)]
-    evidence["coarse_tensors"] = coarse
+    evidence = replace(evidence, coarse_tensors=tuple(coarse))
     weights = sum(motion.parameters for motion in moving)
     share = sum(motion.parameters for motion in moving if motion.name in coarse) / weights
     unchanged = sum(motion.unchanged * motion.parameters for motion in moving) / weights

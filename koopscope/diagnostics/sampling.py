@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.evidence import Evidence
 from koopscope.diagnostics.finding import Diagnostic, Finding, Status
 
 #: Two increments make one pair, the least a spectrum can be fitted to.
@@ -12,18 +15,40 @@ LEAST_SNAPSHOTS = 3
 FEW_SNAPSHOTS = 10
 
 
+@dataclass(frozen=True)
+class SamplingEvidence(Evidence):
+    """What the answer rests on: the window that is analysed.
+
+    Attributes
+    ----------
+    snapshots, asked
+        In the window, and in what was asked for.
+    first_step, last_step, spacing_steps
+        Of the window.
+    evenly_spaced
+        Whether all snapshots that were asked for are.
+    """
+
+    snapshots: int
+    asked: int
+    first_step: int
+    last_step: int
+    spacing_steps: float
+    evenly_spaced: bool
+
+
 def ask(analysis: Analysis) -> Finding:
     """Judge number and spacing of the snapshots in the window."""
     window = analysis.window
     steps = analysis.description.steps
-    evidence = {
-        "snapshots": window.snapshots,
-        "asked": window.asked,
-        "first_step": int(steps[window.first]),
-        "last_step": int(steps[window.stop - 1]),
-        "spacing_steps": window.spacing_steps,
-        "evenly_spaced": window.evenly_spaced,
-    }
+    evidence = SamplingEvidence(
+        snapshots=window.snapshots,
+        asked=window.asked,
+        first_step=int(steps[window.first]),
+        last_step=int(steps[window.stop - 1]),
+        spacing_steps=window.spacing_steps,
+        evenly_spaced=window.evenly_spaced,
+    )
     found = f"{window.snapshots} snapshot" + ("s" if window.snapshots != 1 else "")
     left_out = window.asked - window.snapshots
 

@@ -7,13 +7,14 @@ minibatches makes motion without a direction. May not look at a run's name, fami
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
+from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
 from koopscope.diagnostics.statistics.trajectory import RANK, layer_grams
 from koopscope.spectra.dmd import Spectrum, dmd
@@ -56,8 +57,50 @@ TINY = 1e-3
 
 
 @dataclass(frozen=True)
-class Motion:
-    """The numbers that stability is drawn from."""
+class Eigenvalue:
+    """One eigenvalue, per snapshot."""
+
+    re: float
+    im: float
+
+
+@dataclass(frozen=True)
+class StabilityEvidence(StatedEvidence):
+    """What the answer rests on; numbers are of the last snapshot, and of the whole network.
+
+    Attributes
+    ----------
+    snapshots
+        In the window.
+    cosine, cosine_of_second
+        Mean cosine between successive increments, and between every other one.
+    directness
+        Distance from the start over the length of the way.
+    travel, growth
+        Distance from the start, and the present norm, each over the first norm.
+    growing_eigenvalue
+        Largest magnitude of a mode that grows, ``None`` where none does.
+    turning_eigenvalue
+        The slowest mode that changes sign at every snapshot, ``None`` where none does.
+    """
+
+    state: State | None = None
+    snapshots: int = 0
+    cosine: float | None = field(default=None, metadata=shown_with("cosine"))
+    cosine_of_second: float | None = field(default=None, metadata=shown_with("cosine"))
+    directness: float | None = field(default=None, metadata=shown_with("cosine"))
+    travel: float | None = field(default=None, metadata=shown_with("cosine"))
+    growth: float | None = field(default=None, metadata=shown_with("cosine"))
+    growing_eigenvalue: float | None = field(default=None, metadata=shown_with("cosine"))
+    turning_eigenvalue: Eigenvalue | None = field(default=None, metadata=shown_with("cosine"))
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """The numbers that stability is drawn from.
+
+    ``travel``, ``growth`` and ``speed`` are logarithms; see ``koopscope.spectra.geometry.course``.
+    """
 
     cosine: float
     cosine_of_second: float
@@ -70,7 +113,7 @@ class Motion:
     growing: float | None
 
 
-def motion_of(network: SnapshotGram, spectrum: Spectrum) -> Motion:
+def steadiness_of(network: SnapshotGram, spectrum: Spectrum) -> Steadiness:
     """Return the numbers for a network and the spectrum of its last increments."""
     geometry = Geometry(network)
     last = {name: float(values[-1]) for name, values in course(geometry).items()}
@@ -83,7 +126,7 @@ def motion_of(network: SnapshotGram, spectrum: Spectrum) -> Motion:
         )
         if magnitude > GROWING_MAGNITUDE and residual < GROWING_RESIDUAL and share > GROWING_SHARE
     ]
-    return Motion(
+    return Steadiness(
         cosine=last["cosine"],
         cosine_of_second=float(second.mean()) if len(second) else 0.0,
         directness=last["directness_all"],
@@ -96,8 +139,8 @@ def motion_of(network: SnapshotGram, spectrum: Spectrum) -> Motion:
     )
 
 
-def state_of(motion: Motion) -> State:
-    """Name the motion, worst first."""
+def stability_state(motion: Steadiness) -> State:
+    """Name what the numbers show, worst first."""
     if motion.growing is not None and motion.speed > 0.0:
         return "growing"
     if motion.growth > BLOWN_UP and motion.speed < AT_REST and motion.first_scale > TINY:
@@ -112,12 +155,12 @@ def state_of(motion: Motion) -> State:
 def ask(analysis: Analysis) -> Finding:
     """Look for growing, alternating and aimless motion of the network."""
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
-    evidence: dict[str, Any] = {"state": None, "snapshots": len(steps)}
+    evidence = StabilityEvidence(snapshots=len(steps))
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     broken = break_of(analysis)
     if broken is not None:
-        evidence["state"] = "growing" if broken.grew else "broken off"
+        evidence = replace(evidence, state="growing" if broken.grew else "broken off")
         criterion = Criterion("finite weights", f"not finite from step {broken.next_step} on")
         return DIAGNOSTIC.finding(
             "fail", f"{broken.message}.", evidence, hint=broken.hint, criterion=criterion
@@ -131,18 +174,19 @@ def ask(analysis: Analysis) -> Finding:
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     recent = network.window(max(0, len(steps) - WINDOW), len(steps))
     spectrum = dmd(recent, "increments", rank=RANK, spacing_steps=analysis.window.spacing_steps)
-    motion = motion_of(network, spectrum)
-    state = state_of(motion)
+    motion = steadiness_of(network, spectrum)
+    state = stability_state(motion)
     turn = motion.slowest_turn
-    evidence.update(
+    evidence = StabilityEvidence(
         state=state,
+        snapshots=len(steps),
         cosine=motion.cosine,
         cosine_of_second=motion.cosine_of_second,
         directness=motion.directness,
         travel=float(np.exp(motion.travel)),
         growth=float(np.exp(motion.growth)),
         growing_eigenvalue=motion.growing,
-        turning_eigenvalue=None if turn is None else {"re": turn.real, "im": turn.imag},
+        turning_eigenvalue=None if turn is None else Eigenvalue(turn.real, turn.imag),
     )
     return _verdict(state, motion, evidence)
 
@@ -159,7 +203,7 @@ _STATUS: dict[State, Status] = {
 }
 
 
-def _criterion(state: State, motion: Motion) -> Criterion | None:
+def _criterion(state: State, motion: Steadiness) -> Criterion | None:
     """Return the limit that the state was called by; ``None`` where it is the finding's own."""
     if state == "growing" and motion.growing is not None:
         return Criterion.number(
@@ -177,7 +221,7 @@ def _criterion(state: State, motion: Motion) -> Criterion | None:
     return None
 
 
-def _verdict(state: State, motion: Motion, evidence: dict[str, Any]) -> Finding:
+def _verdict(state: State, motion: Steadiness, evidence: StabilityEvidence) -> Finding:
     around = f"mean cosine of successive increments {motion.cosine:.2f}"
     if state == "growing":
         message = (

@@ -11,6 +11,7 @@ from typing import Any
 
 from koopscope.analysis.analysis import Analysis, Motion
 from koopscope.analysis.summary import Rest, ScopeSummary, SpectrumSummary, Summary
+from koopscope.diagnostics.convergence import ConvergenceEvidence
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_report import Report
@@ -297,7 +298,7 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
         message = wrapped(finding.message, page, indent)
         lines.append(f"  {mark} {finding.id:<{name_columns}}  {message[0]}")
         lines += [" " * indent + line for line in message[1:]]
-        history = [entry["statistic"] for entry in finding.evidence.get("stop_history", ())]
+        history = improvement_ahead(finding)
         if history:
             spark = f"improvement ahead over time: {sparkline(history, HISTORY_COLUMNS, page)}"
             lines += [
@@ -309,6 +310,13 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
             hint = [arrow + hint[0], *(" " * len(arrow) + line for line in hint[1:])]
             lines += [" " * indent + page.style(line, "faint") for line in hint]
     return lines
+
+
+def improvement_ahead(finding: Finding) -> list[float]:
+    """Return the improvement predicted ahead at each snapshot; of convergence alone, else empty."""
+    if not isinstance(finding.evidence, ConvergenceEvidence):
+        return []
+    return [point.statistic for point in finding.evidence.stop_history]
 
 
 def half_life_cell(row: Folded, page: Page) -> str:
