@@ -41,7 +41,7 @@ BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ForecastRule:
     """How a forecast is made.
 
     Attributes
@@ -99,7 +99,7 @@ class ParameterWindow:
         If the model has no trainable floating parameter, or this rank has only a part of one.
     """
 
-    def __init__(self, model: Any, starts: int, prediction: Prediction) -> None:
+    def __init__(self, model: Any, starts: int, prediction: ForecastRule) -> None:
         self._model, self._most, self._prediction = model, starts, prediction
         named = _trainable(model)
         if not named:
