@@ -14,7 +14,7 @@ import numpy as np
 from koopscope.analysis.analysis import UNIT_ROUNDOFF, Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.evidence import Evidence, StatedEvidence, shown_with
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import total
 from koopscope.spectra.iterates.acceleration import iterations_worth
@@ -142,25 +142,25 @@ def contraction_finding(found: Contraction) -> Finding:
     factor = f"factor {fixed.factor:.4g} in [{low:.4g}, {high:.4g}]"
     ratio = f"largest ratio of successive increments {fixed.largest_ratio:.4g}"
     words: dict[State, tuple[Status, str, str | None]] = {
-        "contracting": ("pass", f"A contraction along the iterates: {factor}, {ratio}.", None),
+        "contracting": ("pass", f"The operator contracts: {factor}, {ratio}.", None),
         "eventually_contracting": (
             "info",
-            f"Contracts in the end, not at every step: {factor}, {ratio}.",
+            f"The operator contracts in the end, but not at every step: {factor}, {ratio}.",
             "no bound holds in this norm; the operator is non-normal or nonlinear",
         ),
         "non_expansive": (
             "warn",
-            f"Neither contracts nor expands in the end: {factor}, {ratio}.",
+            f"The operator neither contracts nor expands in the end: {factor}, {ratio}.",
             "plain iteration does not converge; see whether relaxation helps",
         ),
         "expanding": (
             "fail",
-            f"Expanding along the iterates: {factor}, {ratio}.",
+            f"The operator expands along the iterates: {factor}, {ratio}.",
             "scale the operator down (spectral normalisation), or use Newton's method",
         ),
         "inconclusive": (
             "inconclusive",
-            f"It cannot be told whether the operator contracts or expands: {factor} holds both, "
+            f"Cannot tell whether the operator contracts or expands: {factor} allows both, "
             f"{ratio}.",
             "record more iterations; a chaotic map stays undecided",
         ),
@@ -199,8 +199,8 @@ def iterations_finding(found: Contraction) -> Finding:
     uncertain = any(not _is_certain(n) for n in reachable)
     return ITERATIONS.finding(
         "inconclusive" if uncertain else "pass" if usable >= reachable[0].predicted else "info",
-        f"Iterations to come within a part of the starting distance: {needed} "
-        f"({usable} recorded above rounding).",
+        f"Iterations until the distance to the fixed point has shrunk to a given part of its "
+        f"first value: {needed} ({usable} were recorded before rounding sets in).",
         evidence,
         value=reachable[0].predicted,
         hint="record more iterations: the count is uncertain by more than a fifth"
@@ -227,7 +227,7 @@ def acceleration_finding(found: Contraction) -> Finding:
     if step is not None and step.residual < LITTLE:
         worth = iterations_worth(step.residual, fixed.factor)
         said.append(
-            f"an Anderson step of depth {step.depth} leaves {step.residual:.1e} of the increment"
+            f"an Anderson step of depth {step.depth} leaves {step.residual:.1e} of the last change"
             + (f", worth {worth:.0f} iterations" if worth is not None else "")
         )
     if found.newton is not None:
@@ -274,13 +274,32 @@ CONTRACTION = Diagnostic(
     id="contraction",
     code="KS601",
     title="Contraction",
-    explanation=(
-        "The factor is the magnitude of the leading Koopman eigenvalue of the iterates' "
-        "increments: the rate at which they shrink in the end. Its interval is the eigenpair's "
-        "residual times its condition, plus how far the last iterates moved the estimate. The "
-        "largest ratio of successive increments is the least Lipschitz constant that the iterates "
-        "allow. It speaks of the operator along these iterates only; a slow mode that the start "
-        "hardly touches, and convergence slower than geometric, do not show."
+    explanation=Explanation(
+        asks="Does repeating the layer bring its state closer to a fixed point?",
+        matters=(
+            "An iterated layer that does not contract never arrives, and its output depends "
+            "on when it is stopped."
+        ),
+        looks_at=(
+            "The rate at which successive iterates approach each other in the end: the "
+            "magnitude of the leading Koopman eigenvalue of their changes. Its interval is "
+            "the eigenpair's residual times its condition, plus how far the last iterates "
+            "moved the estimate. The largest ratio of successive changes is the least "
+            "Lipschitz constant that the iterates allow."
+        ),
+        to_do=(
+            "Expanding: scale the operator down (spectral normalisation) or use Newton's "
+            "method. Neither: see whether relaxation helps. Cannot tell: record more "
+            "iterations."
+        ),
+        accuracy=(
+            "The interval says how well the factor is known; the tests compare it with "
+            "operators whose factor is known."
+        ),
+        cannot_tell=(
+            "It speaks of the operator along these iterates only. A slow mode that the start "
+            "hardly touches, and convergence slower than geometric, do not show."
+        ),
     ),
     ask=ask_contraction,
     unit="per iteration",
@@ -291,12 +310,23 @@ ITERATIONS = Diagnostic(
     id="iterations",
     code="KS602",
     title="Iterations needed",
-    explanation=(
-        "The smallest n with |x_n - x*| at most a tolerance times |x_0 - x*|, read off the "
-        "predicted distances while iterates last and from the decay of each mode beyond them: the "
-        "depth at which an iterated layer has arrived. Inconclusive where the factor's interval "
-        "leaves more than a fifth either way. Arriving is not the same as being accurate: a "
-        "network may have learned to answer before it arrives."
+    explanation=Explanation(
+        asks="How many iterations does the layer need to come close to its fixed point?",
+        matters="Fewer leave an error; more cost time and bring nothing.",
+        looks_at=(
+            "The smallest n with |x_n - x*| at most a tolerance times |x_0 - x*|: from the "
+            "predicted distances as long as there are iterates, and from the decay of each "
+            "mode beyond them."
+        ),
+        to_do="Iterate that often. If the count is uncertain, record more iterations.",
+        accuracy=(
+            "Inconclusive where the factor's interval moves the count by more than a fifth "
+            "either way."
+        ),
+        cannot_tell=(
+            "Coming close is not the same as being accurate: a network may have learned to "
+            "answer before it arrives."
+        ),
     ),
     ask=ask_iterations,
     unit="iterations",
@@ -306,12 +336,19 @@ ACCELERATION = Diagnostic(
     id="acceleration",
     code="KS603",
     title="Faster than plain iteration",
-    explanation=(
-        "Relaxation x <- a x + (1 - a)(T(x) + f) moves every eigenvalue to a + (1 - a) lambda; "
-        "a is chosen to make the largest magnitude smallest (a > 0 damps, a < 0 over-relaxes). "
-        "Anderson: the shortest affine combination of the last increments. Newton: the fixed "
-        "point predicted from two thirds of the iterates, against that from all. All three to "
-        "first order: a strongly nonlinear operator gains less."
+    explanation=Explanation(
+        asks="What would converge faster than plain iteration?",
+        matters="The same fixed point can often be had in a fraction of the iterations.",
+        looks_at=(
+            "Relaxation x <- a x + (1 - a)(T(x) + f), which moves every eigenvalue to a + (1 "
+            "- a) lambda; a is chosen to make the largest magnitude smallest (a > 0 damps, a "
+            "< 0 over-relaxes). Anderson: the shortest affine combination of the last "
+            "changes. Newton: the fixed point predicted from two thirds of the iterates, "
+            "against that from all."
+        ),
+        to_do="Use the one that saves most iterations for what one of its steps costs.",
+        accuracy="All three are computed to first order, from the recorded iterates.",
+        cannot_tell="A strongly nonlinear operator gains less than this says.",
     ),
     ask=ask_acceleration,
     unit="relaxation weight a",

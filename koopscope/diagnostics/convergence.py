@@ -18,7 +18,14 @@ from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed, shown_with
-from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.finding import (
+    Criterion,
+    Diagnostic,
+    Explanation,
+    Finding,
+    Status,
+    usable,
+)
 from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
 from koopscope.spectra.dmd import dmd
@@ -249,20 +256,20 @@ def ask(analysis: Analysis) -> Finding:
     if analysis.breaks_off:
         evidence = ConvergenceEvidence(state="diverging")
         broken = break_of(analysis)
-        message = f"Diverging: weights are not finite after step {steps[-1]}."
+        message = f"Diverging: weights become NaN or infinite after step {steps[-1]}."
         hint = _HINTS["diverging"]
         if broken is not None and not broken.grew:
             message, hint = f"{broken.message}.", broken.hint
         criterion = Criterion("finite weights", f"not finite after step {steps[-1]}")
         return DIAGNOSTIC.finding("fail", message, evidence, hint=hint, criterion=criterion)
     if len(steps) < LEAST_SNAPSHOTS:
-        message = f"{usable(len(steps))} too few for a verdict: it takes {LEAST_SNAPSHOTS}."
+        message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
-        what = "moved" if analysis.finite_tensors else "is finite"
-        message = f"No weight {what}, so nothing can converge."
+        what = "changed" if analysis.finite_tensors else "is finite"
+        message = f"No weight {what}, so convergence cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     course = course_of(analysis)
     rule = stop_rule(course)
@@ -335,8 +342,8 @@ _WORDS = {
     "training": "Still training",
     "converged": "Converged",
     "stalled": "Stalled without having learned much",
-    "diverging": "Diverging: the training loss is above its first value",
-    "inconclusive": "No clear state",
+    "diverging": "Diverging",
+    "inconclusive": "Cannot tell whether training is done",
 }
 _HINTS = {
     "stalled": "look at the initialization and stability findings; restart rather than go on",
@@ -361,19 +368,22 @@ def _verdict(
 ) -> Finding:
     state = evidence.state
     message = (
-        f"{_WORDS[state]}: by the weights, {rule.ahead[-1]:.1%} "
-        f"({rule.low[-1]:.1%} to {rule.high[-1]:.1%}) of the improvement lies ahead"
+        f"{_WORDS[state]}: judged by the weights, {rule.ahead[-1]:.1%} of the total improvement "
+        f"is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
     )
+    if state == "diverging" and evidence.training_loss_ratio is not None:
+        times = f"{evidence.training_loss_ratio:.3g} times"
+        message = f"{_WORDS[state]}: the last training loss is {times} the first one"
     if evidence.coarse:
         message += (
-            f"; but {evidence.unchanged:.0%} of the entries do not change between snapshots as "
-            "stored, which hides slow motion"
+            f"; but {evidence.unchanged:.0%} of the weights keep the same stored value from one "
+            "snapshot to the next, which hides slow changes"
         )
     if stop is not None and state != "diverging":
         span = float(steps[-1] - steps[0])
         message += (
-            f"; could have stopped at step {steps[stop]}, "
-            f"{(steps[stop] - steps[0]) / span:.0%} of the run"
+            f"; training could have stopped at step {steps[stop]}, "
+            f"after {(steps[stop] - steps[0]) / span:.0%} of the run"
         )
     message += f" ({len(steps)} snapshots)."
     return DIAGNOSTIC.finding(
@@ -390,14 +400,35 @@ DIAGNOSTIC = Diagnostic(
     id="convergence",
     code="KS101",
     title="Convergence",
-    explanation=(
-        "Predicts how much of the improvement still lies ahead from how fast, how straight and how "
-        "far the layers move and from where the spectrum of the increments leads, and calls the "
-        "earliest step at which the run could have been stopped from the snapshots up to that "
-        "step alone. A recorded validation loss joins the stop rule (weights cannot see "
-        "over-fitting), a recorded training loss the state. It cannot foresee a learning rate that "
-        "is lowered later, nor a plateau that is left much later. Calibrated on real runs of seven "
-        "families and measured on seven others: docs/diagnostics.md."
+    explanation=Explanation(
+        asks="Is training done, and when could it have stopped?",
+        matters=(
+            "Steps after that point cost compute and bring nothing; stopping earlier throws "
+            "quality away."
+        ),
+        looks_at=(
+            "How fast, how straight and how far the weights of each layer move from snapshot "
+            "to snapshot, and how far that motion would still lead. From this it predicts the "
+            "share of the total improvement that is still to come, and calls the first step "
+            "at which training could have stopped, from the snapshots up to that step alone. "
+            "A recorded training loss joins in naming the state; a recorded validation loss "
+            "joins in calling the stop."
+        ),
+        to_do=(
+            "Still training: go on. Converged: stop, or go back to the stop step next time. "
+            "Stalled or diverging: look at the initialization and stability findings and "
+            "restart rather than go on."
+        ),
+        accuracy=(
+            "On 196 runs of seven families that no threshold has seen, the state was right "
+            "for 82% with losses (11% cannot tell) and for 73% from the weights alone (10% "
+            "cannot tell). Of the 124 runs that learned, 2.4% were stopped too early with "
+            "losses and 1.6% without: docs/diagnostics.md."
+        ),
+        cannot_tell=(
+            "It cannot foresee a learning rate that is lowered later, nor progress that sets "
+            "in after a long plateau. Without a validation loss it cannot see over-fitting."
+        ),
     ),
     ask=ask,
     unit="share of the improvement",

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.evidence import Evidence
-from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding
 from koopscope.runs.run import Skipped
 
 #: Tensors named in the message; the evidence lists all of them.
@@ -102,7 +102,7 @@ def ask(analysis: Analysis) -> Finding:
     if analysis.read_share < 1.0:
         message = (
             f"A sample of {analysis.read_share:.2%} of the {total:,} weights was read, from every "
-            f"tensor{asked}: a few that went wrong do not show."
+            f"tensor{asked}; trouble in only a few weights can be missed."
         )
         return DIAGNOSTIC.finding(
             "warn",
@@ -130,13 +130,23 @@ DIAGNOSTIC = Diagnostic(
     id="coverage",
     code="KS906",
     title="Coverage",
-    explanation=(
-        "Counts the weights that the other findings rest on, as a share of the network that the "
-        "run holds. A tensor is not judged where its numbers are of a format that is not read "
-        "(8-bit floats, complex numbers, packed integers), or where it was not recorded in every "
-        "snapshot; counters, optimizer states and second names of a tensor are no weights. What "
-        "--include and --exclude leave out is not missed. It cannot tell of weights that nobody "
-        "recorded."
+    explanation=Explanation(
+        asks="Which share of the network was read and judged?",
+        matters="The other findings say nothing about weights that were not read.",
+        looks_at=(
+            "The size of every tensor in the run. A tensor is not judged where its numbers "
+            "are of a format that is not read (8-bit floats, packed integers), or where it "
+            "was not recorded in every snapshot. Counters, optimizer states and second names "
+            "of a tensor are no weights; what --include and --exclude leave out is not "
+            "missed."
+        ),
+        to_do=(
+            "Store the named tensors as float16, bfloat16, float32 or float64 in every "
+            "snapshot, or leave them out with --exclude. For a sample: read everything with "
+            "--method exact."
+        ),
+        accuracy="Exact: the weights are counted.",
+        cannot_tell="It cannot tell of weights that nobody recorded.",
     ),
     ask=ask,
     worse="lower",

@@ -51,7 +51,7 @@ def _unit(unit: str | None) -> str:
 
 
 def usable(snapshots: int) -> str:
-    """Return the beginning of a sentence that says what too few snapshots are too few for."""
+    """Return "8 usable snapshots are", for a sentence on what they are too few for."""
     return f"{snapshots} usable snapshot" + (" is" if snapshots == 1 else "s are")
 
 
@@ -97,6 +97,34 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """A question in the fixed sections that ``koopscope explain`` prints, a few sentences each.
+
+    Attributes
+    ----------
+    asks
+        The question.
+    matters
+        What it costs not to know the answer.
+    looks_at
+        The records that it reads and the numbers that decide.
+    to_do
+        What the user can do about a finding.
+    accuracy
+        How often it was right where that was measured, or why it needs no measuring.
+    cannot_tell
+        Where it must not be relied on.
+    """
+
+    asks: str
+    matters: str
+    looks_at: str
+    to_do: str
+    accuracy: str
+    cannot_tell: str
+
+
+@dataclass(frozen=True)
 class Diagnostic:
     """One question that can be asked of every run.
 
@@ -107,7 +135,7 @@ class Diagnostic:
     title
         A few words for tables.
     explanation
-        What the finding means, what it rests on, and what it cannot tell; a few sentences.
+        What the finding means, what it rests on, and what it cannot tell.
     ask
         Answers it. Too little data is an answer (``inconclusive``), never an exception.
     worse
@@ -121,7 +149,7 @@ class Diagnostic:
     id: str
     code: str
     title: str
-    explanation: str
+    explanation: Explanation
     ask: Callable[[Analysis], Finding]
     worse: Side = "higher"
     unit: str | None = None

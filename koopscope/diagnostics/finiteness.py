@@ -10,7 +10,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.coverage import share_read, unread
 from koopscope.diagnostics.evidence import Evidence
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def ask(analysis: Analysis) -> Finding:
         )
         broken = break_of(analysis)
         hint = (
-            "look at the steps just before; a rate that is too high shows as growth there"
+            "look at the steps just before: if the learning rate is too high, weights grow there"
             if broken is None
             else broken.hint
         )
@@ -79,18 +79,31 @@ def ask(analysis: Analysis) -> Finding:
 def _all_finite(read_share: float) -> str:
     if read_share >= 1.0:
         return "Every recorded weight is a finite number."
-    return f"Every weight that was read is a finite number: {read_share:.1%} of them."
+    return f"Every weight that was read is a finite number; {read_share:.1%} of them were read."
 
 
 DIAGNOSTIC = Diagnostic(
     id="finiteness",
     code="KS903",
     title="Finite weights",
-    explanation=(
-        "Counts NaN and infinite entries (and entries too large to square) in every snapshot. The "
-        "spectra rest on the longest stretch of snapshots without one; a tensor that is never "
-        "finite is left out and named here. A sample (--method compressed) tells of what it read "
-        "alone."
+    explanation=Explanation(
+        asks="Did any recorded weight become NaN or infinite, and where first?",
+        matters="From that step on the network computes nothing useful.",
+        looks_at=(
+            "Every number in every snapshot: NaN, infinite, or too large to square. The other "
+            "findings rest on the longest stretch of snapshots without one; a tensor that is "
+            "never finite is left out and named."
+        ),
+        to_do=(
+            "Go back to the last finite snapshot and look at the steps after it: a corrupt "
+            "sample, log or division of 0, an overflow in float16, a learning rate that is "
+            "too high."
+        ),
+        accuracy=(
+            "Exact: the numbers are counted. With --method compressed, only in the weights "
+            "that were read."
+        ),
+        cannot_tell="It cannot see what happened between two snapshots.",
     ),
     ask=ask,
     unit="tensors",

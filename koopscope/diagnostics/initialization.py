@@ -16,7 +16,14 @@ import numpy as np
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed
-from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.finding import (
+    Criterion,
+    Diagnostic,
+    Explanation,
+    Finding,
+    Status,
+    usable,
+)
 from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.start import (
     LEAST_SNAPSHOTS,
@@ -128,8 +135,8 @@ def ask(analysis: Analysis) -> Finding:
     late = steps[0] / analysis.window.spacing_steps if snapshots > 1 else 0.0
     if late > LATEST_START:
         message = (
-            f"The first snapshot is of step {steps[0]}, {late:.0f} intervals in: how the run began "
-            "is not recorded."
+            f"The first snapshot is of step {steps[0]}, {late:.0f} snapshot intervals after the "
+            "start, so the beginning of the run was not recorded."
         )
         return DIAGNOSTIC.finding(
             "inconclusive",
@@ -141,17 +148,20 @@ def ask(analysis: Analysis) -> Finding:
         broken_off = (int(steps[0]), int(steps[-1]))
         evidence = InitializationEvidence(state="bad", score=1.0, window=broken_off)
         broken = break_of(analysis)
-        message = f"Restart: weights are no longer finite after step {steps[-1]}, in the beginning."
+        message = (
+            f"Restart: weights become NaN or infinite after step {steps[-1]}, within the first "
+            "tenth of the run."
+        )
         return DIAGNOSTIC.finding(
             "fail",
             message,
             evidence,
             value=1.0,
             hint=broken.hint if broken else "restart with a lower learning rate",
-            criterion=Criterion("finite weights", f"not finite after step {steps[-1]}"),
+            criterion=Criterion("finite weights", f"NaN or infinite after step {steps[-1]}"),
         )
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
-        message = f"{usable(snapshots)} too few: the beginning is {count} of them."
+        message = f"{usable(snapshots)} too few: the start is judged by the first {count}."
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
     judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
@@ -204,12 +214,15 @@ def _verdict(
     state: State, score: float, window: tuple[int, int], evidence: InitializationEvidence
 ) -> Finding:
     first, last = window
-    message = f"{_WORDS[state]}: score {score:.2f} from steps {first} to {last}, {evidence.source}"
+    message = (
+        f"{_WORDS[state]}: score {score:.2f} between 0 (good) and 1 (bad), by the "
+        f"{evidence.source} of steps {first} to {last}"
+    )
     outliers = evidence.layers
     if outliers:
         named = [f"{each.name} ({each.why})" for each in outliers[:3]]
         more = f" and {len(outliers) - 3} more" if len(outliers) > 3 else ""
-        message += f"; stands out: {', '.join(named)}{more}"
+        message += f"; unusual: {', '.join(named)}{more}"
     return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score)
 
 
@@ -217,13 +230,32 @@ DIAGNOSTIC = Diagnostic(
     id="initialization",
     code="KS301",
     title="Initialization",
-    explanation=(
-        "Scores the first tenth of the run (at least eight snapshots): whether every weight matrix "
-        "moves, in a direction that holds, by a length that fits its scale; better when losses are "
-        "recorded. Names matrices that are frozen, exploding, vanishing, of a wrong scale, or "
-        "whose units are exact copies of each other. It cannot tell a task that is slow to yield "
-        "from a start that never will, and judges what this run can learn in its own budget. "
-        "Where the first snapshots are missing, there is no beginning to judge."
+    explanation=Explanation(
+        asks="Did the run start well, or should it be restarted?",
+        matters=(
+            "A run with a bad start never learns what it could; the first tenth tells, and "
+            "the rest of the budget can be saved."
+        ),
+        looks_at=(
+            "The first tenth of the run, at least eight snapshots: whether every weight "
+            "matrix changes, in a direction that holds, and by an amount that fits its size. "
+            "Recorded losses join in. It names matrices that are frozen, exploding, "
+            "vanishing, of a wrong scale, or whose units are exact copies of each other."
+        ),
+        to_do=(
+            "Restart with another initialization or learning rate. Look first at the matrices "
+            "that are named."
+        ),
+        accuracy=(
+            "On 196 held-out runs the score ranks bad starts above good ones with an AUROC of "
+            "0.93 with losses and 0.92 from the weights alone. Of the runs called bad 50 of "
+            "60 were, of the suspect ones 11 of 23, of the healthy ones 11 of 113: "
+            "docs/diagnostics.md."
+        ),
+        cannot_tell=(
+            "It cannot tell a task that takes long to start learning from a start that never "
+            "will. Where the first snapshots are missing, there is no start to judge."
+        ),
     ),
     ask=ask,
     unit="score",
