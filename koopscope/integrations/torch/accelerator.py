@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import Any, Literal
 
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.acceptance import ACCEPTANCES, Acceptance
+from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
 from koopscope.integrations.torch.parameter_window import (
     OPERATORS,
     ForecastRule,

@@ -14,7 +14,8 @@ import numpy as np
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.acceptance import Acceptance, accepted
+from koopscope.forecasting.acceptance import accepted
+from koopscope.forecasting.choices import Acceptance
 from koopscope.integrations.tensors import spread_over_ranks
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import Observable, SnapshotGram
