@@ -1,4 +1,4 @@
-"""``koopscope inspect``: what is in a run, without judging it or reading a weight."""
+"""``koopscope inspect``: lists what is in a run, without judging it or reading a weight."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.diagnosing import openers
+from koopscope.cli.exit_codes import COULD_NOT
 from koopscope.cli.options import key_option
 from koopscope.errors import KoopscopeError
-
-#: Exit code when a run could not be read.
-COULD_NOT = 2
 
 
 @click.command("inspect")
@@ -36,19 +34,19 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
     from koopscope.report.inspection import Inspection
     from koopscope.report.registry import render
 
-    found, failed = [], []
+    descriptions, failed = [], []
     jobs = openers(runs, shards=False, key=key)
     for path, opened in jobs.items():
         try:
             with opened() as run:
-                found.append(run.description)
+                descriptions.append(run.description)
         except KoopscopeError as error:
             if len(jobs) == 1:
                 raise
             console.complain_of(error)
             failed.append(Failure(path, error))
-    if found or form == "json":
-        inspection = Inspection(tuple(found), tuple(failed))
+    if descriptions or form == "json":
+        inspection = Inspection(tuple(descriptions), tuple(failed))
         console.result(render("inspection", inspection, form, console.page()))
     if failed:
         ctx.exit(COULD_NOT)
