@@ -1,4 +1,4 @@
-"""A diagnosis as text for people: what was read, the spectrum, the layers, the findings.
+"""Writes a diagnosis as text: what was read, the spectrum, the layers, the findings.
 
 Lays out what the analysis and the diagnostics say; computes and decides nothing of its own.
 """
@@ -149,8 +149,8 @@ def _spectrum(analysis: Analysis, summary: Summary, page: Page) -> list[str]:
     error = spectrum.confidence.held_out.error
     if math.isfinite(error):
         lines += wrapped(
-            f"fitted to its first two thirds, it predicts the last third of the motion with "
-            f"{error:.0%} of the error of no change",
+            f"test: fitted to the first two thirds of the run, it predicts the last third with an "
+            f"error {error:.2g} times that of assuming no change",
             page,
         )
     if summary.other is not None:
@@ -300,7 +300,9 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
         lines += [" " * indent + line for line in message[1:]]
         history = improvement_ahead(finding)
         if history:
-            spark = f"improvement ahead over time: {sparkline(history, HISTORY_COLUMNS, page)}"
+            spark = (
+                f"improvement still to come, over time: {sparkline(history, HISTORY_COLUMNS, page)}"
+            )
             lines += [
                 " " * indent + page.style(line, "faint") for line in wrapped(spark, page, indent)
             ]
