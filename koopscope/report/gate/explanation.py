@@ -54,9 +54,3 @@ def explanation(rule: Rule, page: Page) -> str:
 
 def _levels(rule: Rule, preset: Preset) -> tuple[Level, Level]:
     return rule.level(preset), rule.level_of_warnings(preset)
-
-
-def rules_markdown(rules: Sequence[Rule]) -> str:
-    """Return the same table as Markdown, for the documentation."""
-    rows = [f"| {r.code} | `{r.id}` | {r.title} |" for r in rules]
-    return "\n".join(["| code | name | asks about |", "|---|---|---|", *rows])
