@@ -1,6 +1,6 @@
 """Should this run be restarted? Decided from its first tenth, at least eight snapshots.
 
-A score over how each weight matrix set out (Manojlovic et al. 2020 propose to recognise bad
+A score over how each weight matrix moves at first (Manojlovic et al. 2020 propose to recognise bad
 initial conditions early; the statistics are ours), joined by recorded losses where there are some,
 and the layers that stand out by mechanism. May not look at a run's name, family or metadata.
 """

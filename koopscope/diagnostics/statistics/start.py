@@ -31,7 +31,7 @@ class Beginning:
     snapshots
         How many they are.
     tensors
-        How each weight matrix set out, by name.
+        How each weight matrix moved at first, by name.
     weights
         Statistics of the weights.
     validation, training
