@@ -167,7 +167,7 @@ def beginning_rows(case: Case) -> list[dict[str, float]]:
         if case.analysis.window.snapshots >= snapshots:
             found = beginning_of(case.analysis, snapshots)
             if found is not None:
-                rows.append({**found.weights, **found.losses})
+                rows.append(found.all())
     return rows
 
 

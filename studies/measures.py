@@ -117,7 +117,9 @@ def stop_curves(
     for case in cases:
         course = courses[case.name]
         assert course.validation is not None
-        both[case.name] = joined(weights[case.name], said["validation"][case.name], course)
+        both[case.name] = joined(
+            weights[case.name], said["validation"][case.name], course.validation["since"]
+        )
         low[case.name] = course.validation["lowest_of_three"] > 0.0
         always[case.name] = np.ones(len(low[case.name]), bool)
     return {

@@ -1,4 +1,4 @@
-"""``koopscope analyze``: the main job. Parses, calls, and hands to the report."""
+"""``koopscope analyze``: reads runs, judges them, and writes the reports."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers, with_metrics
 from koopscope.cli.engines import engine_options
+from koopscope.cli.exit_codes import COULD_NOT
 from koopscope.cli.options import analysis_options, key_option
 from koopscope.cli.outputs import Outputs, output_options
 from koopscope.errors import KoopscopeError
@@ -19,15 +20,12 @@ if TYPE_CHECKING:
     from koopscope.engine.source import GramSource
     from koopscope.report.analysis_report import Report
 
-#: Exit code when a run could not be analysed.
-COULD_NOT = 2
-
 
 @click.command("analyze")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
-@click.option("--metrics", metavar="FILE", help="Losses that training logged: CSV, JSON, events.")
+@click.option("--metrics", metavar="FILE", help="A file of logged losses: CSV, JSON, or events.")
 @key_option
 @output_options
 @click.pass_context
@@ -41,12 +39,13 @@ def command(
     key: str | None,
     outputs: Outputs,
 ) -> None:
-    """Tell how training went from the spectrum of the recorded weights.
+    """Tell from the recorded weights how training went.
 
-    Reads each RUN once and prints the eigenvalues of the network, a row per layer, and the
-    findings. Several runs are analysed one by one, unless they are --shards of one; where they
-    differ in depth alone, the smallest depth that is enough is reported as well. The exit code is
-    0 whenever every run could be analysed, whatever was found.
+    Reads each RUN once and prints how the network moved (its spectrum), a row per layer, and the
+    findings: is training done, is the learning rate too high, did it start well, and more. Several
+    runs are analysed one by one, unless they are --shards of one; if they differ only in depth,
+    the smallest depth that is enough is reported as well. The exit code is 0 if every run could be
+    analysed, whatever the findings say.
     """
     from koopscope.diagnostics.depth import sweep
     from koopscope.report.analysis_report import Report

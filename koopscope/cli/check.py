@@ -1,4 +1,4 @@
-"""``koopscope check``: the gate. Judges runs against a policy, for CI to pass or fail on."""
+"""``koopscope check``: judges runs against a policy, so that CI can pass or fail them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.diagnosing import diagnosed, openers
 from koopscope.cli.engines import judging_engine_options
+from koopscope.cli.exit_codes import COULD_NOT, FOUND
 from koopscope.cli.options import analysis_options, key_option
 from koopscope.cli.outputs import Outputs, report_options, write_file
 from koopscope.errors import KoopscopeError
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from koopscope.report.gate.gate import Gate
     from koopscope.runs.run import Run
 
-#: Exit codes: the gate found something; a run could not be judged.
-FOUND, COULD_NOT = 1, 2
-
 
 @click.command("check")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
@@ -36,25 +34,26 @@ FOUND, COULD_NOT = 1, 2
     "overrides",
     multiple=True,
     metavar="FILE|KEY=VALUE",
-    help="A TOML file in place of the one found, or one setting, such as rules.precision=off.",
+    help="A TOML file to use instead of the one that is found, or a single setting, such as "
+    "rules.precision=off.",
 )
 @click.option(
-    "--isolated", is_flag=True, help="Look at no configuration file and no environment variable."
+    "--isolated", is_flag=True, help="Ignore configuration files and environment variables."
 )
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warn", "never"]),
-    help="The least that makes the exit code 1.  [default: error, or as configured]",
+    help="Exit with 1 from this level on.  [default: error, or as configured]",
 )
-@click.option("--strict", is_flag=True, help="Exit with 2 where a rule cannot tell.")
+@click.option("--strict", is_flag=True, help="Exit with 2 if a rule cannot tell.")
 @click.option(
     "--baseline",
     "baselines",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="REPORT",
-    help="A JSON report stored earlier, to hold values and findings against. Repeat it with other "
-    "seeds of the same recipe: their spread says what counts as a change.",
+    help="Compare with a JSON report that was stored earlier. Repeat it with reports of other "
+    "seeds of the same training: how much they differ says what counts as a change.",
 )
 @analysis_options
 @judging_engine_options
@@ -75,10 +74,11 @@ def command(
     key: str | None,
     outputs: Outputs,
 ) -> None:
-    """Gate training runs: exit 0 if they pass, 1 if a rule found something, 2 if it cannot say.
+    """Check training runs in CI: exit 0 if they pass, 1 if a rule fails, 2 if that is unknown.
 
-    The policy comes from koopscope.toml or [tool.koopscope] in pyproject.toml, found upwards from
-    here, then KOOPSCOPE_... variables, then --config. `koopscope explain` lists the rules.
+    The rules are set in koopscope.toml or in [tool.koopscope] of pyproject.toml, in this folder or
+    one above it, then in KOOPSCOPE_... variables, then by --config. `koopscope explain` lists the
+    rules.
     """
     from koopscope.cli.configuration import read_policy
     from koopscope.gate.baseline import stored_report
@@ -144,8 +144,8 @@ def _exit_code(gate: Gate, policy: Policy) -> int:
     """Not judged beats found, found beats cannot tell."""
     if gate.failures or not all(judgement.outcomes for judgement in gate.judgements):
         return COULD_NOT
-    found = {"error": gate.count("error"), "warn": gate.count("error") + gate.count("warn")}
-    if found.get(policy.fail_on):
+    violations = {"error": gate.count("error"), "warn": gate.count("error") + gate.count("warn")}
+    if violations.get(policy.fail_on):
         return FOUND
     if not all(judgement.is_decided for judgement in gate.judgements):
         return COULD_NOT
@@ -163,5 +163,5 @@ def _closing_sentence(gate: Gate, policy: Policy) -> str:
     if gate.failures:
         counts.insert(0, f"{len(gate.failures)} not judged")
     code = _exit_code(gate, policy)
-    said = {0: "passed", FOUND: "failed", COULD_NOT: "could not be decided"}[code]
-    return f"The gate {said}: {', '.join(counts) or 'nothing was judged'}."
+    outcome = {0: "passed", FOUND: "failed", COULD_NOT: "could not be decided"}[code]
+    return f"The gate {outcome}: {', '.join(counts) or 'nothing was judged'}."

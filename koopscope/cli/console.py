@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -33,6 +34,15 @@ WIDEST_TITLE = 34
 
 #: Narrower terminals are written to as if they had this many columns.
 NARROWEST = 40
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the flags that every verb shares ask for; click's context carries them as ``obj``."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
 
 
 def set_up() -> None:
@@ -99,7 +109,7 @@ def complain_of(error: KoopscopeError) -> None:
 
 def say(sentence: str) -> None:
     """Write a remark to stderr, unless the user asked for silence."""
-    if not _asked_for("quiet"):
+    if not _flags().quiet:
         _to_stderr(sentence)
 
 
@@ -110,14 +120,13 @@ def _to_stderr(line: str) -> None:
 
 def say_more(sentence: str) -> None:
     """Write a remark to stderr that only ``--verbose`` wants."""
-    if _asked_for("verbose"):
+    if _flags().verbose:
         say(sentence)
 
 
-def _asked_for(flag: str) -> bool:
+def _flags() -> Flags:
     context = click.get_current_context(silent=True)
-    settings = context.find_object(dict) if context else None
-    return bool(settings and settings.get(flag))
+    return (context.find_object(Flags) if context else None) or Flags()
 
 
 @contextlib.contextmanager
@@ -127,7 +136,7 @@ def progress(title: str, total_bytes: int) -> Iterator[ProgressListener | None]:
     There is no listener where there is nobody to watch: stderr is not a terminal, or the user asked
     for silence.
     """
-    if not sys.stderr.isatty() or _asked_for("quiet"):
+    if not sys.stderr.isatty() or _flags().quiet:
         yield None
         return
     bar = _Bar(title, total_bytes)
@@ -138,7 +147,7 @@ def progress(title: str, total_bytes: int) -> Iterator[ProgressListener | None]:
 
 
 class _Bar:
-    """A rich progress bar that comes into being when patience has run out."""
+    """A rich progress bar, shown only once the work has taken ``PATIENCE_SECONDS``."""
 
     def __init__(self, title: str, total_bytes: int) -> None:
         title = inert(title)

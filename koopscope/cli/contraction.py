@@ -1,4 +1,4 @@
-"""``koopscope contraction``: fixed points of an operator from its iterates. Parses and calls."""
+"""``koopscope contraction``: finds the fixed point of a layer that is applied again and again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     default=(1e-3, 1e-6),
     show_default="0.001 and 0.000001",
     metavar="T",
-    help="How near the fixed point, relative to the start; repeat it for several.",
+    help="Count the iterations until the distance to the fixed point has shrunk to this part of "
+    "its first value; repeat it for several.",
 )
 @some_analysis_options("window", "include", "exclude")
 @click.option(
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     "output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the predicted fixed point (.safetensors, .npz or .h5).",
+    help="Write the predicted fixed point to this .safetensors, .npz or .h5 file.",
 )
 @report_options("table", "json")
 def command(
@@ -46,7 +47,7 @@ def command(
     output: Path | None,
     outputs: Outputs,
 ) -> None:
-    """Tell whether an iterated network operator is a contraction, and where it leads.
+    """Tell whether a layer that is applied again and again converges, and where to.
 
     RUN holds iterates x_0, x_1, ... (hidden states of a layer applied again and again), recorded
     with Recorder(path, states=["*"]), one snapshot per iteration. Reports the contraction factor

@@ -1,4 +1,4 @@
-"""``koopscope convert``: checkpoints of other programs become a run file."""
+"""``koopscope convert``: turns checkpoints of other programs into a run file."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _INTERVAL = 1.0
 @click.option(
     "--step-pattern",
     metavar="REGEX",
-    help="Take the step from the names: the expression's first group.",
+    help="Read the step from each name: the first group of this expression.",
 )
 @click.option(
     "--time-axis",
     type=click.Choice(["first", "last"]),
-    help="Which axis of an HDF5 file's datasets is time, where the file does not say.",
+    help="Which axis of an HDF5 file's datasets is time, if the file does not say.",
 )
 @key_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")

@@ -1,4 +1,4 @@
-"""``koopscope depth``: layers needed, from data, before any training. Parses and calls."""
+"""``koopscope depth``: estimates from data how many layers a model needs, before training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from koopscope.cli.outputs import Outputs, report_options
     "--signal",
     required=True,
     metavar="DATA",
-    help="FILE.csv, FILE.npy or FILE.h5:DATASET with equidistant samples: y, or x and y.",
+    help="FILE.csv, FILE.npy or FILE.h5:DATASET with evenly spaced samples: y, or x and y.",
 )
 @click.option(
     "--method",
@@ -21,7 +21,7 @@ from koopscope.cli.outputs import Outputs, report_options
     multiple=True,
     default=("fft", "dmd"),
     show_default="both",
-    help="Frequencies from the Fourier transform or from Hankel DMD; repeat it for both.",
+    help="Find frequencies by the Fourier transform or by Hankel DMD; repeat it for both.",
 )
 @report_options("table", "json")
 def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:

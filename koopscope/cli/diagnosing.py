@@ -1,4 +1,4 @@
-"""Open the runs a user named and judge them, watched: what several verbs do first."""
+"""Opens the runs that the user named and judges them, with a progress bar."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource)
     from koopscope.runs.run import select_tensors
     from koopscope.runs.views.progression import evenly_spaced
 
-    with opened() as whole:
+    with opened() as recorded:
         # A cluster's workers open the file by themselves, and see all of its snapshots.
-        run = whole if source.opens_files else evenly_spaced(whole, settings.asked_steps)
+        run = recorded if source.opens_files else evenly_spaced(recorded, settings.asked_steps)
         path = run.description.path
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         volume = run.volume(tensors)

@@ -1,4 +1,4 @@
-"""Who carries the pass out, as asked for: this process or a cluster, with or without a cache."""
+"""The options that choose what reads a run: this process or a cluster, with or without a cache."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ _NO_CACHE = click.option(
     flag_value=False,
     type=bool,
     default=True,
-    help="Neither use nor keep the run's inner products on disk.",
+    help="Read the run anew, and keep no results on disk for the next time.",
 )
 _CACHE = click.option(
     "--cache",
     "cache",
     is_flag=True,
-    help="Use and keep the run's inner products on disk; without it they are computed anew.",
+    help="Use what an earlier call kept on disk, and keep results for the next; without it the run "
+    "is read anew.",
 )
 _IGNORED = click.option("--no-cache", "_", is_flag=True, hidden=True, expose_value=False)
 

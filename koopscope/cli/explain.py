@@ -1,4 +1,4 @@
-"""``koopscope explain``: what a rule means, what it rests on, and what it cannot tell."""
+"""``koopscope explain``: prints what a rule means, how right it is, and what it cannot tell."""
 
 from __future__ import annotations
 

@@ -1,24 +1,19 @@
-"""``koopscope forecast``: predicted weights. Parses, calls, and hands to the report."""
+"""``koopscope forecast``: predicts weights of later steps, and writes them."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
-from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.cli.outputs import Outputs, report_options
 from koopscope.errors import KoopscopeError
-
-if TYPE_CHECKING:
-    from koopscope.forecasting.results import Forecast
-
-#: As in ``koopscope.forecasting``, which is imported only when called.
-RECENT = 20
+from koopscope.forecasting.choices import ACCEPTANCES, FEWEST, OPERATORS, RECENT
 
 #: Name of the picture.
 PICTURE = "forecast"
@@ -32,40 +27,41 @@ PICTURE = "forecast"
 )
 @click.option(
     "--operator",
-    type=click.Choice(["network", "layer", "tensor", "node"]),
+    type=click.Choice(OPERATORS),
     default="network",
     show_default=True,
-    help="What has a law of its own; a node is all weights and the bias into a unit.",
+    help="Which parts are forecast separately; a node is all weights and the bias into a unit.",
 )
 @click.option(
     "--observable",
     type=click.Choice(["increments", "weights", "centered"]),
     default="increments",
     show_default=True,
-    help="What the law is of.",
+    help="What is extrapolated: the changes between snapshots, the weights themselves, or the "
+    "weights about their mean.",
 )
 @click.option(
     "--accept",
-    type=click.Choice(["none", "sign", "pdt"]),
+    type=click.Choice(ACCEPTANCES),
     default="none",
     show_default=True,
-    help="Which weights jump: all; those that go on as in their last increment; of those, the ones "
-    "that move by 1 to K times it.",
+    help="Which weights move: none tests nothing, so all do; sign, those that go on in the "
+    "direction of their last change; pdt, of those the ones that move by 1 to K times that change.",
 )
 @click.option(
     "--snapshots",
-    type=click.IntRange(4),
+    type=click.IntRange(FEWEST),
     default=RECENT,
     show_default=True,
     metavar="N",
-    help="Snapshots that the law is fitted to at most.",
+    help="How many snapshots to fit to at most.",
 )
 @click.option(
     "--every",
     type=click.IntRange(1),
     metavar="N",
-    help="Pool N neighbouring snapshots, an odd number, into their mean; by default chosen by the "
-    "horizon.",
+    help="Average every N neighbouring snapshots, an odd number; by default chosen by how far "
+    "ahead the step is.",
 )
 @click.option(
     "--rank",
@@ -73,23 +69,25 @@ PICTURE = "forecast"
     default="auto",
     show_default=True,
     metavar="auto|R|0|0.99|-1",
-    help="auto damps all directions of the increments, as predicts best; else truncation as in "
-    "analyze, without damping.",
+    help="auto keeps all directions of motion and damps them, which predicts best; anything else "
+    "keeps as many as in analyze, without damping.",
 )
 @click.option(
     "--delay",
     type=click.IntRange(1),
     metavar="D",
-    help="Stack D consecutive values of the observable; 2 where the window allows it.",
+    help="Fit to D consecutive changes at a time; by default 2 where there are enough snapshots.",
 )
 @click.option("--until", type=int, metavar="STEP", help="Pretend the run ended at this step.")
 @click.option(
     "--include", multiple=True, metavar="GLOB", help="Forecast only tensors named like this."
 )
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Keep tensors named like this.")
-@click.option("--allow-growth", is_flag=True, help="Extrapolate growing modes.")
+@click.option("--allow-growth", is_flag=True, help="Forecast even where the weights keep growing.")
 @click.option(
-    "--beyond-trust", is_flag=True, help="Forecast farther than the test on the past allows."
+    "--beyond-trust",
+    is_flag=True,
+    help="Forecast farther ahead than the test on the run's own past allows.",
 )
 @click.option(
     "--output",
@@ -100,11 +98,12 @@ PICTURE = "forecast"
 )
 @report_options("table", "json", figures=True)
 def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> None:
-    """Say where the weights of RUN will be, and how far ahead that can be trusted.
+    """Predict the weights of RUN at a later step, and tell how far ahead that can be trusted.
 
-    The same forecast is made from moments of the run's own past and held against what came. With
-    neither --to nor --ahead there is only that test. What lies farther ahead than it allows, and
-    motion that grows, is refused unless asked for. Nothing is written without --output.
+    The same forecast is made from earlier moments of the run and compared with what was recorded
+    later. With neither --to nor --ahead, only this test is made. A step that lies farther ahead
+    than the test allows is refused, and so are weights that keep growing, unless asked for.
+    Nothing is written without --output.
     """
     from koopscope.forecasting.api import write_prediction
     from koopscope.forecasting.forecast import Forecaster
@@ -127,29 +126,20 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
         with console.progress(f"reading {run}", volume) as listener:
             forecaster = Forecaster(opened, settings, listener)
             if output is None:
-                found = forecaster.forecast()
+                result = forecaster.forecast()
             else:
-                found = write_prediction(forecaster, output, force=outputs.force)
+                result = write_prediction(forecaster, output, force=outputs.force)
     if outputs.plots is not None:
-        _draw(found, outputs)
-    outputs.write_reports("forecast", found)
+        from koopscope.report.figures.forecast import figure
+
+        outputs.write_picture(PICTURE, lambda: figure(result))
+    outputs.write_reports("forecast", result)
     seconds = time.perf_counter() - began
-    if settings.beyond_trust and found.plan.target is not None and not found.is_trusted:
-        console.complain(found.verdict, "it was forecast all the same: --beyond-trust", "warning")
+    if settings.beyond_trust and result.plan.target is not None and not result.is_trusted:
+        console.complain(result.verdict, "it was forecast all the same: --beyond-trust", "warning")
     if output is not None:
         console.say(
-            f"Wrote the weights of step {found.plan.target} to {output} in {seconds:.1f} s."
+            f"Wrote the weights of step {result.plan.target} to {output} in {seconds:.1f} s."
         )
     else:
         console.say(f"Forecast in {seconds:.1f} s; nothing written: name a file with --output.")
-
-
-def _draw(found: Forecast, outputs: Outputs) -> None:
-    from koopscope.report.figures.forecast import figure
-    from koopscope.report.figures.style import styled, to_bytes
-
-    assert outputs.plots is not None
-    path = outputs.plots / f"{PICTURE}.{outputs.plot_format}"
-    with styled():
-        write_file(path, to_bytes(figure(found), outputs.plot_format))
-    console.say_more(f"wrote {path}")

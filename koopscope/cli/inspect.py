@@ -1,4 +1,4 @@
-"""``koopscope inspect``: what is in a run, without judging it or reading a weight."""
+"""``koopscope inspect``: lists what is in a run, without judging it or reading a weight."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.diagnosing import openers
+from koopscope.cli.exit_codes import COULD_NOT
 from koopscope.cli.options import key_option
 from koopscope.errors import KoopscopeError
-
-#: Exit code when a run could not be read.
-COULD_NOT = 2
 
 #: More files than this are named by a pattern.
 _LISTED = 4
@@ -44,13 +42,13 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
     from koopscope.report.registry import render
     from koopscope.runs.native.reader import RunFile
 
-    found, failed = [], []
-    conversions = []
+    descriptions, failed = [], []
+    conversions: list[str] = []
     jobs = openers(runs, shards=False, key=key)
     for path, opened in jobs.items():
         try:
             with opened() as run:
-                found.append(run.description)
+                descriptions.append(run.description)
                 if not isinstance(run, RunFile):
                     members = getattr(run, "paths", [path])
                     named = runs if len(jobs) == 1 else [path] if Path(path).exists() else members
@@ -60,8 +58,8 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
                 raise
             console.complain_of(error)
             failed.append(Failure(path, error))
-    if found or form == "json":
-        inspection = Inspection(tuple(found), tuple(failed))
+    if descriptions or form == "json":
+        inspection = Inspection(tuple(descriptions), tuple(failed))
         console.result(render("inspection", inspection, form, console.page()))
     for words in conversions if form == "table" else ():
         console.say(f"to make a run file of it: {words}")

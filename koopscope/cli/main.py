@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from importlib import import_module
 from typing import NoReturn
 
@@ -15,28 +16,49 @@ import click
 
 from koopscope._version import __version__
 from koopscope.cli import console
+from koopscope.cli.exit_codes import COULD_NOT, INTERRUPTED
 from koopscope.errors import KoopscopeError
-
-#: Exit code of a job that could not be done: usage, unreadable or unsafe input.
-COULD_NOT = 2
 
 #: verb -> (module with a click ``command``, one line for ``--help``), in the order of use.
 VERBS = {
-    "inspect": ("koopscope.cli.inspect", "Show what is in a run file, without judging it."),
-    "analyze": ("koopscope.cli.analyze", "Spectra and findings of a run: the main job."),
-    "check": ("koopscope.cli.check", "Gate training runs in CI: exit 1 if a rule finds something."),
-    "explain": ("koopscope.cli.explain", "What a rule means, what it rests on, its limits."),
-    "prune": ("koopscope.cli.prune", "Say which weights can go: masks from modes."),
-    "forecast": ("koopscope.cli.forecast", "Where the weights are heading, and how sure that is."),
+    "inspect": ("koopscope.cli.inspect", "Show what is in a run, without judging it."),
+    "analyze": (
+        "koopscope.cli.analyze",
+        "Judge how training went: findings and spectrum of a run.",
+    ),
+    "check": ("koopscope.cli.check", "Pass or fail training runs in CI: exit 1 if a rule fails."),
+    "explain": (
+        "koopscope.cli.explain",
+        "Explain a rule: what it asks, how right it is, its limits.",
+    ),
+    "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
+    "forecast": (
+        "koopscope.cli.forecast",
+        "Predict later weights, and tell how far ahead to trust it.",
+    ),
     "modes": ("koopscope.cli.modes", "Write modes to a file, in the shapes of the weights."),
-    "convert": ("koopscope.cli.convert", "Checkpoints of other programs become a run file."),
-    "watch": ("koopscope.cli.watch", "A live panel while a run is being recorded."),
-    "depth": ("koopscope.cli.depth", "Layers needed, from data, before any training."),
-    "contraction": ("koopscope.cli.contraction", "Fixed points of an iterated network operator."),
+    "convert": ("koopscope.cli.convert", "Turn checkpoints of other programs into a run file."),
+    "watch": ("koopscope.cli.watch", "Show a live panel while a run is being recorded."),
+    "depth": ("koopscope.cli.depth", "Estimate from data how many layers a model needs."),
+    "contraction": (
+        "koopscope.cli.contraction",
+        "Find the fixed point of a layer that is iterated.",
+    ),
 }
 
 
-_EVERYWHERE = ("-q", "--quiet", "-v", "--verbose", "--debug")
+def _note_flag(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    """Add a flag that stands behind the verb to those that stand before it."""
+    if given and option.name is not None:
+        ctx.obj = replace(ctx.find_object(console.Flags) or console.Flags(), **{option.name: True})
+
+
+def _flags_behind_the_verb() -> list[click.Parameter]:
+    """Return the flags that every verb shares, as hidden options of a verb."""
+    return [
+        click.Option(names, is_flag=True, hidden=True, expose_value=False, callback=_note_flag)
+        for names in (["-q", "--quiet"], ["-v", "--verbose"], ["--debug"])
+    ]
 
 
 class _LazyGroup(click.Group):
@@ -49,6 +71,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = import_module(VERBS[cmd_name][0]).command
+        own = {parameter.name for parameter in command.params}
+        command.params += [flag for flag in _flags_behind_the_verb() if flag.name not in own]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -59,7 +83,7 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            raise KoopscopeError(f"there is no verb {args[0]!r}", _verb_hint(args[0]))
+            raise KoopscopeError(f"koopscope has no command {args[0]!r}", _verb_hint(args[0]))
         return super().resolve_command(ctx, args)
 
 
@@ -71,7 +95,7 @@ def _verb_hint(wrong: str) -> str:
         return f"did you mean `koopscope {close[0]}`?"
     if os.path.exists(wrong):
         return f"to analyse the file: koopscope analyze {wrong}"
-    return f"the verbs are: {', '.join(VERBS)}"
+    return f"the commands are: {', '.join(VERBS)}"
 
 
 @click.group(
@@ -90,7 +114,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 
     A run file is recorded with koopscope.Recorder; see the README.
     """
-    ctx.obj = {"quiet": quiet, "verbose": verbose, "debug": debug}
+    ctx.obj = console.Flags(quiet=quiet, verbose=verbose, debug=debug)
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -104,7 +128,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # Small matrices are no work for OpenBLAS's threads, so it need not start any; who has work for
     # them asks (koopscope._threads). Said before NumPy is loaded, because it looks only then.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    words = _hoisted(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     console.set_up()
     if "--debug" in words:
         from koopscope.runs.hdf5.structure import without_walks
@@ -133,7 +157,7 @@ def _done(words: list[str]) -> int:
         try:
             code = _run(words)
         except KeyboardInterrupt:
-            code = _complain("interrupted", None, 130)
+            code = _complain("interrupted", None, INTERRUPTED)
         except OSError as error:
             where = f"{error.filename}: " if error.filename is not None else ""
             code = _complain(
@@ -153,13 +177,6 @@ def _done(words: list[str]) -> int:
     return code
 
 
-def _hoisted(words: list[str]) -> list[str]:
-    """Let the flags that every verb shares stand behind the verb as well."""
-    end = words.index("--") if "--" in words else len(words)
-    flags = [word for word in words[:end] if word in _EVERYWHERE]
-    return [*flags, *(word for word in words[:end] if word not in _EVERYWHERE), *words[end:]]
-
-
 def _run(words: list[str]) -> int:
     stdout = sys.stdout
     try:
@@ -169,7 +186,7 @@ def _run(words: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
     except click.Abort:
-        return _complain("interrupted", None, 130)
+        return _complain("interrupted", None, INTERRUPTED)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "koopscope"
         return _complain(_sentence(error.format_message()), f"see `{where} --help`")

@@ -46,8 +46,9 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         type=click.Choice(["increments", "weights", "centered", "raw"]),
         default="increments",
         show_default=True,
-        help="What the spectrum is of: increments; weights, by a law with a constant; centered, "
-        "the same about their mean; raw, weights without a constant as the papers have them.",
+        help="What the spectrum describes: increments, the changes from snapshot to snapshot; "
+        "weights, the weights and the point they move to; centered, the weights about their mean; "
+        "raw, the weights alone, as in the papers.",
     ),
     "rank": click.option(
         "--rank",
@@ -55,8 +56,8 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         default="auto",
         show_default=True,
         metavar="auto|R|0|0.99|-1",
-        help="Truncation: auto by held-out prediction, R directions, 0 the optimal hard threshold, "
-        "0.99 of the energy, -1 none.",
+        help="How many directions of motion to keep: auto as many as predict best, R of them, 0 "
+        "those that stand out of the noise, 0.99 that share of the energy, -1 all.",
     ),
     "delay": click.option(
         "--delay",
@@ -64,14 +65,14 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         default=1,
         show_default=True,
         metavar="D",
-        help="Stack D consecutive values of the observable.",
+        help="Look at D consecutive snapshots at a time, for motion that one alone does not show.",
     ),
     "noise_filter": click.option(
         "--noise-filter",
         type=click.Choice(["none", "sobolev"]),
         default="none",
         show_default=True,
-        help="Smooth along time before the spectrum, for noisy trajectories.",
+        help="Smooth noisy weights over time before the spectrum is computed.",
     ),
     "window": click.option(
         "--window",
@@ -79,17 +80,17 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         default=":",
         show_default="the whole run",
         metavar="FIRST:LAST",
-        help="Look only at these steps; either side may be open.",
+        help="Analyse only these steps; either side may be left out.",
     ),
     "until": click.option(
-        "--until", type=int, metavar="STEP", help="Pretend the run ended at this step."
+        "--until", type=int, metavar="STEP", help="Analyse the run as if it had ended at this step."
     ),
     "level": click.option(
         "--level",
         type=click.Choice(["network", "layer", "tensor"]),
         default="layer",
         show_default=True,
-        help="The finest parts to report.",
+        help="Report the network alone, its layers, or every tensor as well.",
     ),
     "include": click.option(
         "--include", multiple=True, metavar="GLOB", help="Analyse only tensors named like this."
@@ -102,20 +103,23 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         type=click.Choice(["auto", "exact", "compressed"]),
         default="auto",
         show_default=True,
-        help="Read every weight, or measure some; auto reads all unless that would take long.",
+        help="Read all weights (exact) or some of them (compressed); auto reads all unless that "
+        "would take long.",
     ),
     "measurement": click.option(
         "--measurement",
         type=click.Choice(["sample", "sparse", "gaussian"]),
         default="sample",
         show_default=True,
-        help="Compressed: read a random sample of the weights, or fold all of them randomly.",
+        help="Compressed: read a random sample of the weights, or random sums of all of them "
+        "(sparse, gaussian).",
     ),
     "measurements": click.option(
         "--measurements",
         type=click.IntRange(1),
         metavar="P",
-        help="Compressed: weights to sample (262144), or rows of a projection (4096, 1024).",
+        help="Compressed: how many weights to sample (262144), or how many sums to form (4096 "
+        "sparse, 1024 gaussian).",
     ),
     "seed": click.option(
         "--seed",
@@ -129,7 +133,7 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         "--tolerance",
         type=float,
         metavar="E",
-        help="Compressed: enlarge the sample until it moves no eigenvalue by more than E.",
+        help="Compressed: enlarge the sample until its error in every eigenvalue is below E.",
     ),
 }
 

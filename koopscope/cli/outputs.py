@@ -28,6 +28,8 @@ from koopscope.runs.atomic import drafted
 from koopscope.runs.targets import check_targets
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from koopscope.report.analysis_report import Report
 
 
@@ -41,7 +43,7 @@ class Destination:
 
 def _format_option(formats: Iterable[str]) -> Option:
     """``--format FORMAT[=FILE]``, any number of times."""
-    known = tuple(formats)
+    names = tuple(formats)
 
     def destinations(
         context: click.Context, option: click.Parameter, texts: Sequence[str]
@@ -49,9 +51,9 @@ def _format_option(formats: Iterable[str]) -> Option:
         wanted = []
         for text in texts:
             name, equals, path = text.partition("=")
-            if name not in known:
+            if name not in names:
                 raise click.BadParameter(
-                    f"there is no format {name!r}; there are {', '.join(known)}"
+                    f"there is no format {name!r}; there are {', '.join(names)}"
                 )
             if equals and not path:
                 raise click.BadParameter(f"{text!r} names no file")
@@ -65,8 +67,8 @@ def _format_option(formats: Iterable[str]) -> Option:
         callback=destinations,
         multiple=True,
         metavar="FORMAT[=FILE]",
-        help=f"{' or '.join(known)}; repeat it to write several, all but one to files. A table "
-        "goes to stdout where nothing else does.",
+        help=f"{' or '.join(names)}; repeat it to write several, all but one to files. Without a "
+        "format for stdout, a table goes there.",
     )
 
 
@@ -150,6 +152,17 @@ class Outputs:
         form = to_stdout[0] if to_stdout else formats(kind)[0]
         console.result(render(kind, data, form, console.page()), commands=form == "github")
 
+    def write_picture(self, name: str, figure: Callable[[], Figure]) -> None:
+        """Draw one figure into the folder for pictures, if there is one."""
+        if self.plots is None:
+            return
+        from koopscope.report.figures.style import styled, to_bytes
+
+        path = self.plots / f"{name}.{self.plot_format}"
+        with styled():
+            write_file(path, to_bytes(figure(), self.plot_format))
+        console.say_more(f"wrote {path}")
+
     def _sweep_picture(self, folder: Path) -> Path:
         return folder / f"{SWEEP_PICTURE}.{self.plot_format}"
 
@@ -202,7 +215,10 @@ force_option = click.option("--force", is_flag=True, help="Replace outputs that 
 _OUTPUT_OPTIONS = (
     _format_option(formats("analysis")),
     click.option(
-        "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Draw figures there."
+        "--plots",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Draw figures into this folder.",
     ),
     click.option(
         "--plot-format",

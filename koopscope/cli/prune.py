@@ -1,4 +1,4 @@
-"""``koopscope prune``: masks from modes. Parses, calls, and hands to the report."""
+"""``koopscope prune``: chooses weights to remove, and writes masks of those that stay."""
 
 from __future__ import annotations
 
@@ -13,25 +13,12 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
-from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.cli.outputs import Outputs, report_options
 from koopscope.errors import KoopscopeError
+from koopscope.pruning.choices import CRITERION_NAMES, DEFAULT, RECENT, SCOPES, STRUCTURES
 
 if TYPE_CHECKING:
-    from koopscope.pruning.prune import Pruner
-    from koopscope.report.pruning import PruningReport
-
-#: As in ``koopscope.pruning``, which is imported only when called.
-CRITERIA = (
-    "destination",
-    "koopman-magnitude",
-    "koopman-gradient",
-    "forecast-magnitude",
-    "magnitude",
-    "gradient-magnitude",
-    "random",
-)
-DEFAULT = "magnitude"
-RECENT = 12
+    pass
 
 #: Name of the picture, and about how many weights it shows.
 PICTURE = "pruning"
@@ -53,27 +40,32 @@ _Kind = TypeVar("_Kind")
 )
 @click.option(
     "--criterion",
-    type=click.Choice(CRITERIA),
+    type=click.Choice(CRITERION_NAMES),
     default=DEFAULT,
     show_default=True,
     metavar="NAME",
-    help=f"What a weight is worth: {', '.join(CRITERIA)}.",
+    help=f"What a weight is worth: {', '.join(CRITERION_NAMES)}.",
 )
 @click.option(
     "--scope",
-    type=click.Choice(["global", "layer"]),
+    type=click.Choice(SCOPES),
     default="global",
     show_default=True,
     help="One threshold for all layers, or the same share of each.",
 )
 @click.option(
     "--structure",
-    type=click.Choice(["weight", "unit"]),
+    type=click.Choice(STRUCTURES),
     default="weight",
     show_default=True,
     help="Single weights, or whole units with their biases.",
 )
-@click.option("--at", type=int, metavar="STEP", help="Judge the weights at this step.")
+@click.option(
+    "--at",
+    type=int,
+    metavar="STEP",
+    help="Judge the weights of this step; by default, the last one.",
+)
 @click.option(
     "--include",
     multiple=True,
@@ -96,7 +88,7 @@ _Kind = TypeVar("_Kind")
     default=RECENT,
     show_default=True,
     metavar="N",
-    help="Snapshots before that step to rest on; 0 for all.",
+    help="How many snapshots before that step to use; 0 for all.",
 )
 @click.option(
     "--rank",
@@ -104,7 +96,8 @@ _Kind = TypeVar("_Kind")
     default="0",
     show_default=True,
     metavar="R|0|0.99|-1",
-    help="Truncation: R directions, 0 the optimal hard threshold, 0.99 of the energy, -1 none.",
+    help="How many directions of motion the spectrum keeps: R of them, 0 for as many as stand out "
+    "of the noise, 0.99 for that share of the energy, -1 for all.",
 )
 @click.option(
     "--seed",
@@ -112,7 +105,7 @@ _Kind = TypeVar("_Kind")
     default=0,
     show_default=True,
     metavar="K",
-    help="Of the criterion random.",
+    help="Seed of the criterion random.",
 )
 @click.option(
     "--output",
@@ -132,7 +125,7 @@ _Kind = TypeVar("_Kind")
 )
 @report_options("table", "json", figures=True)
 def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
-    """Say which weights of RUN can go, and write masks of those that stay.
+    """Choose which weights of RUN to remove, and write masks of those that stay.
 
     Reads the run twice: once for its spectrum, once to score its weights. Biases, norms, buffers
     and embeddings are kept; tied tensors get one mask. Nothing is written without --output.
@@ -174,7 +167,10 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
             for note in apply_masks(pruner, request, checkpoint, file, force=outputs.force):
                 console.say(f"{file}: {note}")
         if outputs.plots is not None:
-            _draw(report, pruner, outputs)
+            from koopscope.report.figures.pruning import figure
+
+            sample = pruner.sample(prunings[-1].request, PICTURED)
+            outputs.write_picture(PICTURE, lambda: figure(report, sample))
     outputs.write_reports("pruning", report)
     what = f"masks of {prunings[0].total:,} weights"
     if checkpoint is not None:
@@ -200,15 +196,3 @@ def output_paths(output: Path | None, sparsities: Sequence[float]) -> list[Path]
 def _chosen(kind: type[_Kind], options: dict[str, Any]) -> _Kind:
     """Make a settings object of the options that are its fields."""
     return kind(**{f.name: options[f.name] for f in fields(kind)})  # type: ignore[arg-type]
-
-
-def _draw(report: PruningReport, pruner: Pruner, outputs: Outputs) -> None:
-    from koopscope.report.figures.pruning import figure
-    from koopscope.report.figures.style import styled, to_bytes
-
-    assert outputs.plots is not None
-    path = outputs.plots / f"{PICTURE}.{outputs.plot_format}"
-    sample = pruner.sample(report.prunings[-1].request, PICTURED)
-    with styled():
-        write_file(path, to_bytes(figure(report, sample), outputs.plot_format))
-    console.say_more(f"wrote {path}")

@@ -1,4 +1,4 @@
-"""``koopscope watch``: a live panel while another process records."""
+"""``koopscope watch``: shows a live panel while another process records."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _REMEMBERED = 20
 
 @click.command("watch")
 @click.argument("run", metavar="RUN")
-@click.option("--once", is_flag=True, help="Print one frame and leave.")
+@click.option("--once", is_flag=True, help="Print one frame and exit.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.05),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to look.",
+    help="Look for new snapshots this often.",
 )
 @click.option(
     "--idle",
     type=click.FloatRange(0.0),
     metavar="SECONDS",
-    help="Leave when nothing was recorded for so long; without it, watch until Ctrl-C.",
+    help="Exit when nothing was recorded for this long; without it, watch until Ctrl-C.",
 )
 def command(run: str, once: bool, interval: float, idle: float | None) -> None:
     """Watch a RUN while it is being recorded: eigenvalues, convergence, findings.

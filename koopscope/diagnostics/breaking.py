@@ -1,4 +1,4 @@
-"""How a run's weights stopped being finite: did they grow until then, or out of the blue?
+"""Tells whether weights that became NaN or infinite had grown before, or broke off suddenly.
 
 Decides nothing about the run; several questions answer with it.
 """
@@ -45,11 +45,11 @@ class Break:
     def message(self) -> str:
         """What happened, as the first part of a sentence."""
         if self.grew:
-            return f"The weights grew until they were not finite, after step {self.step}"
+            return f"The weights grew until they became NaN or infinite, after step {self.step}"
         return (
-            f"The weights stopped being finite between steps {self.step} and {self.next_step}, "
-            f"and nothing had announced it: their norm was {self.norm_before:.4g} and "
-            f"{self.norm:.4g} in the last two snapshots before"
+            f"The weights became NaN or infinite between steps {self.step} and {self.next_step} "
+            f"without growing first: their norm was {self.norm_before:.4g} and {self.norm:.4g} in "
+            "the last two snapshots before"
         )
 
     @property

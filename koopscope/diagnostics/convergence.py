@@ -8,8 +8,8 @@ recorded losses where there are some. May not look at a run's name, family or me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,21 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
-from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.evidence import StatedEvidence, keyed, shown_with
+from koopscope.diagnostics.finding import (
+    Criterion,
+    Diagnostic,
+    Explanation,
+    Finding,
+    Status,
+    usable,
+)
 from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
 from koopscope.spectra.gram import total
-from koopscope.spectra.remainder import Remainder, remainder
+from koopscope.spectra.remainder import remainder
 
 State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]
 
@@ -47,9 +55,6 @@ STOP_BELOW_WITH_LOSSES = -4.45
 #: What a run without a new best validation loss loses, per log(1 + snapshots since the best).
 SINCE = 0.45
 
-#: A stop waits until the validation loss is the lowest of this many snapshots.
-LOWEST_OF = 3
-
 #: Improvement below this cannot be told from none: the floor inside the logarithm above.
 GAIN_FLOOR = 0.005
 
@@ -66,6 +71,88 @@ COARSE_ROUNDING = 0.1
 
 #: Eigenvalues of the raw spectrum at most this far from 1 count as clustered around it.
 CLUSTER_RADIUS = 0.05
+
+
+@dataclass(frozen=True)
+class StopPoint:
+    """The stop rule at one snapshot; see ``StopRule``."""
+
+    step: int
+    statistic: float
+    interval: tuple[float, float]
+    score: float
+    allowed: bool
+
+
+@dataclass(frozen=True)
+class StopThreshold:
+    """Where the stop rule stops, and which records it looks at."""
+
+    threshold: float
+    source: str = field(metadata=keyed("from"))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How many eigenvalues of the raw spectrum lie within a radius of 1, and their share."""
+
+    radius: float
+    count: int
+    of: int
+    share: float
+
+
+@dataclass(frozen=True)
+class ConvergenceEvidence(StatedEvidence):
+    """What the answer rests on.
+
+    Attributes
+    ----------
+    stop_step
+        First step at which the run could have been stopped, ``None`` where there is none.
+    stop_history
+        The stop rule at every snapshot from which a stop may be called.
+    remaining, remaining_interval
+        Predicted rest of the way, as part of the way from the first snapshot to the last.
+    cluster
+        Of the raw spectrum around 1; decides nothing.
+    training_loss_ratio
+        Last training loss over the first one, where that decides.
+    still_training, has_learned
+        Probabilities, as fitted, that the state was drawn from.
+    source
+        Which records the state was drawn from.
+    stop_rule
+        Threshold of the stop rule.
+    ahead
+        Predicted improvement still ahead, as part of all that was gained.
+    snapshots
+        How many the answer rests on.
+    unchanged
+        Share of the moving entries that stand still between snapshots, as stored.
+    coarse
+        Whether storage hides too much of the motion for a verdict.
+    """
+
+    state: State = "inconclusive"
+    stop_step: int | None = None
+    stop_history: tuple[StopPoint, ...] = ()
+    remaining: float | None = None
+    cluster: Cluster | None = None
+    training_loss_ratio: float | None = field(
+        default=None, metadata=shown_with("training_loss_ratio")
+    )
+    still_training: float | None = field(default=None, metadata=shown_with("still_training"))
+    has_learned: float | None = field(default=None, metadata=shown_with("has_learned"))
+    source: str | None = field(default=None, metadata=keyed("from", shown_with="source"))
+    stop_rule: StopThreshold | None = field(default=None, metadata=shown_with("stop_rule"))
+    ahead: float | None = field(default=None, metadata=shown_with("ahead"))
+    snapshots: int | None = field(default=None, metadata=shown_with("snapshots"))
+    unchanged: float | None = field(default=None, metadata=shown_with("unchanged"))
+    coarse: bool | None = field(default=None, metadata=shown_with("coarse"))
+    remaining_interval: tuple[float, float] | None = field(
+        default=None, metadata=shown_with("remaining_interval")
+    )
 
 
 @dataclass(frozen=True)
@@ -110,131 +197,138 @@ def stop_rule(course: Course) -> StopRule:
     threshold = STOP_BELOW
     if course.validation is not None:
         from_losses = scores.curve_score(table["validation"])(course.all())
-        score = joined(score, from_losses, course)
+        score = joined(score, from_losses, course.validation["since"])
         allowed &= course.validation["lowest_of_three"] > 0.0
         threshold = STOP_BELOW_WITH_LOSSES
-    return StopRule(score, threshold, allowed, ahead, low, high)
+    return StopRule(
+        score=score, threshold=threshold, allowed=allowed, ahead=ahead, low=low, high=high
+    )
 
 
-def joined(from_weights: Float64, from_losses: Float64, course: Course) -> Float64:
-    """Join what the weights and the validation loss say about the improvement ahead."""
-    assert course.validation is not None
-    score: Float64 = 0.5 * (from_weights + from_losses) - SINCE * course.validation["since"]
+def joined(from_weights: Float64, from_losses: Float64, since: Float64) -> Float64:
+    """Join the scores of the weights and of the validation loss, lower the longer since its best.
+
+    ``since`` is log(1 + snapshots since the best validation loss), like the others float64 [T].
+    """
+    score: Float64 = 0.5 * (from_weights + from_losses) - SINCE * since
     return score
 
 
-def state_of(course: Course, margin: float | None = None) -> tuple[State, dict[str, Any]]:
-    """Return the state at the end of the course, and what it was drawn from."""
+@dataclass(frozen=True)
+class StateScores:
+    """The state at the end of a run, and the numbers of ``ConvergenceEvidence`` behind it."""
+
+    state: State
+    training_loss_ratio: float | None = None
+    still_training: float | None = None
+    has_learned: float | None = None
+    source: str | None = None
+
+
+def training_state(course: Course) -> StateScores:
+    """Return the state at the end of a run, and what it was drawn from."""
     part = "weights" if course.training is None else "losses"
     if course.training is not None and course.training["ratio"][-1] > DIVERGED:
-        return "diverging", {"training_loss_ratio": float(np.exp(course.training["ratio"][-1]))}
+        ratio = float(np.exp(course.training["ratio"][-1]))
+        return StateScores("diverging", training_loss_ratio=ratio)
     table = scores.table("convergence")["state"][part]
     last = {name: float(values[-1]) for name, values in course.all().items()}
     moving = scores.tree_score(table["moving"])(last)
     learned = scores.tree_score(table["learned"])(last)
-    evidence = {
-        "still_training": round(scores.probability(moving), 4),
-        "has_learned": round(scores.probability(learned), 4),
-        "from": "weights" if part == "weights" else "weights and training loss",
-    }
-    margin = UNDECIDED[part] if margin is None else margin
+    margin = UNDECIDED[part]
+    state: State = "converged" if learned > 0.0 else "stalled"
     if abs(moving) < margin or (moving < 0.0 and abs(learned) < margin):
-        return "inconclusive", evidence
-    if moving > 0.0:
-        return "training", evidence
-    return ("converged" if learned > 0.0 else "stalled"), evidence
+        state = "inconclusive"
+    elif moving > 0.0:
+        state = "training"
+    return StateScores(
+        state,
+        still_training=round(scores.probability(moving), 4),
+        has_learned=round(scores.probability(learned), 4),
+        source="weights" if part == "weights" else "weights and training loss",
+    )
 
 
 def ask(analysis: Analysis) -> Finding:
     """Name the state of the run and the earliest step at which it could have been stopped."""
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
-    evidence: dict[str, Any] = {
-        "state": "inconclusive",
-        "stop_step": None,
-        "stop_history": [],
-        "remaining": None,
-        "cluster": None,
-    }
+    evidence = ConvergenceEvidence()
     if analysis.breaks_off:
-        evidence["state"] = "diverging"
+        evidence = ConvergenceEvidence(state="diverging")
         broken = break_of(analysis)
-        message = f"Diverging: weights are not finite after step {steps[-1]}."
+        message = f"Diverging: weights become NaN or infinite after step {steps[-1]}."
         hint = _HINTS["diverging"]
         if broken is not None and not broken.grew:
             message, hint = f"{broken.message}.", broken.hint
         criterion = Criterion("finite weights", f"not finite after step {steps[-1]}")
         return DIAGNOSTIC.finding("fail", message, evidence, hint=hint, criterion=criterion)
     if len(steps) < LEAST_SNAPSHOTS:
-        message = f"{usable(len(steps))} too few for a verdict: it takes {LEAST_SNAPSHOTS}."
+        message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
-        what = "moved" if analysis.finite_tensors else "is finite"
-        message = f"No weight {what}, so nothing can converge."
+        what = "changed" if analysis.finite_tensors else "is finite"
+        message = f"No weight {what}, so convergence cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     course = course_of(analysis)
     rule = stop_rule(course)
-    state, drawn_from = state_of(course)
+    drawn = training_state(course)
     recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)
     rest = remainder(recent)
     motion = analysis.motion()
     coarse = motion.unchanged > COARSE and motion.rounding > COARSE_ROUNDING
-    if coarse:
-        state = "inconclusive"
     stop = None if coarse else rule.stop
-    evidence.update(
-        state=state,
-        **drawn_from,
+    travelled = network.displacement()
+    evidence = ConvergenceEvidence(
+        state="inconclusive" if coarse else drawn.state,
+        training_loss_ratio=drawn.training_loss_ratio,
+        still_training=drawn.still_training,
+        has_learned=drawn.has_learned,
+        source=drawn.source,
         stop_step=None if stop is None else int(steps[stop]),
-        stop_rule={
-            "threshold": rule.threshold,
-            "from": "weights" if course.validation is None else "weights and validation loss",
-        },
+        stop_rule=StopThreshold(
+            threshold=rule.threshold,
+            source="weights" if course.validation is None else "weights and validation loss",
+        ),
         stop_history=_history(rule, steps),
         ahead=float(rule.ahead[-1]),
         snapshots=len(steps),
         unchanged=motion.unchanged,
         coarse=coarse,
         cluster=_cluster(analysis),
-        **_relative(rest, network.displacement()),
+        remaining=rest.distance / travelled if travelled > 0.0 else None,
+        remaining_interval=(rest.low / travelled, rest.high / travelled)
+        if travelled > 0.0
+        else None,
     )
-    return _verdict(state, evidence, rule, stop, steps)
+    return _verdict(evidence, rule, stop, steps)
 
 
-def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    return [
-        {
-            "step": int(steps[t]),
-            "statistic": float(rule.ahead[t]),
-            "interval": [float(rule.low[t]), float(rule.high[t])],
-            "score": float(rule.score[t]),
-            "allowed": bool(rule.allowed[t]),
-        }
+def _history(rule: StopRule, steps: npt.NDArray[np.int64]) -> tuple[StopPoint, ...]:
+    return tuple(
+        StopPoint(
+            step=int(steps[t]),
+            statistic=float(rule.ahead[t]),
+            interval=(float(rule.low[t]), float(rule.high[t])),
+            score=float(rule.score[t]),
+            allowed=bool(rule.allowed[t]),
+        )
         for t in range(min(EARLIEST_STOP, len(steps) - 1), len(steps))
-    ]
+    )
 
 
-def _cluster(analysis: Analysis) -> dict[str, Any] | None:
+def _cluster(analysis: Analysis) -> Cluster | None:
     if not analysis.has_spectrum:  # too few snapshots for the delays asked for
         return None
     raw = analysis.spectrum(observable="weights")
     near = np.abs(raw.eigenvalues - 1.0) <= CLUSTER_RADIUS
-    return {
-        "radius": CLUSTER_RADIUS,
-        "count": int(near.sum()),
-        "of": raw.rank,
-        "share": float(raw.shares[near].sum()),
-    }
-
-
-def _relative(rest: Remainder, travelled: float) -> dict[str, Any]:
-    if travelled <= 0.0:
-        return {}
-    return {
-        "remaining": rest.distance / travelled,
-        "remaining_interval": [rest.low / travelled, rest.high / travelled],
-    }
+    return Cluster(
+        radius=CLUSTER_RADIUS,
+        count=int(near.sum()),
+        of=raw.rank,
+        share=float(raw.shares[near].sum()),
+    )
 
 
 _STATUS: dict[State, Status] = {
@@ -248,8 +342,8 @@ _WORDS = {
     "training": "Still training",
     "converged": "Converged",
     "stalled": "Stalled without having learned much",
-    "diverging": "Diverging: the training loss is above its first value",
-    "inconclusive": "No clear state",
+    "diverging": "Diverging",
+    "inconclusive": "Cannot tell whether training is done",
 }
 _HINTS = {
     "stalled": "look at the initialization and stability findings; restart rather than go on",
@@ -257,36 +351,39 @@ _HINTS = {
 }
 
 
-def _criterion(state: State, evidence: dict[str, Any]) -> Criterion:
+def _criterion(evidence: ConvergenceEvidence) -> Criterion:
     """Return what the state was held against: the state decides, whatever lies ahead."""
-    ratio = evidence.get("training_loss_ratio")
-    if state == "diverging" and ratio is not None:
+    ratio = evidence.training_loss_ratio
+    if evidence.state == "diverging" and ratio is not None:
         unit = "times the first training loss"
         return Criterion.number(ratio, float(np.exp(DIVERGED)), "higher", unit)
-    return Criterion("converged or training", state)
+    return Criterion("converged or training", evidence.state)
 
 
 def _verdict(
-    state: State,
-    evidence: dict[str, Any],
+    evidence: ConvergenceEvidence,
     rule: StopRule,
     stop: int | None,
     steps: npt.NDArray[np.int64],
 ) -> Finding:
+    state = evidence.state
     message = (
-        f"{_WORDS[state]}: by the weights, {rule.ahead[-1]:.1%} "
-        f"({rule.low[-1]:.1%} to {rule.high[-1]:.1%}) of the improvement lies ahead"
+        f"{_WORDS[state]}: judged by the weights, {rule.ahead[-1]:.1%} of the total improvement "
+        f"is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
     )
-    if evidence["coarse"]:
+    if state == "diverging" and evidence.training_loss_ratio is not None:
+        times = f"{evidence.training_loss_ratio:.3g} times"
+        message = f"{_WORDS[state]}: the last training loss is {times} the first one"
+    if evidence.coarse:
         message += (
-            f"; but {evidence['unchanged']:.0%} of the entries do not change between snapshots as "
-            "stored, which hides slow motion"
+            f"; but {evidence.unchanged:.0%} of the weights keep the same stored value from one "
+            "snapshot to the next, which hides slow changes"
         )
     if stop is not None and state != "diverging":
         span = float(steps[-1] - steps[0])
         message += (
-            f"; could have stopped at step {steps[stop]}, "
-            f"{(steps[stop] - steps[0]) / span:.0%} of the run"
+            f"; training could have stopped at step {steps[stop]}, "
+            f"after {(steps[stop] - steps[0]) / span:.0%} of the run"
         )
     message += f" ({len(steps)} snapshots)."
     return DIAGNOSTIC.finding(
@@ -295,7 +392,7 @@ def _verdict(
         evidence,
         value=float(rule.ahead[-1]),
         hint=_HINTS.get(state),
-        criterion=_criterion(state, evidence),
+        criterion=_criterion(evidence),
     )
 
 
@@ -303,14 +400,35 @@ DIAGNOSTIC = Diagnostic(
     id="convergence",
     code="KS101",
     title="Convergence",
-    explanation=(
-        "Predicts how much of the improvement still lies ahead from how fast, how straight and how "
-        "far the layers move and from where the spectrum of the increments leads, and calls the "
-        "earliest step at which the run could have been stopped from the snapshots up to that "
-        "step alone. A recorded validation loss joins the stop rule (weights cannot see "
-        "over-fitting), a recorded training loss the state. It cannot foresee a learning rate that "
-        "is lowered later, nor a plateau that is left much later. Calibrated on real runs of seven "
-        "families and measured on seven others: docs/evidence/diagnostics.md."
+    explanation=Explanation(
+        asks="Is training done, and when could it have stopped?",
+        matters=(
+            "Steps after that point cost compute and bring nothing; stopping earlier throws "
+            "quality away."
+        ),
+        looks_at=(
+            "How fast, how straight and how far the weights of each layer move from snapshot "
+            "to snapshot, and how far that motion would still lead. From this it predicts the "
+            "share of the total improvement that is still to come, and calls the first step "
+            "at which training could have stopped, from the snapshots up to that step alone. "
+            "A recorded training loss joins in naming the state; a recorded validation loss "
+            "joins in calling the stop."
+        ),
+        to_do=(
+            "Still training: go on. Converged: stop, or go back to the stop step next time. "
+            "Stalled or diverging: look at the initialization and stability findings and "
+            "restart rather than go on."
+        ),
+        accuracy=(
+            "On 196 runs of seven families that no threshold has seen, the state was right "
+            "for 82% with losses (11% cannot tell) and for 73% from the weights alone (10% "
+            "cannot tell). Of the 124 runs that learned, 2.4% were stopped too early with "
+            "losses and 1.6% without: docs/evidence/diagnostics.md."
+        ),
+        cannot_tell=(
+            "It cannot foresee a learning rate that is lowered later, nor progress that sets "
+            "in after a long plateau. Without a validation loss it cannot see over-fitting."
+        ),
     ),
     ask=ask,
     unit="share of the improvement",

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding
+from koopscope.diagnostics.evidence import Evidence
+from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding
 from koopscope.runs.run import Skipped
 
 #: Tensors named in the message; the evidence lists all of them.
 _NAMED = 3
+
+
+@dataclass(frozen=True)
+class UnreadTensor:
+    """A tensor that was not judged; ``weights`` is ``None`` where its size is not known."""
+
+    tensor: str
+    weights: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class CoverageEvidence(Evidence):
+    """What the answer rests on.
+
+    Attributes
+    ----------
+    weights, weights_judged
+        Of the network, and of the tensors that were judged.
+    sampled
+        Share of the judged tensors' weights that was read.
+    tensors_left_out
+        Tensors that the settings leave out.
+    unread
+        Tensors that were not judged although nobody left them out.
+    """
+
+    weights: int
+    weights_judged: int
+    sampled: float
+    tensors_left_out: int
+    unread: tuple[UnreadTensor, ...]
 
 
 def unread(analysis: Analysis) -> tuple[Skipped, ...]:
@@ -38,24 +71,24 @@ def ask(analysis: Analysis) -> Finding:
     read = sum(tensor.size for tensor in analysis.tensors)
     missed = unread(analysis)
     left_out = len(analysis.description.tensors) - len(analysis.tensors)
-    whole = read + sum(skipped.weights or 0 for skipped in missed)
+    total = read + sum(skipped.weights or 0 for skipped in missed)
     share = share_read(analysis)
-    evidence: dict[str, Any] = {
-        "weights": whole,
-        "weights_judged": read,
-        "sampled": analysis.read_share,
-        "tensors_left_out": left_out,
-        "unread": [
-            {"tensor": skipped.name, "weights": skipped.weights, "reason": skipped.reason}
+    evidence = CoverageEvidence(
+        weights=total,
+        weights_judged=read,
+        sampled=analysis.read_share,
+        tensors_left_out=left_out,
+        unread=tuple(
+            UnreadTensor(tensor=skipped.name, weights=skipped.weights, reason=skipped.reason)
             for skipped in missed
-        ],
-    }
+        ),
+    )
     asked = f" ({left_out} more tensor{'s' if left_out > 1 else ''} left out as asked)"
     asked = asked if left_out else ""
     if missed:
         unsized = " or more" if any(skipped.weights is None for skipped in missed) else ""
         message = (
-            f"{whole - read:,}{unsized} of {whole:,} weights were not judged{asked}: "
+            f"{total - read:,}{unsized} of {total:,} weights were not judged{asked}: "
             f"{', '.join(_named(missed))}."
         )
         return DIAGNOSTIC.finding(
@@ -68,8 +101,8 @@ def ask(analysis: Analysis) -> Finding:
         )
     if analysis.read_share < 1.0:
         message = (
-            f"A sample of {analysis.read_share:.2%} of the {whole:,} weights was read, from every "
-            f"tensor{asked}: a few that went wrong do not show."
+            f"A sample of {analysis.read_share:.2%} of the {total:,} weights was read, from every "
+            f"tensor{asked}; trouble in only a few weights can be missed."
         )
         return DIAGNOSTIC.finding(
             "warn",
@@ -78,7 +111,7 @@ def ask(analysis: Analysis) -> Finding:
             value=share,
             hint="read all of them with --method exact",
         )
-    message = f"All {whole:,} weights{asked} were read and judged."
+    message = f"All {total:,} weights{asked} were read and judged."
     return DIAGNOSTIC.finding("pass", message, evidence, value=share)
 
 
@@ -97,13 +130,23 @@ DIAGNOSTIC = Diagnostic(
     id="coverage",
     code="KS906",
     title="Coverage",
-    explanation=(
-        "Counts the weights that the other findings rest on, as a share of the network that the "
-        "run holds. A tensor is not judged where its numbers are of a format that is not read "
-        "(8-bit floats, complex numbers, packed integers), or where it was not recorded in every "
-        "snapshot; counters, optimizer states and second names of a tensor are no weights. What "
-        "--include and --exclude leave out is not missed. It cannot tell of weights that nobody "
-        "recorded."
+    explanation=Explanation(
+        asks="Which share of the network was read and judged?",
+        matters="The other findings say nothing about weights that were not read.",
+        looks_at=(
+            "The size of every tensor in the run. A tensor is not judged where its numbers "
+            "are of a format that is not read (8-bit floats, packed integers), or where it "
+            "was not recorded in every snapshot. Counters, optimizer states and second names "
+            "of a tensor are no weights; what --include and --exclude leave out is not "
+            "missed."
+        ),
+        to_do=(
+            "Store the named tensors as float16, bfloat16, float32 or float64 in every "
+            "snapshot, or leave them out with --exclude. For a sample: read everything with "
+            "--method exact."
+        ),
+        accuracy="Exact: the weights are counted.",
+        cannot_tell="It cannot tell of weights that nobody recorded.",
     ),
     ask=ask,
     worse="lower",

@@ -8,13 +8,15 @@ layers that are stacked.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding, usable
+from koopscope.diagnostics.evidence import Evidence, shown_with
+from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, usable
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.layer_stack import Stack, distinct, likeness, stack_of
 from koopscope.diagnostics.statistics.trajectory import course_of
@@ -37,6 +39,41 @@ TOLERANCE_OF_REST = 0.5
 SMOOTHED = 3
 
 
+@dataclass(frozen=True)
+class LayerLikeness:
+    """How much one layer moves like a layer before it.
+
+    Attributes
+    ----------
+    name
+        The layer.
+    likeness_to_earlier, most_like
+        Similarity in time to the most similar layer before it, 1 for the same, and its name;
+        ``None`` for the first layer.
+    redundant
+        Whether that similarity is above ``ALIKE``.
+    travel
+        Distance from the first weights over their norm.
+    """
+
+    name: str
+    likeness_to_earlier: float | None
+    most_like: str | None
+    redundant: bool
+    travel: float
+
+
+@dataclass(frozen=True)
+class DepthEvidence(Evidence):
+    """What the answer rests on; depths count hidden layers or repeated blocks."""
+
+    recorded_depth: int | None = None
+    suggested_depth: int | None = None
+    method: str = "distinct layer motions"
+    layers: tuple[LayerLikeness, ...] = ()
+    distinct_motions: float | None = field(default=None, metadata=shown_with("distinct_motions"))
+
+
 def suggested_depth(stack: Stack) -> tuple[int, float, Float64]:
     """Return the depth suggested from one run, the number it rests on, and the similarities."""
     similar = likeness(stack)
@@ -46,23 +83,17 @@ def suggested_depth(stack: Stack) -> tuple[int, float, Float64]:
 
 def ask(analysis: Analysis) -> Finding:
     """Count the different motions among the layers of one run."""
-    evidence: dict[str, Any] = {
-        "recorded_depth": None,
-        "suggested_depth": None,
-        "method": "distinct layer motions",
-        "layers": [],
-    }
     stack = stack_of(analysis)
     if stack is None or analysis.window.snapshots < LEAST_SNAPSHOTS:
         why = (
-            "Fewer than two layers with weight matrices moved"
+            "Fewer than two layers have weight matrices that changed"
             if stack is None
             else f"{usable(analysis.window.snapshots)} fewer than {LEAST_SNAPSHOTS}"
         )
         message = f"{why}, so depth cannot be judged."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence)
+        return DIAGNOSTIC.finding("inconclusive", message, DepthEvidence())
     suggested, motions, similar = suggested_depth(stack)
-    evidence.update(
+    evidence = DepthEvidence(
         recorded_depth=stack.depth,
         suggested_depth=suggested,
         distinct_motions=motions,
@@ -70,33 +101,39 @@ def ask(analysis: Analysis) -> Finding:
     )
     built = float(stack.depth)
     if suggested >= stack.depth:
+        layers = "The stacked layer" if stack.depth == 1 else f"All {stack.depth} stacked layers"
         message = (
-            f"No layer can be spared: {motions:.1f} different motions in {stack.depth} stacked "
-            f"layer{'' if stack.depth == 1 else 's'}."
+            f"{layers} seem{'s' if stack.depth == 1 else ''} to be needed: the weights change in "
+            f"{motions:.1f} different ways over time."
         )
         return DIAGNOSTIC.finding("pass", message, evidence, value=motions, threshold=built)
-    redundant = sum(layer["redundant"] for layer in evidence["layers"])
+    redundant = sum(layer.redundant for layer in evidence.layers)
     message = (
-        f"Depth {suggested} may be enough: the {stack.depth} stacked layers make {motions:.1f} "
-        f"different motions, and {redundant} of {len(stack.names)} layers move as one before them"
+        f"Depth {suggested} may be enough: the weights of the {stack.depth} stacked layers change "
+        f"in only {motions:.1f} different ways over time"
     )
+    if redundant:
+        message += (
+            f", and {redundant} of {len(stack.names)} layers change"
+            f"{'s' if redundant == 1 else ''} in step with an earlier one"
+        )
     return DIAGNOSTIC.finding("info", message + ".", evidence, value=motions, threshold=built)
 
 
-def _layers(stack: Stack, similar: Float64) -> list[dict[str, Any]]:
-    found = []
+def _layers(stack: Stack, similar: Float64) -> tuple[LayerLikeness, ...]:
+    layers = []
     for index, (name, gram) in enumerate(zip(stack.names, stack.grams, strict=True)):
         before = similar[index, :index]
-        found.append(
-            {
-                "name": name,
-                "likeness_to_earlier": float(before.max()) if index else None,
-                "most_like": stack.names[int(before.argmax())] if index else None,
-                "redundant": bool(index and before.max() > ALIKE),
-                "travel": gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
-            }
+        layers.append(
+            LayerLikeness(
+                name=name,
+                likeness_to_earlier=float(before.max()) if index else None,
+                most_like=stack.names[int(before.argmax())] if index else None,
+                redundant=bool(index and before.max() > ALIKE),
+                travel=gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
+            )
         )
-    return found
+    return tuple(layers)
 
 
 def sweep(analyses: Sequence[Analysis]) -> dict[str, Any] | None:
@@ -182,15 +219,30 @@ DIAGNOSTIC = Diagnostic(
     id="depth",
     code="KS401",
     title="Depth",
-    explanation=(
-        "Counts how many different motions the stacked layers make over time: a layer that turns "
-        "when another one turns carries no dynamics of its own. From one run this is a weak hint "
-        "(docs/evidence/diagnostics.md has its score beside a fixed guess). Several runs that "
-        "differ in depth are a sweep, and the smallest depth within tolerance of the best is far "
-        "more reliable. It cannot tell whether a deeper network would have learned with other "
-        "settings."
+    explanation=Explanation(
+        asks="How many of the stacked layers are enough?",
+        matters="Layers that add nothing cost memory and time in every step of training and use.",
+        looks_at=(
+            "How alike the stacked layers change over time: a layer whose weights turn "
+            "whenever those of another one turn adds nothing of its own. Several runs that "
+            "differ in depth are a sweep; there, the smallest depth is named whose loss is "
+            "close to the best."
+        ),
+        to_do=(
+            "Try the suggested depth, or better, analyse runs of several depths together: "
+            "koopscope analyze RUN RUN RUN."
+        ),
+        accuracy=(
+            "Over 30 sweeps of depth 1 to 8, the suggestion from one run was within one layer "
+            "for 73%, which a fixed guess of 2 beats (80%); from a sweep with losses it was "
+            "for 87%: docs/evidence/diagnostics.md."
+        ),
+        cannot_tell=(
+            "It cannot tell whether a deeper network would have learned more with other "
+            "settings. From one run, take it as a hint."
+        ),
     ),
     ask=ask,
     worse="lower",
-    unit="different motions",
+    unit="different ways of changing",
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.evidence import Evidence, plain_form
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
@@ -50,7 +51,7 @@ def _unit(unit: str | None) -> str:
 
 
 def usable(snapshots: int) -> str:
-    """Return the beginning of a sentence that says what too few snapshots are too few for."""
+    """Return "8 usable snapshots are", for a sentence on what they are too few for."""
     return f"{snapshots} usable snapshot" + (" is" if snapshots == 1 else "s are")
 
 
@@ -73,7 +74,8 @@ class Finding:
     hint
         What the user can do, or ``None``.
     evidence
-        Plain JSON values that other programs may rely on.
+        What it rests on: the diagnostic's own dataclass, and a mapping with the keys of the JSON
+        report, which other programs may rely on.
     criterion
         What the status was decided by, which need not be the value; ``None`` where nothing was.
     """
@@ -86,8 +88,40 @@ class Finding:
     threshold: float | None = None
     unit: str | None = None
     hint: str | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     criterion: Criterion | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the finding as JSON has it."""
+        return {each.name: plain_form(getattr(self, each.name)) for each in fields(self)}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A question in the fixed sections that ``koopscope explain`` prints, a few sentences each.
+
+    Attributes
+    ----------
+    asks
+        The question.
+    matters
+        What it costs not to know the answer.
+    looks_at
+        The records that it reads and the numbers that decide.
+    to_do
+        What the user can do about a finding.
+    accuracy
+        How often it was right where that was measured, or why it needs no measuring.
+    cannot_tell
+        Where it must not be relied on.
+    """
+
+    asks: str
+    matters: str
+    looks_at: str
+    to_do: str
+    accuracy: str
+    cannot_tell: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +135,7 @@ class Diagnostic:
     title
         A few words for tables.
     explanation
-        What the finding means, what it rests on, and what it cannot tell; a few sentences.
+        What the finding means, what it rests on, and what it cannot tell.
     ask
         Answers it. Too little data is an answer (``inconclusive``), never an exception.
     worse
@@ -115,7 +149,7 @@ class Diagnostic:
     id: str
     code: str
     title: str
-    explanation: str
+    explanation: Explanation
     ask: Callable[[Analysis], Finding]
     worse: Side = "higher"
     unit: str | None = None
@@ -125,7 +159,7 @@ class Diagnostic:
         self,
         status: Status,
         message: str,
-        evidence: Mapping[str, Any],
+        evidence: Evidence,
         *,
         value: float | None = None,
         threshold: float | None = None,

@@ -1,6 +1,6 @@
 """Should this run be restarted? Decided from its first tenth, at least eight snapshots.
 
-A score over how each weight matrix set out (Manojlovic et al. 2020 propose to recognise bad
+A score over how each weight matrix moves at first (Manojlovic et al. 2020 propose to recognise bad
 initial conditions early; the statistics are ours), joined by recorded losses where there are some,
 and the layers that stand out by mechanism. May not look at a run's name, family or metadata.
 """
@@ -8,14 +8,22 @@ and the layers that stand out by mechanism. May not look at a run's name, family
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.breaking import break_of
-from koopscope.diagnostics.finding import Criterion, Diagnostic, Finding, Status, usable
+from koopscope.diagnostics.evidence import StatedEvidence, keyed
+from koopscope.diagnostics.finding import (
+    Criterion,
+    Diagnostic,
+    Explanation,
+    Finding,
+    Status,
+    usable,
+)
 from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.start import (
     LEAST_SNAPSHOTS,
@@ -58,41 +66,63 @@ TWINS_AMONG = 1024
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a tensor is held responsible."""
+    """Why a weight matrix is held responsible, and the number that says so."""
 
-    tensor: str
+    name: str
     why: str
     value: float
 
 
+@dataclass(frozen=True)
+class InitializationEvidence(StatedEvidence):
+    """What the answer rests on.
+
+    Attributes
+    ----------
+    score
+        In [0, 1], higher is worse.
+    window
+        First and last step of the beginning.
+    layers
+        The weight matrices that stand out, in model order.
+    source
+        Which records the score was drawn from.
+    """
+
+    state: State | None = None
+    score: float | None = None
+    window: tuple[int, int] | None = None
+    layers: tuple[Reason, ...] = ()
+    source: str | None = field(default=None, metadata=keyed("from", shown_with="source"))
+
+
 def score_of(beginning: Beginning) -> tuple[float, str]:
     """Return the score in [0, 1], higher is worse, and what it was drawn from."""
-    given = {name.split("_")[0] for name in beginning.losses}
     part, source = "weights", "weights"
-    if given == {"val", "loss"}:
+    if beginning.training is not None and beginning.validation is not None:
         part, source = "losses", "weights and losses"
-    elif "loss" in given:
+    elif beginning.training is not None:
         part, source = "training", "weights and training loss"
     score = scores.tree_score(scores.table("initialization")[part])
-    return scores.probability(score({**beginning.weights, **beginning.losses})), source
+    return scores.probability(score(beginning.all())), source
 
 
 def reasons(tensors: dict[str, TensorStart], twins: dict[str, float]) -> list[Reason]:
     """Return the tensors that stand out, each with its first mechanism, in model order."""
     typical = float(np.median([start.shift for start in tensors.values()]))
-    found = []
+    outliers = []
     for name, start in tensors.items():
         if twins.get(name, 0.0) > SYMMETRIC:
-            found.append(Reason(name, "symmetric units", twins[name]))
+            outliers.append(Reason(name, "symmetric units", twins[name]))
         elif start.directness == 0.0 or start.shift < typical + math.log(FROZEN):
-            found.append(Reason(name, "frozen", math.exp(start.shift - typical)))
+            outliers.append(Reason(name, "frozen", math.exp(start.shift - typical)))
         elif start.growth > EXPLODING and start.scale > SCALES[0]:
-            found.append(Reason(name, "exploding", math.exp(start.growth)))
+            outliers.append(Reason(name, "exploding", math.exp(start.growth)))
         elif start.trend < VANISHING:
-            found.append(Reason(name, "vanishing", math.exp(start.trend)))
+            outliers.append(Reason(name, "vanishing", math.exp(start.trend)))
         elif not SCALES[0] < start.scale < SCALES[1]:
-            found.append(Reason(name, "wrong scale", math.exp(start.scale)))
-    return found
+            outliers.append(Reason(name, "wrong scale", math.exp(start.scale)))
+    return outliers
 
 
 def ask(analysis: Analysis) -> Finding:
@@ -101,12 +131,12 @@ def ask(analysis: Analysis) -> Finding:
     count = snapshots_of_beginning(recorded)
     snapshots = analysis.window.snapshots
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
-    evidence: dict[str, Any] = {"state": None, "score": None, "window": None, "layers": []}
+    evidence = InitializationEvidence()
     late = steps[0] / analysis.window.spacing_steps if snapshots > 1 else 0.0
     if late > LATEST_START:
         message = (
-            f"The first snapshot is of step {steps[0]}, {late:.0f} intervals in: how the run began "
-            "is not recorded."
+            f"The first snapshot is of step {steps[0]}, {late:.0f} snapshot intervals after the "
+            "start, so the beginning of the run was not recorded."
         )
         return DIAGNOSTIC.finding(
             "inconclusive",
@@ -115,37 +145,42 @@ def ask(analysis: Analysis) -> Finding:
             hint="keep the first checkpoints; if training began there, count its steps from 0",
         )
     if snapshots < count and _breaks_early(analysis, count):
-        evidence.update(state="bad", score=1.0, window=[int(steps[0]), int(steps[-1])])
+        broken_off = (int(steps[0]), int(steps[-1]))
+        evidence = InitializationEvidence(state="bad", score=1.0, window=broken_off)
         broken = break_of(analysis)
-        message = f"Restart: weights are no longer finite after step {steps[-1]}, in the beginning."
+        message = (
+            f"Restart: weights become NaN or infinite after step {steps[-1]}, within the first "
+            "tenth of the run."
+        )
         return DIAGNOSTIC.finding(
             "fail",
             message,
             evidence,
             value=1.0,
             hint=broken.hint if broken else "restart with a lower learning rate",
-            criterion=Criterion("finite weights", f"not finite after step {steps[-1]}"),
+            criterion=Criterion("finite weights", f"NaN or infinite after step {steps[-1]}"),
         )
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
-        message = f"{usable(snapshots)} too few: the beginning is {count} of them."
+        message = f"{usable(snapshots)} too few: the start is judged by the first {count}."
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
-    if analysis.window.first > 0:
-        evidence["window"] = [int(steps[0]), int(steps[count - 1])]
+    judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
     if beginning is None:
         message = "No weight matrix was trained, so there is no initialization to judge."
+        if analysis.window.first > 0:
+            evidence = InitializationEvidence(window=judged)
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     score, source = score_of(beginning)
-    found = reasons(beginning.tensors, _twins(analysis))
+    outliers = reasons(beginning.tensors, _twins(analysis))
     state: State = "bad" if score >= BAD else "suspect" if score >= SUSPECT else "healthy"
-    evidence.update(
+    evidence = InitializationEvidence(
         state=state,
         score=round(score, 4),
-        window=[int(steps[0]), int(steps[count - 1])],
-        layers=[{"name": each.tensor, "why": each.why, "value": each.value} for each in found],
-        **{"from": source},
+        window=judged,
+        layers=tuple(outliers),
+        source=source,
     )
-    return _verdict(state, score, evidence, found)
+    return _verdict(state, score, judged, evidence)
 
 
 def _breaks_early(analysis: Analysis, count: int) -> bool:
@@ -176,13 +211,19 @@ _WORDS = {
 }
 
 
-def _verdict(state: State, score: float, evidence: dict[str, Any], found: list[Reason]) -> Finding:
-    first, last = evidence["window"]
-    message = f"{_WORDS[state]}: score {score:.2f} from steps {first} to {last}, {evidence['from']}"
-    if found:
-        named = [f"{each.tensor} ({each.why})" for each in found[:3]]
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        message += f"; stands out: {', '.join(named)}{more}"
+def _verdict(
+    state: State, score: float, window: tuple[int, int], evidence: InitializationEvidence
+) -> Finding:
+    first, last = window
+    message = (
+        f"{_WORDS[state]}: score {score:.2f} between 0 (good) and 1 (bad), by the "
+        f"{evidence.source} of steps {first} to {last}"
+    )
+    outliers = evidence.layers
+    if outliers:
+        named = [f"{each.name} ({each.why})" for each in outliers[:3]]
+        more = f" and {len(outliers) - 3} more" if len(outliers) > 3 else ""
+        message += f"; unusual: {', '.join(named)}{more}"
     return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score)
 
 
@@ -190,13 +231,32 @@ DIAGNOSTIC = Diagnostic(
     id="initialization",
     code="KS301",
     title="Initialization",
-    explanation=(
-        "Scores the first tenth of the run (at least eight snapshots): whether every weight matrix "
-        "moves, in a direction that holds, by a length that fits its scale; better when losses are "
-        "recorded. Names matrices that are frozen, exploding, vanishing, of a wrong scale, or "
-        "whose units are exact copies of each other. It cannot tell a task that is slow to yield "
-        "from a start that never will, and judges what this run can learn in its own budget. "
-        "Where the first snapshots are missing, there is no beginning to judge."
+    explanation=Explanation(
+        asks="Did the run start well, or should it be restarted?",
+        matters=(
+            "A run with a bad start never learns what it could; the first tenth tells, and "
+            "the rest of the budget can be saved."
+        ),
+        looks_at=(
+            "The first tenth of the run, at least eight snapshots: whether every weight "
+            "matrix changes, in a direction that holds, and by an amount that fits its size. "
+            "Recorded losses join in. It names matrices that are frozen, exploding, "
+            "vanishing, of a wrong scale, or whose units are exact copies of each other."
+        ),
+        to_do=(
+            "Restart with another initialization or learning rate. Look first at the matrices "
+            "that are named."
+        ),
+        accuracy=(
+            "On 196 held-out runs the score ranks bad starts above good ones with an AUROC of "
+            "0.93 with losses and 0.92 from the weights alone. Of the runs called bad 50 of "
+            "60 were, of the suspect ones 11 of 23, of the healthy ones 11 of 113: "
+            "docs/evidence/diagnostics.md."
+        ),
+        cannot_tell=(
+            "It cannot tell a task that takes long to start learning from a start that never "
+            "will. Where the first snapshots are missing, there is no start to judge."
+        ),
     ),
     ask=ask,
     unit="score",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.finding import Diagnostic, Finding, Status
+from koopscope.diagnostics.evidence import Evidence
+from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
 
 #: Two increments make one pair, the least a spectrum can be fitted to.
 LEAST_SNAPSHOTS = 3
@@ -12,18 +15,40 @@ LEAST_SNAPSHOTS = 3
 FEW_SNAPSHOTS = 10
 
 
+@dataclass(frozen=True)
+class SamplingEvidence(Evidence):
+    """What the answer rests on: the window that is analysed.
+
+    Attributes
+    ----------
+    snapshots, asked
+        In the window, and in what was asked for.
+    first_step, last_step, spacing_steps
+        Of the window.
+    evenly_spaced
+        Whether all snapshots that were asked for are.
+    """
+
+    snapshots: int
+    asked: int
+    first_step: int
+    last_step: int
+    spacing_steps: float
+    evenly_spaced: bool
+
+
 def ask(analysis: Analysis) -> Finding:
     """Judge number and spacing of the snapshots in the window."""
     window = analysis.window
     steps = analysis.description.steps
-    evidence = {
-        "snapshots": window.snapshots,
-        "asked": window.asked,
-        "first_step": int(steps[window.first]),
-        "last_step": int(steps[window.stop - 1]),
-        "spacing_steps": window.spacing_steps,
-        "evenly_spaced": window.evenly_spaced,
-    }
+    evidence = SamplingEvidence(
+        snapshots=window.snapshots,
+        asked=window.asked,
+        first_step=int(steps[window.first]),
+        last_step=int(steps[window.stop - 1]),
+        spacing_steps=window.spacing_steps,
+        evenly_spaced=window.evenly_spaced,
+    )
     found = f"{window.snapshots} snapshot" + ("s" if window.snapshots != 1 else "")
     left_out = window.asked - window.snapshots
 
@@ -40,8 +65,8 @@ def ask(analysis: Analysis) -> Finding:
     if window.snapshots < LEAST_SNAPSHOTS:
         return finding(
             "inconclusive",
-            f"{found} cannot show a motion's law; it takes at least {LEAST_SNAPSHOTS} "
-            "evenly spaced ones.",
+            f"{found} {'is' if window.snapshots == 1 else 'are'} too few for a spectrum: it takes "
+            f"at least {LEAST_SNAPSHOTS}, evenly spaced.",
             "record more often",
         )
     if left_out:
@@ -52,14 +77,16 @@ def ask(analysis: Analysis) -> Finding:
         )
         return finding(
             "warn",
-            f"The snapshots are {why} throughout: the numbers rest on the longest usable stretch, "
-            f"{window.snapshots} of {window.asked}, steps {steps[window.first]} to "
+            f"The snapshots are {why} throughout, so only the longest usable stretch is analysed: "
+            f"{window.snapshots} of {window.asked} snapshots, steps {steps[window.first]} to "
             f"{steps[window.stop - 1]}.",
             f"{hint}, or choose a stretch with --window",
         )
     if window.snapshots < FEW_SNAPSHOTS:
         return finding(
-            "warn", f"{found} are few: expect wide intervals.", "record at least 20 per run"
+            "warn",
+            f"{found} are few, so the other findings are uncertain: expect wide intervals.",
+            "record at least 20 per run",
         )
     every = "step" if window.spacing_steps == 1 else f"{window.spacing_steps:g} steps"
     return finding("pass", f"{found}, one every {every}.")
@@ -69,11 +96,19 @@ DIAGNOSTIC = Diagnostic(
     id="sampling",
     code="KS902",
     title="Snapshots",
-    explanation=(
-        "Dynamic mode decomposition needs several snapshots at equal distances in steps. Uneven "
-        "runs are analysed on their longest even stretch, and this finding says which. It cannot "
-        "tell whether the spacing is right for what you want to see: motion faster than two "
-        "snapshots is folded onto slower motion."
+    explanation=Explanation(
+        asks="Are there enough snapshots, evenly spaced, for the other findings?",
+        matters="From few snapshots every other number is uncertain.",
+        looks_at=(
+            "The number of snapshots and the steps between them. A run with uneven steps is "
+            "analysed on its longest even stretch, and the finding says which."
+        ),
+        to_do="Record at least 20 snapshots per run, at a fixed number of steps.",
+        accuracy="Exact: the snapshots are counted.",
+        cannot_tell=(
+            "It cannot tell whether the spacing is right for what you want to see: whatever "
+            "changes faster than every second snapshot looks slower than it is."
+        ),
     ),
     ask=ask,
     worse="lower",

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Floating
 from koopscope.errors import KoopscopeError
-
-Acceptance = Literal["none", "sign", "pdt"]
-
-ACCEPTANCES: tuple[Acceptance, ...] = ("none", "sign", "pdt")
+from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
 
 
 def accepted(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import RunArrays
+from koopscope.forecasting.choices import Acceptance, Operator
 from koopscope.forecasting.forecast import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
@@ -20,8 +21,31 @@ from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo
+from koopscope.spectra.gram import Observable
+from koopscope.spectra.rank import RankRule
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Words = npt.NDArray[Any]
+
+
+class ForecastOptions(TypedDict, total=False):
+    """What can be chosen beside the step: the fields of ``ForecastSettings``."""
+
+    ahead: int | None
+    operator: Operator
+    observable: Observable
+    rank: RankRule
+    delay: int | None
+    accept: Acceptance
+    snapshots: int
+    every: int
+    until: int | None
+    include: str | Sequence[str]
+    exclude: str | Sequence[str]
+    allow_growth: bool
+    beyond_trust: bool
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,9 @@ class Prediction:
     weights: Mapping[str, npt.NDArray[np.floating[Any]]]
 
 
-def forecast(run: str | os.PathLike[str], to: int | None = None, **options: Any) -> Prediction:
+def forecast(
+    run: str | os.PathLike[str], to: int | None = None, **options: Unpack[ForecastOptions]
+) -> Prediction:
     """Say where a recorded run's weights will be: what ``koopscope forecast`` does, as data.
 
     Parameters
@@ -51,7 +77,8 @@ def forecast(run: str | os.PathLike[str], to: int | None = None, **options: Any)
     to
         The optimizer step; or give ``ahead``, a number of snapshots.
     **options
-        The other fields of ``ForecastSettings`` (``operator``, ``accept``, ``until``, ...).
+        The other fields of ``ForecastSettings`` (``operator``, ``accept``, ``until``, ...). One
+        glob alone need not be in a list.
 
     Raises
     ------
@@ -59,15 +86,7 @@ def forecast(run: str | os.PathLike[str], to: int | None = None, **options: Any)
         If an option is unknown, the run cannot be read or is too short, or the forecast cannot be
         trusted.
     """
-    for name in ("include", "exclude"):
-        if isinstance(options.get(name), str):
-            options[name] = (options[name],)
-    known = {f.name for f in fields(ForecastSettings)}
-    for name in options.keys() - known:
-        raise KoopscopeError(
-            f"there is no option {name!r} of forecast", f"there are: {', '.join(sorted(known))}"
-        )
-    settings = ForecastSettings(to=to, **options)
+    settings = _settings(to, options)
     if settings.to is None and settings.ahead is None:
         raise KoopscopeError(
             "nothing says how far to forecast", "give a step with to=, or snapshots with ahead="
@@ -83,6 +102,19 @@ def forecast(run: str | os.PathLike[str], to: int | None = None, **options: Any)
         shapes = {tensor.name: tensor.shape for tensor in opened.description.tensors}
     weights = {name: np.concatenate(p).reshape(shapes[name]) for name, p in parts.items()}
     return Prediction(found, weights)
+
+
+def _settings(to: int | None, options: ForecastOptions) -> ForecastSettings:
+    names = {f.name for f in fields(ForecastSettings)}
+    for name in options.keys() - names:
+        raise KoopscopeError(
+            f"there is no option {name!r} of forecast", f"there are: {', '.join(sorted(names))}"
+        )
+    chosen: dict[str, Any] = {**options}
+    for name in chosen.keys() & {"include", "exclude"}:
+        globs = chosen[name]
+        chosen[name] = (globs,) if isinstance(globs, str) else tuple(globs)
+    return ForecastSettings(to=to, **chosen)
 
 
 def write_prediction(

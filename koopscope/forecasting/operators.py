@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
-from koopscope.forecasting.plan import ForecastPlan, ForecastSettings, Operator
+from koopscope.forecasting.choices import Operator
+from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import Run, TensorInfo

@@ -6,30 +6,27 @@ Decides by steps alone; reads no weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.acceptance import ACCEPTANCES, Acceptance
+from koopscope.forecasting.choices import (
+    ACCEPTANCES,
+    FEWEST,
+    OPERATORS,
+    RECENT,
+    Acceptance,
+    Operator,
+)
 from koopscope.runs.run import RunDescription
 from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
-Operator = Literal["network", "layer", "tensor", "node"]
-OPERATORS: tuple[Operator, ...] = ("network", "layer", "tensor", "node")
-
-#: Snapshots that a law is fitted to: set on the tuning families of docs/evidence/forecasting.md.
-RECENT = 20
-
 #: Consecutive increments stacked into one, there and for windows too short to spare any.
 DELAY = 2
 _LONG_ENOUGH = 8
-
-#: Fewest snapshots that a law is fitted to.
-FEWEST = 4
 
 #: Past moments from which the forecast is tested, at most.
 ORIGINS = 12

@@ -93,18 +93,16 @@ def _not_asked(asked: set[str], policy: Policy) -> Iterator[Outcome]:
 
 def _of_finding(rule: Rule, finding: Finding, setting: RuleSetting) -> Outcome:
     verdict, expected, found = _verdict(rule, finding, setting)
-    interval = finding.evidence.get("interval")
-    ends = tuple(interval) if isinstance(interval, (list, tuple)) and len(interval) == 2 else None
     return Outcome(
-        rule.id,
-        rule.code,
-        rule.title,
-        verdict,
-        finding.message,
-        expected,
-        found,
-        (float(ends[0]), float(ends[1])) if ends and None not in ends else None,
-        finding.hint,
+        id=rule.id,
+        code=rule.code,
+        title=rule.title,
+        verdict=verdict,
+        message=finding.message,
+        expected=expected,
+        found=found,
+        interval=finding.evidence.value_interval,
+        hint=finding.hint,
     )
 
 
@@ -113,12 +111,12 @@ def _verdict(
 ) -> tuple[Verdict, str | None, str | None]:
     """Return the verdict, and what the criterion that decided it expected and found."""
     violated = violation(setting.level)
-    state = finding.evidence.get("state")
+    state = finding.evidence.judged_state
     if setting.accept is not None and state is not None:
         expected = " or ".join(setting.accept)
         if state in setting.accept:
-            return "pass", expected, str(state)
-        return ("inconclusive" if state == "inconclusive" else violated), expected, str(state)
+            return "pass", expected, state
+        return ("inconclusive" if state == "inconclusive" else violated), expected, state
     if finding.status == "inconclusive":
         return "inconclusive", None, None
     unit = f" {finding.unit}" if finding.unit else ""

@@ -81,7 +81,7 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
     def _stop_if_told(self) -> None:
         if self._tracker.should_stop:
             self.model.stop_training = True
-            self.stopped_epoch = max(0, self._tracker.stopped_epoch - 1)
+            self.stopped_epoch = max(0, (self._tracker.stopped_epoch or 0) - 1)
             if self.verbose:
                 messages.tell(
                     f"Epoch {self.stopped_epoch + 1}: early stopping: "

@@ -63,33 +63,28 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take a snapshot if one is due after this step."""
-        assert self._tracker is not None
-        step = int(trainer.global_step)
-        if self._tracker.wants(step=step):
-            metrics = _metrics(trainer)
-            self._tracker.take(step, pl_module, epoch=trainer.current_epoch, **metrics)
-            self._stop_if_told(trainer)
+        tracker, step = self._tracker, int(trainer.global_step)
+        if tracker is not None and tracker.wants(step=step):
+            tracker.take(step, pl_module, epoch=trainer.current_epoch, **_metrics(trainer))
+            self._stop_if_told(trainer, tracker)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Take a snapshot if one is due after this epoch."""
-        assert self._tracker is not None
-        epoch = trainer.current_epoch + 1
-        if self._tracker.wants(epoch=epoch):
-            step = int(trainer.global_step)
-            self._tracker.take(step, pl_module, epoch=epoch, **_metrics(trainer))
-            self._stop_if_told(trainer)
+        tracker, epoch = self._tracker, trainer.current_epoch + 1
+        if tracker is not None and tracker.wants(epoch=epoch):
+            tracker.take(int(trainer.global_step), pl_module, epoch=epoch, **_metrics(trainer))
+            self._stop_if_told(trainer, tracker)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what is not yet written."""
         if self._tracker is not None:
             self._tracker.close()
 
-    def _stop_if_told(self, trainer: Any) -> None:
-        assert self._tracker is not None
-        if self._tracker.should_stop:
+    def _stop_if_told(self, trainer: Any, tracker: Tracker) -> None:
+        if tracker.should_stop:
             trainer.should_stop = True
             self.stopped_epoch = int(trainer.current_epoch)
-            self.stopping_reason_message = self._tracker.stopping_reason_message
+            self.stopping_reason_message = tracker.stopping_reason_message
             if self.verbose and trainer.is_global_zero:
                 messages.tell(f"Epoch {self.stopped_epoch}: {self.stopping_reason_message}")
 

@@ -1,7 +1,7 @@
 """Ask the convergence diagnostic again after each snapshot of a run that is being recorded.
 
 The same question, of the same file, as ``koopscope analyze`` asks afterwards; each new snapshot
-costs one row of the Gram matrix. It must never let an error of its own end a training.
+costs one row of the Gram matrix. An error of its own becomes a warning and never ends a training.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from koopscope import messages
 from koopscope._threads import product_threads
 from koopscope.analysis.follow import Follower
 from koopscope.diagnostics import convergence
+from koopscope.diagnostics.convergence import ConvergenceEvidence
 from koopscope.diagnostics.finding import Finding
 
 
@@ -53,5 +54,5 @@ class ConvergenceWatch:
                 self._warned = True
                 messages.warn(f"convergence of {self.path} is not known: {error}")
             return None
-        step = self.finding.evidence.get("stop_step")
-        return int(step) if step is not None else None
+        evidence = self.finding.evidence
+        return evidence.stop_step if isinstance(evidence, ConvergenceEvidence) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from koopscope.errors import KoopscopeError
 from koopscope.integrations.tensors import (
@@ -23,6 +23,9 @@ from koopscope.integrations.tensors import (
 from koopscope.runs.native.buffer import SnapshotBuffer
 from koopscope.runs.native.places import MODES
 from koopscope.runs.native.recorder import Recorder
+
+if TYPE_CHECKING:
+    from koopscope.integrations.stopping import ConvergenceWatch
 
 
 class Tracker:
@@ -65,9 +68,15 @@ class Tracker:
     should_stop
         Whether training should end now.
     stopped_step, stopped_epoch
-        Where that was decided; 0 if it was not.
+        Where that was decided; ``None`` if it was not.
     stopping_reason_message
         The finding in words, ``None`` before.
+
+    Raises
+    ------
+    KoopscopeError
+        If the mode is unknown, steps and epochs are both given, one of them is below 1, or
+        shards are to stop on convergence.
 
     Examples
     --------
@@ -125,12 +134,12 @@ class Tracker:
         self._write_every_seconds = write_every_seconds
         self._recorder: Recorder | None = None
         self._buffer: SnapshotBuffer | None = None
-        self._watch: Any = None
+        self._watch: ConvergenceWatch | None = None
         self._after_verdict = 0
         self._last_step: int | None = None
         self.should_stop = False
-        self.stopped_step = 0
-        self.stopped_epoch = 0
+        self.stopped_step: int | None = None
+        self.stopped_epoch: int | None = None
         self.stopping_reason_message: str | None = None
 
     def start(self, step: int, model: Any = None) -> None:
@@ -185,7 +194,15 @@ class Tracker:
         return self.wants(epoch=epoch) and self.take(step, model, epoch=epoch, **metrics)
 
     def take(self, step: int, model: Any, *, epoch: int = 0, **metrics: Any) -> bool:
-        """Take a snapshot now; every rank must call this."""
+        """Take a snapshot now, and return whether it is one; every rank must call this.
+
+        A step that was recorded already is left alone.
+
+        Raises
+        ------
+        KoopscopeError
+            If the weights are spread over ranks without ``shards``, or nothing can be recorded.
+        """
         if self._last_step is not None and step <= self._last_step:
             return False
         self._record(step, model, metrics)
@@ -209,13 +226,14 @@ class Tracker:
     def _writes(self) -> bool:
         return self._shards or self.rank == 0
 
-    def _begin(self, resume_from: int | None) -> None:
+    def _begin(self, resume_from: int | None) -> SnapshotBuffer:
         self.close()  # what a training before this one has left to write
         self._recorder = Recorder(
             self._asked, metadata=self._metadata, resume_from=resume_from, mode=self._mode
         )
         self._buffer = SnapshotBuffer(self._recorder, self._write_every_seconds)
         self._last_step = self._recorder.last_step
+        return self._buffer
 
     def _flush(self) -> None:
         if self._buffer is not None:
@@ -223,15 +241,15 @@ class Tracker:
 
     def _record(self, step: int, model: Any, metrics: Mapping[str, Any]) -> None:
         tensors = self._collected(model)
-        if self._writes and self._buffer is None:
-            self._begin(None)
+        buffer = self._buffer
+        if buffer is None and self._writes:
+            buffer = self._begin(None)
         self._last_step = step
-        if not self._writes:
+        if buffer is None:  # another rank writes
             return
-        assert self._buffer is not None
         numbers = {name: value for name, value in metrics.items() if _is_number(value)}
         if tensors:
-            self._buffer.add(step, tensors, numbers)
+            buffer.add(step, tensors, numbers)
 
     def _collected(self, model: Any) -> dict[str, Any]:
         """Gather the tensors; on every rank, since gathering may need all of them."""
@@ -260,8 +278,12 @@ class Tracker:
         if agreed(stop):
             self.should_stop = True
             self.stopped_step, self.stopped_epoch = step, epoch
-            finding = self._watch.finding if self._watch is not None else None
-            self.stopping_reason_message = finding.message if finding is not None else "converged"
+            self.stopping_reason_message = self._reason()
+
+    def _reason(self) -> str:
+        """Return the finding in words; a rank that does not write has none."""
+        finding = self._watch.finding if self._watch is not None else None
+        return finding.message if finding is not None else "converged"
 
 
 def _is_number(value: Any) -> bool:

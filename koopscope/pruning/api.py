@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.pruning.choices import Scope, Structure
 from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import Mask, MaskRequest
 from koopscope.pruning.prune import Pruner, Pruning
 from koopscope.runs.arrays.writing import ArraySpec, array_writer
 from koopscope.runs.detect.opening import open_run
+from koopscope.spectra.rank import RankRule
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _Kind = TypeVar("_Kind", PruningSettings, MaskRequest)
+
+
+class PruneOptions(TypedDict, total=False):
+    """What can be chosen beside the sparsity: ``PruningSettings`` and ``MaskRequest``."""
+
+    criterion: str
+    at: int | None
+    include: str | Sequence[str]
+    exclude: str | Sequence[str]
+    snapshots: int
+    rank: RankRule
+    seed: int
+    scope: Scope
+    structure: Structure
+    min_keep: int
+    allow_empty_layer: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +85,7 @@ class Masks(Mapping[str, Mask]):
                 out.append(name, mask.reshape(-1))
 
 
-def prune(run: str | os.PathLike[str], sparsity: float, **options: Any) -> Masks:
+def prune(run: str | os.PathLike[str], sparsity: float, **options: Unpack[PruneOptions]) -> Masks:
     """Say which weights of a recorded run can go: what ``koopscope prune`` does, as data.
 
     Parameters
@@ -75,24 +96,26 @@ def prune(run: str | os.PathLike[str], sparsity: float, **options: Any) -> Masks
         Share of the prunable weights to remove, in (0, 1).
     **options
         The fields of ``PruningSettings`` (``criterion``, ``at``, ``include``, ...) and of
-        ``MaskRequest`` (``scope``, ``structure``, ``min_keep``, ``allow_empty_layer``).
+        ``MaskRequest`` (``scope``, ``structure``, ``min_keep``, ``allow_empty_layer``); a single
+        glob need not be in a list.
 
     Raises
     ------
     KoopscopeError
         If an option is unknown, the run cannot be read, or nothing of it can be pruned.
     """
-    for name in ("include", "exclude"):
-        if isinstance(options.get(name), str):
-            options[name] = (options[name],)
     names = {f.name for kind in (PruningSettings, MaskRequest) for f in fields(kind)}
     for name in options.keys() - names:
         raise KoopscopeError(
             f"there is no option {name!r} of prune",
             f"there are: {', '.join(sorted(names - {'sparsity'}))}",
         )
-    request = _chosen(MaskRequest, {**options, "sparsity": sparsity})
-    settings = _chosen(PruningSettings, options)
+    chosen: dict[str, Any] = {**options, "sparsity": sparsity}
+    for name in chosen.keys() & {"include", "exclude"}:
+        globs = chosen[name]
+        chosen[name] = (globs,) if isinstance(globs, str) else tuple(globs)
+    request = _chosen(MaskRequest, chosen)
+    settings = _chosen(PruningSettings, chosen)
     with (
         open_run(run) as opened,
         Pruner(opened, judge(opened, settings), settings) as pruner,

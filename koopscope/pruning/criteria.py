@@ -21,9 +21,6 @@ from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.still_to_come import limit_of_modes
 
-#: The criterion that won where all were measured: see docs/evidence/pruning.md.
-DEFAULT = "magnitude"
-
 #: How far ahead of the judged snapshot weights are ranked by ``destination``, in snapshots, and how
 #: many increments its law stacks, in windows that are long enough. Of straight lines over the last
 #: 1 to 11 increments, 1 to 12 ahead, and damped laws 1 to 40 ahead and without end, this agreed

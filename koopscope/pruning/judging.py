@@ -16,14 +16,10 @@ from koopscope.analysis.settings import Settings
 from koopscope.engine.source import ProgressListener
 from koopscope.engine.store import SomeGrams
 from koopscope.errors import KoopscopeError
-from koopscope.pruning.criteria import DEFAULT
+from koopscope.pruning.choices import DEFAULT, RECENT
 from koopscope.pruning.tensors import Kept, Prunable, chosen_tensors, tied_tensors
 from koopscope.runs.run import Run
 from koopscope.spectra.rank import RankRule
-
-#: Snapshots that a criterion rests on. Far from the judged step a run follows another law: on three
-#: kinds of networks, koopman-magnitude lost least accuracy with 12 (docs/evidence/pruning.md).
-RECENT = 12
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.pruning.choices import Scope, Structure
 from koopscope.pruning.score_file import ScoreSpool
 from koopscope.pruning.selection import Threshold, largest
 from koopscope.runs.run import TensorInfo
-
-Scope = Literal["global", "layer"]
-Structure = Literal["weight", "unit"]
 
 Mask = npt.NDArray[np.bool_]
 

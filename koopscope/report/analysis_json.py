@@ -39,7 +39,7 @@ def run_document(diagnosis: Diagnosis) -> JsonObject:
             "spectra": _spectra(analysis, summary),
             "layers": _motions(summary.layers),
             "tensors": _motions(summary.tensors),
-            "findings": [asdict(finding) for finding in diagnosis.findings],
+            "findings": [finding.plain() for finding in diagnosis.findings],
         }
     )
 

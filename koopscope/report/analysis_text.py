@@ -1,4 +1,4 @@
-"""A diagnosis as text for people: what was read, the spectrum, the layers, the findings.
+"""Writes a diagnosis as text: what was read, the spectrum, the layers, the findings.
 
 Lays out what the analysis and the diagnostics say; computes and decides nothing of its own.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.summary import Rest, ScopeSummary, SpectrumSummary, Summary
+from koopscope.diagnostics.convergence import ConvergenceEvidence
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_report import Report
@@ -47,7 +48,7 @@ SPARK_COLUMNS = 10
 
 #: A half-life is shown where the ends of its interval differ by at most this factor: it is then
 #: known to a factor of about two. Wider ones are not the same from one seed of a recipe to the next
-#: (docs/numerics.md).
+#: (docs/evidence/numerics.md).
 HALF_LIFE_SPAN = 4.0
 
 #: What stands for a half-life that resamples of the run do not agree on.
@@ -149,8 +150,8 @@ def _spectrum(analysis: Analysis, summary: Summary, page: Page) -> list[str]:
     error = spectrum.confidence.held_out.error
     if math.isfinite(error):
         lines += wrapped(
-            f"fitted to its first two thirds, it predicts the last third of the motion with "
-            f"{error:.0%} of the error of no change",
+            f"test: fitted to the first two thirds of the run, it predicts the last third with an "
+            f"error {error:.2g} times that of assuming no change",
             page,
         )
     if summary.other is not None:
@@ -298,9 +299,11 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
         message = wrapped(finding.message, page, indent)
         lines.append(f"  {mark} {finding.id:<{name_columns}}  {message[0]}")
         lines += [" " * indent + line for line in message[1:]]
-        history = [entry["statistic"] for entry in finding.evidence.get("stop_history", ())]
+        history = improvement_ahead(finding)
         if history:
-            spark = f"improvement ahead over time: {sparkline(history, HISTORY_COLUMNS, page)}"
+            spark = (
+                f"improvement still to come, over time: {sparkline(history, HISTORY_COLUMNS, page)}"
+            )
             lines += [
                 " " * indent + page.style(line, "faint") for line in wrapped(spark, page, indent)
             ]
@@ -310,6 +313,13 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
             hint = [arrow + hint[0], *(" " * len(arrow) + line for line in hint[1:])]
             lines += [" " * indent + page.style(line, "faint") for line in hint]
     return lines
+
+
+def improvement_ahead(finding: Finding) -> list[float]:
+    """Return the improvement predicted ahead at each snapshot; of convergence alone, else empty."""
+    if not isinstance(finding.evidence, ConvergenceEvidence):
+        return []
+    return [point.statistic for point in finding.evidence.stop_history]
 
 
 def half_life_cell(row: Folded, page: Page) -> str:

@@ -73,7 +73,7 @@ def document(report: ContractionReport) -> JsonObject:
                 ],
                 "newton": asdict(found.newton) if found.newton else None,
             },
-            "findings": [asdict(finding) for finding in report.findings],
+            "findings": [finding.plain() for finding in report.findings],
         }
     )
 

@@ -22,15 +22,20 @@ _COLUMNS, _ROWS = 56, 10
 _NAME_COLUMNS = 24
 
 _OPERATORS = {
-    "network": "one law for the network",
-    "layer": "a law for each layer",
-    "tensor": "a law for each tensor",
-    "node": "a law for each node",
+    "network": "the network as a whole",
+    "layer": "each layer by itself",
+    "tensor": "each tensor by itself",
+    "node": "each node by itself",
+}
+_OBSERVABLES = {
+    "increments": "changes between",
+    "weights": "weights of",
+    "centered": "centered weights of",
 }
 _ACCEPTED = {
-    "none": "every weight jumps",
-    "sign": "weights jump that go on as in their last increment",
-    "pdt": "weights jump that go on as in their last increment, by 1 to k times it",
+    "none": "every weight moves",
+    "sign": "only weights that go on in the direction of their last change move",
+    "pdt": "only weights that go on in the direction of their last change move, by 1 to k times it",
 }
 
 
@@ -101,8 +106,8 @@ def _header(found: Forecast, page: Page) -> list[str]:
     steps = step_range(int(plan.steps[window.start]), int(plan.steps[window.stop - 1]))
     what = "means" if plan.every > 1 else "snapshots"
     lines += wrapped(
-        f"{_OPERATORS[settings.operator]}: {settings.observable}, fitted to {plan.fitted} {what}, "
-        f"{steps}",
+        f"{_OPERATORS[settings.operator]}, from the {_OBSERVABLES[settings.observable]} "
+        f"{plan.fitted} {what}, {steps}",
         page,
     )
     if settings.accept != "none":
@@ -125,7 +130,8 @@ def _test(found: Forecast, page: Page) -> list[str]:
         return [title, *wrapped(f"{found.verdict}.", page)]
     rows = list(_test_rows(found, page))
     legend = (
-        "error relative to no change (below 1 is better), median over past moments; in brackets "
+        "error over that of assuming no change (below 1 is better), median over past moments; in "
+        "brackets "
         f"{INTERVAL[0]:.0%} to {INTERVAL[1]:.0%} of them"
     )
     lines = [title, *table(rows, page)]
@@ -133,8 +139,8 @@ def _test(found: Forecast, page: Page) -> list[str]:
     lines += wrapped(f"{found.verdict}.", page)
     if found.actual is not None:
         lines += wrapped(
-            f"The run went on: at step {found.plan.target:,} the forecast is off by "
-            f"{found.actual:.2f} of what no change is off by.",
+            f"The run went on: at step {found.plan.target:,} the error of the forecast is "
+            f"{found.actual:.2f} times that of assuming no change.",
             page,
         )
     return lines

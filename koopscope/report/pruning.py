@@ -18,7 +18,7 @@ from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, fitted_table, wrapped
 
 #: Share of a layer's squared norm from which losing it is warned about: of the masks that took more
-#: from a layer most cost a tenth of the accuracy, of the others few did (docs/pruning.md).
+#: from a layer most cost a tenth of the accuracy, of the others few did (docs/evidence/pruning.md).
 MUCH = 0.3
 
 #: Names of tensors kept for one reason that are listed.

@@ -5,7 +5,6 @@ Lays out text from what it is given; it must never look at a clock, a file or a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -13,7 +12,13 @@ from statistics import median
 from koopscope.analysis.summary import summarized
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
-from koopscope.report.analysis_text import ROLES, beside, eigenvalue_table, findings_lines
+from koopscope.report.analysis_text import (
+    ROLES,
+    beside,
+    eigenvalue_table,
+    findings_lines,
+    improvement_ahead,
+)
 from koopscope.report.text.eigenvalue_rows import folded, residual_level
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Page, sparkline, wrapped
@@ -136,25 +141,13 @@ def _spectrum(diagnosis: Diagnosis, page: Page) -> list[str]:
 
 def _convergence(diagnosis: Diagnosis, page: Page) -> list[str]:
     finding = next((each for each in diagnosis.findings if each.id == "convergence"), None)
-    values = statistic_history(finding) if finding is not None else []
+    values = improvement_ahead(finding) if finding is not None else []
     if not values:
         return ["convergence: no verdict before more snapshots"]
     # The first, wild values would flatten all that follows.
     clipped = [min(value, CLIPPED_AT * median(values)) for value in values]
     width = min(SPARK_COLUMNS, (page.width or _WIDTH_WITHOUT_TERMINAL) - 30)
     return [f"convergence {sparkline(clipped, max(8, width), page)} now {values[-1]:.3g}"]
-
-
-def statistic_history(finding: Finding) -> list[float]:
-    """Return the statistic behind the convergence verdict, over the snapshots."""
-    history = finding.evidence.get("stop_history") or []
-    names = [name for name in (history[-1] if history else {}) if name != "step"]
-    for name in names:
-        values = [entry.get(name) for entry in history]
-        numbers = [float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
-        if numbers:
-            return numbers
-    return []
 
 
 def _seconds(seconds: float) -> str:

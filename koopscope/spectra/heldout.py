@@ -141,7 +141,7 @@ def held_out_damping(series: Series) -> float:
     """Return the strongest of the ``DAMPINGS`` whose predictions of held-out values are about best.
 
     Minibatch noise fills every direction, so that damping them (Tikhonov) forecasts better than
-    dropping some; a run without noise is hurt by it (docs/forecasting.md).
+    dropping some; a run without noise is hurt by it (docs/evidence/forecasting.md).
     """
     errors = _held_out_errors(
         series,

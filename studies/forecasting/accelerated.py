@@ -17,7 +17,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from koopscope._types import Float64
 from koopscope.forecasting.acceptance import accepted
 from koopscope.integrations.torch.accelerator import KoopmanAccelerator
-from koopscope.integrations.torch.parameter_window import ParameterWindow, Prediction
+from koopscope.integrations.torch.parameter_window import ForecastRule, ParameterWindow
 
 EMA_DECAY = 0.9  # per step: the better of 0.9 and 0.99 on the networks that were tuned on
 
@@ -94,7 +94,7 @@ class Straight(Koopman):
     def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(net, optimizer, horizon=self.HORIZON)
         self.accelerator._window = StraightWindow(
-            net, 5, Prediction("network", "increments", "pdt")
+            net, 5, ForecastRule("network", "increments", "pdt")
         )
         self.accelerator._window.begin()
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from koopscope.pruning.judging import RECENT
+from koopscope.pruning.choices import RECENT
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.forecast import law_of_motion

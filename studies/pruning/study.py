@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from koopscope.pruning.choices import RECENT
 from koopscope.pruning.criteria import CRITERIA
-from koopscope.pruning.judging import RECENT, PruningSettings, judge
+from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run

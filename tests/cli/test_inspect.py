@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from pathlib import Path
 
 import h5py
 import jsonschema
@@ -16,6 +17,7 @@ from koopscope.runs.detect.opening import open_run
 from koopscope.runs.native.recorder import Recorder
 from tests.calling import called
 
+SAMPLE = Path(__file__).parents[2] / "sample_runs/mlp_sgd.h5"
 LONG_NAME = "encoder.blocks.11.attention.projection.with.a.very.long.name.indeed.weight"
 WEIGHTS = {
     LONG_NAME: np.zeros((2, 3), np.float32),
@@ -111,3 +113,11 @@ def test_metrics_fit_80_columns_by_losing_digits(tmp_path):
         wide = render(Inspection((run.description,)), Page())
     assert max(map(len, narrow.splitlines())) <= 80
     assert "0.096828" in wide
+
+
+def test_a_flag_behind_the_verb_counts_and_one_that_is_a_value_does_not(capsys):
+    code, _, err = called(capsys, "analyze", SAMPLE, "--until", "900", "-q")
+    assert (code, err) == (0, "")
+    code, out, err = called(capsys, "analyze", SAMPLE, "--include", "-q")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: no tensor of {SAMPLE} is left by --include -q\n")

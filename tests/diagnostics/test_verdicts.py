@@ -102,7 +102,7 @@ def test_a_start_that_was_not_recorded_is_not_judged():
             ).analysis
         )
         assert found.status == status, missing
-    assert "20 intervals in" in found.message
+    assert "20 snapshot intervals after the start" in found.message
 
 
 def broken(path, weights):
@@ -126,4 +126,4 @@ def test_weights_that_break_off_did_not_grow_and_weights_that_grew_did(tmp_path)
     grown[24:] = np.inf
     found = broken(tmp_path / "grown.h5", grown.astype("f4"))
     assert (found.status, found.evidence["state"]) == ("fail", "growing")
-    assert "grew until they were not finite, after step 23" in found.message
+    assert "grew until they became NaN or infinite, after step 23" in found.message

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.acceptance import ACCEPTANCES, accepted
+from koopscope.forecasting.acceptance import accepted
+from koopscope.forecasting.choices import ACCEPTANCES
 
 LAST = np.array([1.0, 1.0, 1.0, 1.0, -1.0, 0.0, -1.0])
 PREDICTED = np.array([2.0, 0.5, -2.0, 6.0, -5.0, 3.0, 2.0])

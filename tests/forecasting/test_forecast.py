@@ -10,7 +10,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.backtest import FORECAST
 from koopscope.forecasting.baselines import LINE
-from koopscope.forecasting.plan import OPERATORS
+from koopscope.forecasting.choices import OPERATORS
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import gram_of
 from koopscope.spectra.heldout import held_out_damping

@@ -12,6 +12,7 @@ import pytest
 import koopscope
 from koopscope import KoopscopeError
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.evidence import StatedEvidence
 from koopscope.diagnostics.finding import Finding
 from koopscope.gate.baseline import stored_report
 from koopscope.gate.judgement import Judgement, Outcome, judge
@@ -70,7 +71,7 @@ def test_accepted_states_decide_where_they_are_given(
     healthy: Diagnosis, state: str, verdict: str
 ) -> None:
     demanded = policy({"rules": {"precision": {"accept": ["converged"]}}}, "test")
-    judged = judge(with_finding(healthy, evidence={"state": state}), demanded)
+    judged = judge(with_finding(healthy, evidence=StatedEvidence(state)), demanded)
     assert outcome(judged).verdict == verdict
     assert outcome(judged).expected == "converged"
     assert outcome(judged).found == state
@@ -251,8 +252,8 @@ def test_another_number_than_the_value_is_not_judged_by_a_limit_on_the_value() -
     )
     found = outcome(judged, "stability")
     assert found.verdict == "error"
-    assert found.expected == "at least 0.2 of the way as distance from the start"
-    assert str(found.found).endswith(" of the way as distance from the start")
+    assert found.expected == "at least 0.2 of the distance covered leads away from the start"
+    assert str(found.found).endswith(" of the distance covered leads away from the start")
 
 
 def metric_run(healthy: Diagnosis, **metrics: list[float]) -> Diagnosis:

@@ -7,6 +7,7 @@ import pytest
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence
+from koopscope.diagnostics.convergence import ConvergenceEvidence
 from koopscope.diagnostics.finding import Finding
 from koopscope.integrations import Tracker
 from koopscope.runs.detect.opening import open_run
@@ -20,7 +21,7 @@ class StopAfter:
 
     def ask(self, analysis):
         reached = int(analysis.description.steps[-1]) >= STOP_STEP
-        evidence = {"stop_step": STOP_STEP if reached else None}
+        evidence = ConvergenceEvidence(stop_step=STOP_STEP if reached else None)
         return Finding("convergence", "KS101", "pass", "settled", evidence=evidence)
 
 

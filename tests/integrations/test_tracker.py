@@ -195,7 +195,7 @@ class Verdict:
             "KS101",
             "pass",
             "settled",
-            evidence={"stop_step": self.step * reached or None},
+            evidence=convergence.ConvergenceEvidence(stop_step=self.step * reached or None),
         )
 
 

@@ -68,16 +68,6 @@ class TreeScore:
         """Return the score of one case."""
         return self.offset + sum(_leaf(tree, statistics) for tree in self.trees)
 
-    def reasons(
-        self, statistics: Mapping[str, float], usual: Mapping[str, float]
-    ) -> dict[str, float]:
-        """Return by how much each statistic moves the score away from a usual case.
-
-        One statistic at a time is set to its usual value; what the score loses is its part.
-        """
-        score = self(statistics)
-        return {name: score - self({**statistics, name: value}) for name, value in usual.items()}
-
 
 def _leaf(tree: Tree, statistics: Mapping[str, float]) -> float:
     while isinstance(tree, list):

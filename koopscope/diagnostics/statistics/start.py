@@ -31,17 +31,25 @@ class Beginning:
     snapshots
         How many they are.
     tensors
-        How each weight matrix set out, by name.
+        How each weight matrix moved at first, by name.
     weights
         Statistics of the weights.
-    losses
-        Statistics of the recorded losses, ``val_*`` and ``loss_*``; empty where there are none.
+    validation, training
+        Statistics of the recorded losses, or ``None``.
     """
 
     snapshots: int
     tensors: dict[str, TensorStart]
     weights: dict[str, float]
-    losses: dict[str, float]
+    validation: dict[str, float] | None
+    training: dict[str, float] | None
+
+    def all(self) -> dict[str, float]:
+        """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
+        joined = dict(self.weights)
+        for prefix, part in (("val_", self.validation), ("loss_", self.training)):
+            joined.update({prefix + name: value for name, value in (part or {}).items()})
+        return joined
 
 
 def snapshots_of_beginning(snapshots: int) -> int:
@@ -65,11 +73,19 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         ("layers_", median_course(Geometry(gram) for gram in layers)),
     ):
         weights.update({prefix + name: float(values[-1]) for name, values in part.items()})
+    return Beginning(
+        snapshots=snapshots,
+        tensors=tensors,
+        weights=weights,
+        validation=_of_loss(analysis, VALIDATION_LOSSES, snapshots),
+        training=_of_loss(analysis, TRAINING_LOSSES, snapshots),
+    )
+
+
+def _of_loss(analysis: Analysis, names: tuple[str, ...], snapshots: int) -> dict[str, float] | None:
+    """Return a recorded loss's statistics after so many snapshots, ``None`` where there is none."""
     first = analysis.window.first
-    found: dict[str, float] = {}
-    for prefix, names in (("val_", VALIDATION_LOSSES), ("loss_", TRAINING_LOSSES)):
-        loss = losses.recorded(analysis.description.metrics, names, first, first + snapshots)
-        if loss is not None:
-            statistics = losses.course(loss)
-            found.update({prefix + name: float(values[-1]) for name, values in statistics.items()})
-    return Beginning(snapshots, tensors, weights, found)
+    loss = losses.recorded(analysis.description.metrics, names, first, first + snapshots)
+    if loss is None:
+        return None
+    return {name: float(values[-1]) for name, values in losses.course(loss).items()}

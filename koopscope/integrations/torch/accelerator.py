@@ -13,15 +13,16 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any, Literal
 
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.acceptance import ACCEPTANCES, Acceptance
+from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
 from koopscope.integrations.torch.parameter_window import (
     OPERATORS,
+    ForecastRule,
     Operator,
     ParameterWindow,
-    Prediction,
 )
 from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
@@ -32,11 +33,24 @@ OptimizerState = Literal["keep", "clear"]
 #: kept, until it is again what it was at first.
 SHORTER, LONGER = 0.5, 1.1
 
-#: A jump of one interval goes where training has just gone.
+#: The least horizon, in intervals: a jump of one leads where training has just been.
 SHORTEST = 2.0
 
 #: Jumps in a row that had to be taken back, after which no more are made.
 PATIENCE = 6
+
+
+class Phase(Enum):
+    """What an accelerator does between two calls of ``after_epoch``."""
+
+    #: Takes snapshots, and jumps as soon as it has enough of them.
+    COLLECTING = auto()
+    #: Has jumped, and waits for the loss of the next epoch to judge it.
+    PENDING = auto()
+    #: Has taken a jump back, and lets training go on alone for a while.
+    RESTING = auto()
+    #: Makes no more jumps: too many in a row were taken back.
+    FINISHED = auto()
 
 
 @dataclass(frozen=True)
@@ -169,11 +183,13 @@ class KoopmanAccelerator:
             raise KoopscopeError(
                 f"a {type(optimizer).__name__} is no optimizer", "pass a torch.optim.Optimizer"
             )
-        self._window = ParameterWindow(model, snapshots, Prediction(operator, observable, accept))
+        self._window = ParameterWindow(model, snapshots, ForecastRule(operator, observable, accept))
         self._window.begin()
         self._optimizer, self._clears = optimizer, optimizer_state == "clear"
         self._every, self._horizon, self._longest = every, float(horizon), float(horizon)
-        self._epoch, self._since, self._failures, self._resting_until = 0, 0, 0, 0
+        self._phase = Phase.COLLECTING
+        self._epoch, self._since_snapshot = 0, 0
+        self._failures, self._resting_until = 0, 0
         self._losses: deque[float] = deque(maxlen=snapshots)
         self._saved_state: dict[Any, Any] | None = None
         self._jumps: list[Jump] = []
@@ -189,12 +205,12 @@ class KoopmanAccelerator:
         """Return what was done so far."""
         outcomes = [jump.outcome for jump in self._jumps]
         return Acceleration(
-            self._epoch,
-            outcomes.count("kept"),
-            outcomes.count("rolled back"),
-            outcomes.count("rejected"),
-            self._seconds,
-            tuple(self._jumps),
+            epochs=self._epoch,
+            kept=outcomes.count("kept"),
+            rolled_back=outcomes.count("rolled back"),
+            rejected=outcomes.count("rejected"),
+            seconds=self._seconds,
+            jumps=tuple(self._jumps),
         )
 
     def after_epoch(self, loss: Any = None) -> bool:
@@ -212,49 +228,57 @@ class KoopmanAccelerator:
         return jumped
 
     def _advance(self, loss: float | None) -> bool:
-        if self._jumps and self._jumps[-1].outcome == "pending":
-            self._judge(loss)
-        elif loss is not None:
+        if self._phase is Phase.PENDING:
+            if self._has_risen(loss):
+                self._take_back()
+                return False
+            self._keep()
+        if loss is not None:
             self._losses.append(loss)
-        self._since += 1
-        if self._since < self._every:
+        if self._phase is Phase.RESTING and self._epoch >= self._resting_until:
+            self._phase = Phase.COLLECTING
+        self._since_snapshot += 1
+        if self._since_snapshot < self._every:
             return False
         jumped = self._may_jump and self._jump()
         self._window.begin()
-        self._since = 0
+        self._since_snapshot = 0
         return jumped
 
     @property
     def _may_jump(self) -> bool:
         return (
-            self._window.full
-            and self._epoch >= self._resting_until
-            and self._failures < PATIENCE
+            self._phase is Phase.COLLECTING
+            and self._window.full
             and all(map(math.isfinite, self._losses))
         )
 
-    def _judge(self, loss: float | None) -> None:
-        """Keep the last jump, or take it back."""
-        # Written so that a loss which is not a number counts as risen.
-        if loss is not None and self._losses and not loss <= max(self._losses):
-            self._window.restore()
-            self._restore_optimizer()
-            self._resting_until = self._epoch + self._every * 2**self._failures
-            self._failures += 1
-            self._end("rolled back", SHORTER)
-            self._window.begin()
-            self._since = -1
-            return
+    def _has_risen(self, loss: float | None) -> bool:
+        """Whether a loss is above each of the last ones; one that is not a number counts so."""
+        return loss is not None and bool(self._losses) and not loss <= max(self._losses)
+
+    def _take_back(self) -> None:
+        """Undo the last jump, and start the interval anew from where it began."""
+        self._window.restore()
+        self._restore_optimizer()
+        self._resting_until = self._epoch + self._every * 2**self._failures
+        self._failures += 1
+        self._end("rolled back", SHORTER)
+        self._window.begin()
+        self._since_snapshot = 0
+        self._phase = Phase.FINISHED if self._failures >= PATIENCE else Phase.RESTING
+
+    def _keep(self) -> None:
+        """Let the last jump stand."""
         self._saved_state = None
         self._failures = 0
         self._end("kept", LONGER)
-        if loss is not None:
-            self._losses.append(loss)
+        self._phase = Phase.COLLECTING
 
     def _jump(self) -> bool:
         share = self._window.forecast(self._horizon)
         if not share:
-            self._jumps.append(Jump(self._epoch, self._horizon, share, "rejected"))
+            self._note_jump(share, "rejected")
             return False
         state = self._optimizer.state
         self._saved_state = dict(state) if self._clears else _copied(state)
@@ -265,8 +289,13 @@ class KoopmanAccelerator:
             raise
         if self._clears:
             state.clear()
-        self._jumps.append(Jump(self._epoch, self._horizon, share, "pending"))
+        self._note_jump(share, "pending")
+        self._phase = Phase.PENDING
         return True
+
+    def _note_jump(self, share: float, outcome: Literal["rejected", "pending"]) -> None:
+        jump = Jump(epoch=self._epoch, horizon=self._horizon, share=share, outcome=outcome)
+        self._jumps.append(jump)
 
     def _restore_optimizer(self) -> None:
         if self._saved_state is not None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.acceptance import Acceptance, accepted
+from koopscope.forecasting.acceptance import accepted
+from koopscope.forecasting.choices import Acceptance
 from koopscope.integrations.tensors import spread_over_ranks
 from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import Observable, SnapshotGram
@@ -41,7 +42,7 @@ BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ForecastRule:
     """How a forecast is made.
 
     Attributes
@@ -99,7 +100,7 @@ class ParameterWindow:
         If the model has no trainable floating parameter, or this rank has only a part of one.
     """
 
-    def __init__(self, model: Any, starts: int, prediction: Prediction) -> None:
+    def __init__(self, model: Any, starts: int, prediction: ForecastRule) -> None:
         self._model, self._most, self._prediction = model, starts, prediction
         named = _trainable(model)
         if not named:

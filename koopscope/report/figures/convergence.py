@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from koopscope.diagnostics.convergence import GAIN_FLOOR
+from koopscope.diagnostics.convergence import GAIN_FLOOR, ConvergenceEvidence
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.figures.style import COLORS, FAINT, INK, new_figure, nothing_to_show, run_name
 
@@ -21,16 +21,16 @@ def figure(diagnosis: Diagnosis) -> Figure:
     lower.set_ylabel("score")
     lower.set_xlabel("optimizer step")
     picture.suptitle(f"Convergence of {run_name(diagnosis.analysis)}", fontsize=10)
-    found = next((each for each in diagnosis.findings if each.id == "convergence"), None)
-    history = found.evidence["stop_history"] if found is not None else []
-    if found is None or not history:
+    finding = next((each for each in diagnosis.findings if each.id == "convergence"), None)
+    evidence = finding.evidence if finding is not None else None
+    if not isinstance(evidence, ConvergenceEvidence) or evidence.stop_rule is None:
         for axes in (upper, lower):
-            nothing_to_show(axes, found.message if found is not None else "not asked")
+            nothing_to_show(axes, finding.message if finding is not None else "not asked")
         return picture
-    evidence = found.evidence
-    steps = [entry["step"] for entry in history]
-    ahead = 100.0 * np.array([entry["statistic"] for entry in history])
-    bounds = 100.0 * np.array([entry["interval"] for entry in history])
+    history, rule = evidence.stop_history, evidence.stop_rule
+    steps = [point.step for point in history]
+    ahead = 100.0 * np.array([point.statistic for point in history])
+    bounds = 100.0 * np.array([point.interval for point in history])
     floor = 100.0 * GAIN_FLOOR / 5.0
     band = np.maximum(bounds, floor).T
     upper.fill_between(steps, band[0], band[1], color=FAINT, alpha=0.4, linewidth=0.0)
@@ -39,15 +39,14 @@ def figure(diagnosis: Diagnosis) -> Figure:
     upper.set_ylim(0.8 * floor, 130.0)
     upper.yaxis.set_major_formatter("{x:g}")
     upper.tick_params(labelbottom=True)
-    lower.plot(steps, [entry["score"] for entry in history], color=COLORS[0])
-    rule = evidence["stop_rule"]
-    lower.axhline(rule["threshold"], color=INK, linestyle="--", linewidth=0.9)
-    lower.set_title(f"Stop rule, from {rule['from']}: stop below {rule['threshold']:.2f}")
-    waiting = [e for e in history if e["score"] < rule["threshold"] and not e["allowed"]]
+    lower.plot(steps, [point.score for point in history], color=COLORS[0])
+    lower.axhline(rule.threshold, color=INK, linestyle="--", linewidth=0.9)
+    lower.set_title(f"Stop rule, from {rule.source}: stop below {rule.threshold:.2f}")
+    waiting = [p for p in history if p.score < rule.threshold and not p.allowed]
     if waiting:
         lower.plot(
-            [entry["step"] for entry in waiting],
-            [entry["score"] for entry in waiting],
+            [point.step for point in waiting],
+            [point.score for point in waiting],
             "o",
             color=COLORS[1],
             markerfacecolor="none",
@@ -55,12 +54,10 @@ def figure(diagnosis: Diagnosis) -> Figure:
             label="below, but waits: validation loss not its lowest of three",
         )
         lower.legend(loc="upper right")
-    if evidence["stop_step"] is not None:
+    if evidence.stop_step is not None:
         for axes in (upper, lower):
-            axes.axvline(evidence["stop_step"], color=COLORS[4], linestyle="-.")
-        upper.plot(
-            [], [], color=COLORS[4], linestyle="-.", label=f"stop: {evidence['stop_step']:,}"
-        )
+            axes.axvline(evidence.stop_step, color=COLORS[4], linestyle="-.")
+        upper.plot([], [], color=COLORS[4], linestyle="-.", label=f"stop: {evidence.stop_step:,}")
     # Beside the title: the curve may be anywhere below it.
     upper.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
     return picture

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.initialization import InitializationEvidence
 from koopscope.diagnostics.statistics.start import snapshots_of_beginning
 from koopscope.report.figures.style import (
     COLORMAP,
@@ -63,6 +64,6 @@ def figure(diagnosis: Diagnosis) -> Figure:
 def _responsible(diagnosis: Diagnosis) -> dict[str, str]:
     """Return a mark, with its reason, for every matrix the initialization finding names."""
     for finding in diagnosis.findings:
-        if finding.id == "initialization":
-            return {layer["name"]: f"({layer['why']}) " for layer in finding.evidence["layers"]}
+        if isinstance(finding.evidence, InitializationEvidence):
+            return {outlier.name: f"({outlier.why}) " for outlier in finding.evidence.layers}
     return {}

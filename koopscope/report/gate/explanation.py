@@ -11,6 +11,17 @@ from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
 _LEVELS: dict[Level, str] = {"off": "not judged", "warn": "a warning", "error": "an error"}
 
 
+#: Sections of an explanation, in the order in which they are printed.
+_SECTIONS = {
+    "asks": "What it asks",
+    "matters": "Why it matters",
+    "looks_at": "What it looks at",
+    "to_do": "What to do",
+    "accuracy": "How right it is",
+    "cannot_tell": "What it cannot tell",
+}
+
+
 def rules_table(rules: Sequence[Rule], page: Page) -> str:
     """Return a line per rule: code, name, title."""
     head = [Cell(title, "faint") for title in ("code", "name", "title")]
@@ -21,7 +32,10 @@ def rules_table(rules: Sequence[Rule], page: Page) -> str:
 def explanation(rule: Rule, page: Page) -> str:
     """Return a rule's explanation, its options and its level in every preset."""
     lines = [page.style(f"{rule.code} {rule.id}: {rule.title}", "title"), ""]
-    lines += [*wrapped(rule.explanation, page), ""]
+    for name, heading in _SECTIONS.items():
+        lines.append(page.style(heading, "strong"))
+        lines += [f"  {line}" for line in wrapped(getattr(rule.explanation, name), page, 2)]
+    lines.append("")
     rows = [[Cell(head, "faint") for head in ("preset", "a failure is", "a warning is")]]
     rows += [
         [Cell(preset), *(Cell(_LEVELS[level]) for level in _levels(rule, preset))]
@@ -40,9 +54,3 @@ def explanation(rule: Rule, page: Page) -> str:
 
 def _levels(rule: Rule, preset: Preset) -> tuple[Level, Level]:
     return rule.level(preset), rule.level_of_warnings(preset)
-
-
-def rules_markdown(rules: Sequence[Rule]) -> str:
-    """Return the same table as Markdown, for the documentation."""
-    rows = [f"| {r.code} | `{r.id}` | {r.title} |" for r in rules]
-    return "\n".join(["| code | name | asks about |", "|---|---|---|", *rows])
