@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.runs.run import RunDescription, TensorInfo
+from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import SnapshotGram, gram_of
 
 SNAPSHOTS = 24
@@ -53,11 +55,11 @@ def analysed(names: list[str]) -> tuple[Diagnosis, Counted]:
 def spectra(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of snapshots of every spectrum that is computed."""
     computed: list[int] = []
-    real = pipeline.dmd
+    real = dmd
 
-    def counting(gram: SnapshotGram, *args: object, **options: object) -> object:
+    def counting(gram: SnapshotGram, *args: Any, **options: Any) -> Spectrum:
         computed.append(gram.snapshots)
-        return real(gram, *args, **options)  # type: ignore[arg-type]
+        return real(gram, *args, **options)
 
     monkeypatch.setattr(pipeline, "dmd", counting)
     return computed
