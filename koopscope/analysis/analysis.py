@@ -42,9 +42,9 @@ from koopscope.spectra.window import Window, usable_window
 #: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
 SUMS_BYTES = 16 * 2**20
 
-#: Spectra of layers and tensors that are kept, beside all of the network's; beyond, the one
-#: computed longest ago makes room. Who needs every scope's asks for them once, in order.
-SPECTRA_KEPT = 128
+#: Bytes of spectra of layers and tensors that are kept, beside all of the network's; beyond, the
+#: one computed longest ago makes room. Who needs every scope's asks for them once, in order.
+SPECTRA_BYTES = 48 * 2**20
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01
@@ -86,7 +86,10 @@ class Analysis:
         )
         self._spectra: dict[tuple[object, ...], Spectrum] = {}
         self._network_spectra: dict[tuple[object, ...], Spectrum] = {}
+        self._spectra_bytes = 0
         self._windowed: dict[Scope, SnapshotGram] = {}
+        self._latest: tuple[Scope, SnapshotGram] | None = None
+        self._anchor_squares: dict[Scope, float] = {}
         self._confidences: dict[tuple[object, ...], Confidence] = {}
 
     @classmethod
@@ -206,8 +209,15 @@ class Analysis:
         scope = self.scope(scope)
         if scope in self._windowed:
             return self._windowed[scope]
+        if self._latest is not None and self._latest[0] == scope:
+            return self._latest[1]
+        self._latest = None
         recorded = total(self.grams[tensor.name] for tensor in self.members(scope))
         gram = recorded.window(self.window.first, self.window.stop)
+        if 8 * gram.snapshots**2 < 2 * SUMS_BYTES:
+            # Whoever walks through the scopes asks for each several times, one after the other.
+            self._latest = (scope, gram)
+        self._anchor_squares[scope] = gram.anchor_square
         if scope == NETWORK or 8 * gram.snapshots**2 * len(self._windowed) < SUMS_BYTES:
             self._windowed[scope] = gram
         return gram
@@ -246,21 +256,28 @@ class Analysis:
         kept = self._network_spectra if scope == NETWORK else self._spectra
         key = (scope, observable, rule, part, noise_filter)
         if key not in kept:
-            if len(self._spectra) >= SPECTRA_KEPT:
-                self._spectra.pop(next(iter(self._spectra)))
             gram = self.gram(scope)
             if part is not None:
                 gram = gram.window(*part)
             elif noise_filter == "sobolev":
                 gram = filtered(gram, sobolev_kernel())
-            kept[key] = dmd(
+            spectrum = dmd(
                 gram,
                 observable,
                 rank=rule,
                 delay=self.settings.delay,
                 spacing_steps=self.window.spacing_steps,
             )
+            if kept is self._spectra:
+                self._make_room(spectrum.nbytes)
+            kept[key] = spectrum
         return kept[key]
+
+    def _make_room(self, size: int) -> None:
+        """Forget the oldest spectra of layers and tensors until ``size`` more bytes fit."""
+        while self._spectra and self._spectra_bytes + size > SPECTRA_BYTES:
+            self._spectra_bytes -= self._spectra.pop(next(iter(self._spectra))).nbytes
+        self._spectra_bytes += size
 
     @product_threads(1)
     def confidence(
@@ -330,8 +347,10 @@ class Analysis:
         """Length of the rounding error of one increment."""
         square = 0.0
         for tensor in self.members(scope):
-            gram = self.gram(Scope("tensor", tensor.name))
-            square += increment_variance(tensor.dtype, max(gram.anchor_square, 0.0))
+            own = Scope("tensor", tensor.name)
+            if own not in self._anchor_squares:
+                self.gram(own)
+            square += increment_variance(tensor.dtype, max(self._anchor_squares[own], 0.0))
         return float(np.sqrt(square))
 
     def modes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -157,8 +157,10 @@ def summarize(analysis: Analysis, *, confident: bool = False) -> Summary:
         ("layer", settings.level != "network"),
         ("tensor", settings.level == "tensor"),
     )
+    # A layer of one tensor has that tensor's numbers: they are computed once.
+    shared: dict[tuple[str, ...], ScopeSummary] = {}
     layers, tensors = (
-        tuple(_part(analysis, scope, confident) for scope in analysis.scopes(level))
+        tuple(_part(analysis, scope, confident, shared) for scope in analysis.scopes(level))
         if wanted
         else ()
         for level, wanted in levels
@@ -226,9 +228,21 @@ def _spectrum(
     return summarized(spectrum, scope, noise_filter, known, analysis.gram(scope).displacement())
 
 
-def _part(analysis: Analysis, scope: Scope, confident: bool) -> ScopeSummary:
+def _part(
+    analysis: Analysis,
+    scope: Scope,
+    confident: bool,
+    shared: dict[tuple[str, ...], ScopeSummary],
+) -> ScopeSummary:
+    members = tuple(tensor.name for tensor in analysis.members(scope))
+    known = shared.get(members)
+    if known is not None:
+        spectrum = known.spectrum and replace(known.spectrum, scope=scope)
+        return replace(
+            known, scope=scope, motion=replace(known.motion, name=scope.name), spectrum=spectrum
+        )
     settings = analysis.settings
-    return ScopeSummary(
+    part = ScopeSummary(
         scope,
         analysis.motion(scope),
         analysis.gram(scope).speeds(),
@@ -236,3 +250,6 @@ def _part(analysis: Analysis, scope: Scope, confident: bool) -> ScopeSummary:
         if analysis.has_spectrum
         else None,
     )
+    if len(members) == 1:
+        shared[members] = part
+    return part

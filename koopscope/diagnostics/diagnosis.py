@@ -68,8 +68,9 @@ class Diagnosis:
 
     @cached_property
     def summary(self) -> Summary:
-        """What tables show; computed on first use."""
-        return summarize(self.analysis)
+        """What tables show; computed on first use, and not again where more is known already."""
+        more: Summary | None = vars(self).get("confident_summary")
+        return more or summarize(self.analysis)
 
     @cached_property
     def confident_summary(self) -> Summary:

@@ -14,6 +14,9 @@ from koopscope.spectra.gram import SnapshotGram
 
 _COUNTS = 4  # size, still, compared, twins
 
+#: Rows of the upper triangle that are mirrored into the lower one at once.
+_MIRRORED = 128
+
 
 def record_words(snapshots: int) -> int:
     """Return how many 8-byte words the Gram matrix of T snapshots takes."""
@@ -45,11 +48,14 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
     moves = snapshots - 1
     increments = np.empty((moves, moves))
     read = 0
-    for t in range(moves):
-        row = words[read : read + moves - t]
-        increments[t, t:] = row
-        increments[t:, t] = row
-        read += moves - t
+    for first in range(0, moves, _MIRRORED):
+        stop = min(first + _MIRRORED, moves)
+        for t in range(first, stop):
+            increments[t, t:] = words[read : read + moves - t]
+            increments[t:stop, t] = increments[t, t:stop]
+            read += moves - t
+        # Columns of a large matrix lie far apart: many are written at once.
+        increments[stop:, first:stop] = increments[first:stop, stop:].T
     rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves])))
     return SnapshotGram(
         increments=increments,

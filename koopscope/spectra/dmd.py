@@ -118,6 +118,15 @@ class Spectrum:
         return len(self.singular_values)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that its arrays take."""
+        return sum(
+            each.nbytes if each.base is None else each.base.nbytes
+            for each in vars(self).values()
+            if isinstance(each, np.ndarray)
+        )
+
+    @property
     def magnitudes(self) -> Float64:
         """|lambda| per snapshot."""
         return np.abs(self.eigenvalues)

@@ -75,20 +75,24 @@ def forecast_errors(reduction: Reduction, horizon: int, operators: Sequence[Prod
     else:
         moved = series.square_distance(m, m + horizon)
         way = every[:, m + horizon] - every[:, m]
-    errors = np.zeros(len(operators))
-    if moved <= 0.0:
-        return errors
+    if moved <= 0.0 or not len(every):
+        return np.full(len(operators), 1.0 if moved > 0.0 else 0.0)
+    # All at once: a smaller operator leaves the coordinates it does not have at zero.
+    stacked: Products = np.zeros((len(operators), len(every), len(every)), every.dtype)
+    start: Products = np.zeros((len(operators), len(every), 1), every.dtype)
     for k, operator in enumerate(operators):
-        start = every[: len(operator), m]
-        state, predicted = start, np.zeros_like(start)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(horizon):
-                state = operator @ state
-                predicted = predicted + state if adds_up else state - start
-            overlap = np.vdot(predicted, way[: len(operator)]).real
-            square = moved - 2.0 * overlap + np.vdot(predicted, predicted).real
-        errors[k] = np.sqrt(max(square, 0.0) / moved) if np.isfinite(square) else np.inf
-    return errors
+        stacked[k, : len(operator), : len(operator)] = operator
+        start[k, : len(operator), 0] = every[: len(operator), m]
+    state, predicted = start, np.zeros_like(start)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(horizon):
+            state = stacked @ state
+            predicted = predicted + state if adds_up else state - start
+        overlaps = (predicted[..., 0].conj() @ way).real
+        lengths = np.square(np.abs(predicted[..., 0])).sum(axis=1)
+        squares = moved - 2.0 * overlaps + lengths
+        found: Float64 = np.sqrt(np.maximum(squares, 0.0) / moved)
+    return np.where(np.isfinite(squares), found, np.inf)
 
 
 def _held_out_errors(

@@ -97,9 +97,8 @@ def block_counts(
     """Return [replicates, pairs]: how often each replicate draws each pair."""
     starts = rng.integers(0, pairs - block + 1, (replicates, -(-pairs // block)))
     drawn = (starts[:, :, None] + np.arange(block)).reshape(replicates, -1)[:, :pairs]
-    counts = np.zeros((replicates, pairs))
-    np.add.at(counts, (np.arange(replicates)[:, None], drawn), 1.0)
-    return counts
+    flat = (drawn + pairs * np.arange(replicates)[:, None]).ravel()
+    return np.bincount(flat, minlength=replicates * pairs).reshape(replicates, pairs).astype(float)
 
 
 def resampled_operators(
