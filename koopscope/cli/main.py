@@ -14,11 +14,14 @@ from typing import NoReturn
 import click
 
 from koopscope._version import __version__
-from koopscope.cli import console
+from koopscope.cli import console, interruption
 from koopscope.errors import KoopscopeError
 
 #: Exit code of a job that could not be done: usage, unreadable or unsafe input.
 COULD_NOT = 2
+
+#: Exit code after Ctrl-C, as shells have it.
+INTERRUPTED = 130
 
 #: verb -> (module with a click ``command``, one line for ``--help``), in the order of use.
 VERBS = {
@@ -115,7 +118,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if can_contain():
             os._exit(contain(lambda: _done(words), console.complain))
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interruption.listen()
     sys.exit(_done(words))
 
 
@@ -132,7 +135,7 @@ def _done(words: list[str]) -> int:
         try:
             code = _run(words)
         except KeyboardInterrupt:
-            code = _complain("interrupted", None, 130)
+            code = _complain("interrupted", None, INTERRUPTED)
         except OSError as error:
             where = f"{error.filename}: " if error.filename is not None else ""
             code = _complain(
@@ -148,6 +151,8 @@ def _done(words: list[str]) -> int:
                 f"{type(error).__name__}: {error}",
                 "this is a fault of koopscope; `koopscope --debug ...` shows where it happened",
             )
+        if code != INTERRUPTED and interruption.taken():
+            code = _complain("interrupted", None, INTERRUPTED)
     _close_streams()
     return code
 
@@ -168,7 +173,7 @@ def _run(words: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
     except click.Abort:
-        return _complain("interrupted", None, 130)
+        return _complain("interrupted", None, INTERRUPTED)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "koopscope"
         return _complain(_sentence(error.format_message()), f"see `{where} --help`")
@@ -193,6 +198,8 @@ def _sentence(text: str) -> str:
 
 
 def _complain(message: str, hint: str | None, code: int = COULD_NOT) -> int:
+    if interruption.taken() and code != INTERRUPTED:  # what it made of a call that was broken off
+        message, hint, code = "interrupted", None, INTERRUPTED
     console.complain(message, hint)
     return code
 

@@ -25,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from koopscope.engine.gram_words import pack, record_words
+from koopscope.runs.bounded_json import loaded
 from koopscope.spectra.gram import SnapshotGram
 
 _MAGIC = b"koopscope-cache\n"
@@ -145,7 +146,7 @@ def _checked(file: IO[bytes], secret: bytes) -> CacheFile | str:
     if file.read(len(_MAGIC)) != _MAGIC:
         return "is damaged"
     line = file.readline(_HEADER_LIMIT)
-    header = json.loads(line)
+    header = loaded(line)
     names: list[str] = header["tensors"]
     snapshots = len(header["identity"]["steps"])
     size = 8 * record_words(snapshots)
