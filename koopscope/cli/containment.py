@@ -9,18 +9,26 @@ done in the first process, and ``koopscope.runs.hdf5.structure`` looks at files 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from mmap import mmap
 from typing import NoReturn
+
+from koopscope.cli import interruption
 
 #: Passed on to the child, unless the terminal has told it already.
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 #: ``si_code`` of a signal from the kernel, as for a key: it goes to the whole foreground group.
 _FROM_KERNEL = 0x80
+
+#: Seconds that a child has to end after Ctrl-C, and after another.
+_PATIENCE = 10.0
+_IMPATIENCE = 2.0
 
 #: Room for the name of the file that is being read.
 _NAME_BYTES = 4096
@@ -61,22 +69,39 @@ def contain(job: Callable[[], int], complain: Callable[[str, str | None], None])
         return job()
     if child == 0:
         _become_child(job, before, name, parent)
-    status = _wait(child, watched)
+    status, is_interrupted = _wait(child, watched)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if number == signal.SIGKILL and is_interrupted:
+        number = signal.SIGINT
     if not number:
         return os.WEXITSTATUS(status)
     return _sentence(number, name[:].rstrip(b"\0"), complain)
 
 
-def _wait(child: int, watched: set[signal.Signals]) -> int:
-    """Pass signals on until the child has ended; return how it ended."""
+def _wait(child: int, watched: set[signal.Signals]) -> tuple[int, bool]:
+    """Pass signals on until the child has ended; return how, and whether it was interrupted.
+
+    An interrupted child that does not end is killed. Outputs appear whole, so that costs a draft.
+    """
+    interrupts, end = 0, math.inf
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
-            return status
-        arrived = signal.sigwaitinfo(watched)
-        if arrived.si_signo != signal.SIGCHLD and arrived.si_code != _FROM_KERNEL:
+            return status, interrupts > 0
+        left = end - time.monotonic()
+        if left <= 0:
+            os.kill(child, signal.SIGKILL)
+            end, left = math.inf, math.inf
+        arrived = (
+            signal.sigwaitinfo(watched) if left == math.inf else signal.sigtimedwait(watched, left)
+        )
+        if arrived is None or arrived.si_signo == signal.SIGCHLD:
+            continue
+        if arrived.si_signo == signal.SIGINT:
+            interrupts += 1
+            end = time.monotonic() + (_PATIENCE if interrupts == 1 else _IMPATIENCE)
+        if arrived.si_code != _FROM_KERNEL:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, arrived.si_signo)
 
@@ -88,7 +113,7 @@ def _become_child(
 
     # Until there is something to clean up, Ctrl-C just ends the child: an exception raised while
     # libraries are loaded comes out of them as anything, and so it does while Python ends.
-    _let_interrupts_kill()
+    interruption.let_kill()
     is_tied = False
 
     def announce(path: str) -> None:
@@ -99,18 +124,13 @@ def _become_child(
             is_tied = True
             _die_with(parent)
             if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+                interruption.listen()
 
     structure.contained(announce)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     code = job()
-    _let_interrupts_kill()
+    interruption.let_kill()
     sys.exit(code)
-
-
-def _let_interrupts_kill() -> None:
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _die_with(parent: int) -> None:

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from koopscope._version import __version__
-from koopscope.cli import console
+from koopscope.cli import console, interruption
 from koopscope.cli.exit_codes import COULD_NOT, INTERRUPTED
 from koopscope.errors import KoopscopeError
 
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if can_contain():
             os._exit(contain(lambda: _done(words), console.complain))
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interruption.listen()
     sys.exit(_done(words))
 
 
@@ -173,6 +173,8 @@ def _done(words: list[str]) -> int:
                 f"{type(error).__name__}: {error}",
                 "this is a fault of koopscope; `koopscope --debug ...` shows where it happened",
             )
+        if code != INTERRUPTED and interruption.taken():
+            code = _complain("interrupted", None, INTERRUPTED)
     _close_streams()
     return code
 
@@ -211,6 +213,8 @@ def _sentence(text: str) -> str:
 
 
 def _complain(message: str, hint: str | None, code: int = COULD_NOT) -> int:
+    if interruption.taken() and code != INTERRUPTED:  # what it made of a call that was broken off
+        message, hint, code = "interrupted", None, INTERRUPTED
     console.complain(message, hint)
     return code
 

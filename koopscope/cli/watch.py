@@ -15,7 +15,7 @@ from statistics import median
 
 import click
 
-from koopscope.cli import console
+from koopscope.cli import console, interruption
 from koopscope.errors import KoopscopeError
 
 #: Intervals between snapshots from which the usual one is taken.
@@ -58,8 +58,14 @@ def command(run: str, once: bool, interval: float, idle: float | None) -> None:
             )
         console.result(render(watcher.seen, console.page()) + "\n")
         return
+
     # A flag, not an exception: raised inside HDF5's calls back to us, one would be lost.
-    signal.signal(signal.SIGINT, lambda *_: watcher.stop())
+    # The second is one: a look at a large run may take long.
+    def stop(*_: object) -> None:
+        interruption.listen()
+        watcher.stop()
+
+    signal.signal(signal.SIGINT, stop)
     with contextlib.suppress(KeyboardInterrupt):
         if sys.stdout.isatty():
             _show(watcher, interval, idle)

@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from koopscope.engine.gram_words import pack, record_words
+from koopscope.runs.bounded_json import loaded
 from koopscope.runs.run import TensorInfo
 from koopscope.spectra.gram import SnapshotGram
 
@@ -164,7 +165,7 @@ def _checked(path: Path, file: IO[bytes], secret: bytes) -> CacheFile:
     if file.read(len(_MAGIC)) != _MAGIC:
         raise UnusableCacheError("is damaged")
     line = file.readline(_HEADER_LIMIT)
-    header = json.loads(line)
+    header = loaded(line)
     names: list[str] = header["tensors"]
     snapshots = len(header["identity"]["steps"])
     size = 8 * record_words(snapshots)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +17,13 @@ from koopscope.errors import KoopscopeError
 from koopscope.gate.policy import Policy
 from koopscope.gate.rules import did_you_mean, rule
 from koopscope.gate.spread import allowed_change, direction_of
+from koopscope.runs.bounded_json import loaded
 
 #: Better to worse; a finding that moves to the right got worse.
 _STATUSES = ("pass", "info", "inconclusive", "warn", "fail")
+
+#: Bytes of a report that is read; a report has some 20 kB and 1 kB for each tensor it names.
+_LARGEST_REPORT = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,23 @@ def stored_report(path: str | PathLike[str]) -> Mapping[str, Any]:
         If it cannot be read, or is not a report of schema 1 on one run.
     """
     try:
-        report = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or "it is not JSON"
+        report = loaded(_text_of(Path(path)))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it is not JSON that can be read ({error})"
         raise KoopscopeError(
             f"the baseline {path} cannot be read: {reason}",
             "store one with koopscope check RUN -f json=FILE",
         ) from error
     return _single_run(report if isinstance(report, dict) else {}, f"the baseline {path}")
+
+
+def _text_of(path: Path) -> bytes:
+    """Return what a file holds, which may be a pipe."""
+    with path.open("rb") as file:
+        text = file.read(_LARGEST_REPORT + 1)
+    if len(text) > _LARGEST_REPORT:
+        raise ValueError(f"it holds more than {_LARGEST_REPORT // 2**20} MiB")
+    return text
 
 
 def _single_run(report: Mapping[str, Any], where: str) -> Mapping[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+
+from studies.fuzzing.sealed import event_file, events, member_of
 
 SNAPSHOTS = 12
 
@@ -32,13 +37,17 @@ RUN_VERBS = tuple(verb for verb in CHECKPOINT_VERBS if not verb.startswith("conv
 
 @dataclass(frozen=True)
 class Seed:
-    """Files by name, the one that is damaged, and the commands that read it."""
+    """Files by name, the one that is damaged, and the commands that read it.
+
+    ``wrap`` makes the file of what was damaged, where a checksum would give the damage away.
+    """
 
     name: str
     files: Mapping[str, bytes]
     damaged: str
     commands: tuple[str, ...] = RUN_VERBS
     is_text: bool = False
+    wrap: Callable[[bytes], bytes] | None = None
 
 
 def _weights(step: int) -> dict[str, Any]:
@@ -173,6 +182,61 @@ def _folder(damaged: str) -> dict[str, bytes]:
 
 def seeds(folder: Path) -> list[Seed]:
     """Return every seed; ``folder`` is for files that can only be made on disk."""
+    return [*_plain(folder), *_sealed(), *_written(folder)]
+
+
+def _sealed() -> list[Seed]:
+    """Return seeds of what lies behind checksums."""
+    converting = ("convert {in} --metrics {damaged} -o {out}/run.h5",)
+    weights = {f"s/ckpt_{step}.npz": _npz(step, np.savez) for step in range(3)}
+    log = "events.out.tfevents.1.host"
+    array, packed = member_of(_npz(0, np.savez), "first.weight.npy")
+    config, packed_config = member_of(_archive(0), "config.json")
+    archives = {f"s/ckpt_{step}.keras": _archive(step) for step in range(SNAPSHOTS)}
+    return [
+        Seed("event file", weights | {log: event_file(events(range(3)))}, log, converting),
+        Seed("event", weights | {log: events(range(3))}, log, converting, wrap=event_file),
+        Seed("array in npz", {**weights, "s/ckpt_0.npz": array}, "s/ckpt_0.npz",
+             CHECKPOINT_VERBS, wrap=packed),
+        Seed("configuration in Keras archive", {**archives, "s/ckpt_0.keras": config},
+             "s/ckpt_0.keras", CHECKPOINT_VERBS[:2], is_text=True, wrap=packed_config),
+    ]  # fmt: skip
+
+
+def _written(folder: Path) -> list[Seed]:
+    """Return seeds that PyTorch and koopscope write, in a process of their own."""
+    place = folder / "written"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    run = _recorded(folder)
+    (place / "s.h5").write_bytes(run)
+    command = [sys.executable, "-m", "studies.fuzzing.written", str(place)]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def under(name: str) -> dict[str, bytes]:
+        paths = sorted(path for path in (place / name).rglob("*") if path.is_file())
+        return {f"s/{path.relative_to(place / name)}": path.read_bytes() for path in paths}
+
+    archives, shards = under("archive"), under("distributed")
+    pickle, packed = member_of(archives["s/ckpt_1.pt"], "data.pkl")
+    opened = CHECKPOINT_VERBS
+    report, cache = (place / "report.json").read_bytes(), "s.h5.koopscope-cache"
+    beside = {"s.h5": run, cache: (place / cache).read_bytes()}
+    return [
+        Seed("torch archive", archives, "s/ckpt_1.pt", opened),
+        Seed("pickle in torch archive", {**archives, "s/ckpt_1.pt": pickle}, "s/ckpt_1.pt", opened,
+             wrap=packed),
+        Seed("torch stream", under("stream"), "s/ckpt_1.pth", opened),
+        Seed("distributed metadata", shards, "s/ckpt_1/.metadata", opened),
+        Seed("distributed shard", shards, "s/ckpt_1/__0_0.distcp", opened),
+        Seed("baseline report", {"s.h5": run, "baseline.json": report}, "baseline.json",
+             ("check {in} --isolated --no-cache --baseline {damaged}",), is_text=True),
+        Seed("cache", beside, cache, ("analyze {in}", "check {in} --isolated --cache")),
+    ]  # fmt: skip
+
+
+def _plain(folder: Path) -> list[Seed]:
+    """Return seeds of which every byte may be damaged."""
     run = _recorded(folder, buffers=["second*"])
     table = "step,loss\n" + "".join(f"{k},{0.9**k}\n" for k in range(6))
     policy = 'preset = "recommended"\nfail-on = "warn"\n[rules.convergence]\nlevel = "warn"\n'

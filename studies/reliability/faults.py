@@ -20,17 +20,17 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 
-import koopscope
-from koopscope.analysis.follow import Follower
+from koopscope.cli import interruption
+from koopscope.cli.main import _done
 from koopscope.integrations import Tracker
-from koopscope.runs.detect.converting import convert
-from koopscope.runs.detect.opening import open_foreign, open_run
+from koopscope.runs.detect.opening import open_run
+from koopscope.runs.hdf5 import structure
 from koopscope.runs.native.recorder import Recorder
 
 SHAPES = {"a.weight": (60, 50), "a.bias": (7,), "b.weight": (30, 40), "b.scale": ()}
@@ -71,32 +71,37 @@ def tracking(folder: Path, tell: Callable[[int], None], start: int) -> None:
                 tell(now)
 
 
-def converting(folder: Path, tell: Callable[[int], None], start: int) -> None:
-    """Convert a series of checkpoints again and again."""
-    while True:
-        with open_foreign([folder / "saved"]) as run:
-            convert(run, folder / "out.h5", tensors=run.description.tensors, metrics={})
+def commanding(*words: str) -> Callable[[Path, Callable[[int], None], int], None]:
+    """Give what does a command again and again, in a process such as the command's own."""
+
+    def work(folder: Path, tell: Callable[[int], None], start: int) -> None:
+        structure.contained(lambda name: None)
+        interruption.listen()
+        while True:
+            code = command(folder, words)
+            if code:
+                os._exit(code)
+
+    return work
 
 
-def watching(folder: Path, tell: Callable[[int], None], start: int) -> None:
-    """Look at a run again and again."""
-    while True:
-        Follower(folder / "given.h5").look()
+def command(folder: Path, words: Sequence[str]) -> int:
+    """Do a command in this process and return its exit code; what it says goes nowhere."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return _done([word.format(folder) for word in words])
 
 
-def pruning(folder: Path, tell: Callable[[int], None], start: int) -> None:
-    """Write masks again and again."""
-    while True:
-        pruned = koopscope.prune(folder / "given.h5", 0.5, criterion="magnitude")
-        pruned.save(folder / "masks.npz", force=True)
-
+CONVERT = ("-q", "convert", "{}/saved", "-o", "{}/out.h5", "--force")
+WATCH = ("-q", "watch", "{}/given.h5", "--once")
+PRUNE = ("-q", "prune", "{}/given.h5", "--criterion", "magnitude", "--sparsity", "0.5",
+         "-o", "{}/masks.npz", "--force")  # fmt: skip
 
 SUBJECTS = {
     "recorder": recording,
     "callbacks": tracking,
-    "convert": converting,
-    "watch": watching,
-    "prune": pruning,
+    "convert": commanding(*CONVERT),
+    "watch": commanding(*WATCH),
+    "prune": commanding(*PRUNE),
 }
 
 
@@ -108,6 +113,8 @@ def prepared(folder: Path) -> None:
     with Recorder(folder / "given.h5") as recorder:
         for step in range(SNAPSHOTS_CONVERTED):
             recorder.snapshot(step, weights(step), loss=1.0)
+    for words in (CONVERT, WATCH, PRUNE):  # so that children have everything imported
+        assert command(folder, words) == 0
 
 
 @contextmanager

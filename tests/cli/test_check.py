@@ -111,6 +111,16 @@ def test_a_stored_report_is_a_baseline(call: Call) -> None:
     assert "is not JSON" in err
 
 
+def test_a_baseline_that_swells_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "swollen.json").write_text("[" + "[]," * 1_100_000 + "0]")
+    (tmp_path / "deep.json").write_text("[" * 3000)
+    for name, why in (("swollen", "values, more than"), ("deep", "nested too deep")):
+        code, _, err = call("check", "bfloat16.h5", "--baseline", f"{name}.json")
+        assert code == 2
+        assert err.startswith(f"error: the baseline {name}.json cannot be read: it is not JSON")
+        assert why in err
+
+
 def test_the_job_summary_is_appended_to_where_there_is_one(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

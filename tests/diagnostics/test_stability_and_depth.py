@@ -10,7 +10,7 @@ import pytest
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import depth, stability
-from koopscope.diagnostics.statistics.layer_stack import stack_of
+from koopscope.diagnostics.statistics.layer_stack import distinct, stack_of
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import gram_of
@@ -148,3 +148,7 @@ def test_the_depth_built_is_read_from_the_names_of_several_frameworks(layers, bu
     stack = stack_of(Analysis(description, grams, Settings()))
     assert stack is not None
     assert stack.depth == built
+
+
+def test_layers_that_all_move_straight_ahead_are_one_motion() -> None:
+    assert distinct(np.zeros((3, 3))) == 1.0

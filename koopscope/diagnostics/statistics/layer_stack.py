@@ -96,6 +96,12 @@ def likeness(stack: Stack) -> Float64:
 
 
 def distinct(similar: Float64) -> float:
-    """Return the effective number of different motions (participation ratio of the matrix)."""
+    """Return the effective number of different motions (participation ratio of the matrix).
+
+    Layers that all move straight ahead have cosines without a pattern, a matrix of zeros, and are
+    one motion.
+    """
     eigenvalues = np.maximum(np.linalg.eigvalsh(similar), 0.0)
+    if not eigenvalues.any():
+        return 1.0
     return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())

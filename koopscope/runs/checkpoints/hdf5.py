@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -80,7 +81,7 @@ def _number(dataset: h5py.h5d.DatasetID) -> float:
 def step_attribute(group: h5py.Group) -> tuple[int | None, Unit]:
     """Return what an attribute of a group says about its step."""
     for name, unit in COUNTERS.items():
-        value = group.attrs.get(name)
+        value: Any = group.attrs[name] if safety.has_attribute(group, name) else None
         if isinstance(value, np.ndarray) and value.size == 1:
             value = value.reshape(-1)[0]
         is_number = isinstance(value, (int, np.integer, float, np.floating))

@@ -265,8 +265,8 @@ def _iterations(dataset: h5py.h5d.DatasetID) -> int | None:
 
 def _texts(group: h5py.Group, name: str) -> Iterator[str]:
     """Yield a list of texts that Keras may have spread over ``name0``, ``name1``, ..."""
-    parts = [name] if name in group.attrs else []
-    while f"{name}{len(parts)}" in group.attrs and name not in parts:
+    parts = [name] if safety.has_attribute(group, name) else []
+    while name not in parts and safety.has_attribute(group, f"{name}{len(parts)}"):
         parts.append(f"{name}{len(parts)}")
     for part in parts:
         for text in np.ravel(group.attrs[part]):

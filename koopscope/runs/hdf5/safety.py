@@ -182,6 +182,13 @@ def text_attribute(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID, name: str) -> s
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
+def has_attribute(group: h5py.Group, name: str) -> bool:
+    """Return whether a group has an attribute of sensible size: larger ones stay unread."""
+    if not h5py.h5a.exists(group.id, name.encode()):
+        return False
+    return bool(h5py.h5a.open(group.id, name.encode()).get_storage_size() <= TEXT_LIMIT)
+
+
 def address(found: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:
     """Return where an object lives in its file: two names with one address are one object."""
     return int(h5py.h5o.get_info(found).addr)

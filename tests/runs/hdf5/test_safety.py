@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.hdf5 import step_attribute
 from koopscope.runs.detect.opening import open_run
+from koopscope.runs.hdf5.safety import TEXT_LIMIT, has_attribute
 from koopscope.runs.native.recorder import Recorder
 
 TERABYTES_OF_WEIGHTS = 10**12
@@ -341,3 +343,17 @@ def test_a_file_that_another_program_has_locked_is_read(path):
 def test_a_file_that_this_program_has_open_is_read(path, mode):
     with h5py.File(path, mode):
         assert read_all(path).snapshots == 3
+
+
+def test_lists_and_steps_in_attributes_are_bounded_before_they_are_read(tmp_path):
+    size = TEXT_LIMIT + 1
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        file.attrs["layer_names"], file.attrs["step"] = np.array([b"a", b"b"]), 3
+        large = file.create_group("large")
+        large.attrs.create("layer_names", np.zeros(size, "S1"))
+        large.attrs.create("step", np.zeros(size, "i1"))
+        assert [has_attribute(file, name) for name in ("layer_names", "step", "none")] == [1, 1, 0]
+        assert not has_attribute(large, "layer_names")
+        assert not has_attribute(large, "step")
+        assert step_attribute(file) == (3, "step")
+        assert step_attribute(large) == (None, "step")

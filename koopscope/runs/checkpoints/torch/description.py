@@ -20,6 +20,7 @@ from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, scalar
 from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds, is_of_training
 from koopscope.runs.checkpoints.torch.tensors import OtherTensor, StoredTensor
+from koopscope.runs.dtypes import unread_weights
 from koopscope.runs.run import Skipped, TensorInfo, usual_kind
 
 #: Where training programs say how far they were, first found first taken.
@@ -89,13 +90,13 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
     owners: dict[tuple[Piece, ...], str] = {}
     widened: dict[str, str] = {}
     for name, tensor in found.tensors.items():
-        reason = _reason(tensor)
+        reason, weights = _reason(tensor), _unread(shown[name], tensor)
         if not reason:
             places = locate(tensor)
             owner = owners.setdefault(places, shown[name])
-            reason = "" if owner == shown[name] else f"tied to {owner}"
+            reason, weights = "" if owner == shown[name] else f"tied to {owner}", 0
         if reason:
-            skipped.append(Skipped(shown[name], reason))
+            skipped.append(Skipped(shown[name], reason, weights))
             continue
         read_as = READ_AS[tensor.dtype]
         if read_as != tensor.dtype:
@@ -159,6 +160,13 @@ def _reason(tensor: Any) -> str:
     if tensor.is_repeated:
         return f"declared as {list(tensor.shape)}, more values than the file stores"
     return ""
+
+
+def _unread(name: str, tensor: Any) -> int | None:
+    """Return how many weights are missed without a tensor, ``None`` where nobody knows."""
+    if not isinstance(tensor, StoredTensor):
+        return None
+    return unread_weights(name, tensor.shape, tensor.dtype)
 
 
 def _step(value: Any, locate: Locate) -> tuple[int | None, Unit]:
