@@ -69,14 +69,18 @@ def commands() -> str:
 def findings() -> str:
     """Return what ``koopscope explain`` says of every rule."""
     from koopscope.gate.rules import RULES
+    from koopscope.report.gate.explanation import SECTIONS
 
     parts = []
     for rule in RULES:
         limits = "\n".join(_printed("explain", rule.code).splitlines()[4:])
         said = limits[limits.index("preset") :]
-        parts.append(
-            f"## {rule.code} {rule.id}\n\n{rule.title}. {rule.explanation}\n\n{_fenced(said)}"
+        sections = "\n\n".join(
+            f"**{heading}.** {getattr(rule.explanation, name)}"
+            for name, heading in SECTIONS.items()
         )
+        title = f"## {rule.code} {rule.id}\n\n{rule.title}."
+        parts.append(f"{title}\n\n{sections}\n\n{_fenced(said)}")
     return "\n\n".join(parts)
 
 

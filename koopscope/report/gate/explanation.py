@@ -12,7 +12,7 @@ _LEVELS: dict[Level, str] = {"off": "not judged", "warn": "a warning", "error": 
 
 
 #: Sections of an explanation, in the order in which they are printed.
-_SECTIONS = {
+SECTIONS = {
     "asks": "What it asks",
     "matters": "Why it matters",
     "looks_at": "What it looks at",
@@ -32,7 +32,7 @@ def rules_table(rules: Sequence[Rule], page: Page) -> str:
 def explanation(rule: Rule, page: Page) -> str:
     """Return a rule's explanation, its options and its level in every preset."""
     lines = [page.style(f"{rule.code} {rule.id}: {rule.title}", "title"), ""]
-    for name, heading in _SECTIONS.items():
+    for name, heading in SECTIONS.items():
         lines.append(page.style(heading, "strong"))
         lines += [f"  {line}" for line in wrapped(getattr(rule.explanation, name), page, 2)]
     lines.append("")
