@@ -79,7 +79,7 @@ def test_python_programs_are_told_as_well_and_recording_begins(endless: Path) ->
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_a_crash_is_one_sentence(sound: Path, number: signal.Signals) -> None:
     before = (
-        "import os\nfrom koopscope.runs import safety\n"
+        "import os\nfrom koopscope.runs.hdf5 import safety\n"
         f"safety.open_hdf5 = lambda path: os.kill(os.getpid(), {int(number)})\n"
     )
     ended = command("inspect", sound, before=before)
@@ -92,7 +92,7 @@ def test_a_crash_is_one_sentence(sound: Path, number: signal.Signals) -> None:
 @needs_containment
 def test_a_child_killed_for_memory_is_one_sentence(sound: Path) -> None:
     before = (
-        "import os\nfrom koopscope.runs import safety\n"
+        "import os\nfrom koopscope.runs.hdf5 import safety\n"
         "safety.open_hdf5 = lambda path: os.kill(os.getpid(), 9)\n"
     )
     ended = command("inspect", sound, before=before)
