@@ -97,7 +97,7 @@ def test_300_snapshots_are_followed_from_a_file_that_does_not_exist_to_a_killed_
     path = tmp_path / "run.h5"
     terminal = Terminal(path, "--interval", "0.2", "--idle", "7")
     terminal.until("waiting")
-    recording = writer(path, 400, 0.005)
+    recording = writer(path, 400, 0.02)
     terminal.until(r"\d+ snapshots, step \d+; 600 weights.*recording")
     terminal.until(r"(?s)convergence .* now .*Findings")
     while recording.poll() is None:
