@@ -20,6 +20,12 @@ that are still to come, ``write_modes`` a file of modes. ``DMD`` decomposes any 
 
 from __future__ import annotations
 
+import sys
+
+from koopscope._moved import Moved
+
+sys.meta_path.append(Moved)
+
 # As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
 # koopscope.cli.start can give it a meaning.
 TYPE_CHECKING = False
@@ -80,7 +86,7 @@ _HOMES = {
 
 def __dir__() -> list[str]:
     """Name what the package offers, loaded or not: for completion and ``help``."""
-    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "annotations"})
+    return sorted({*globals(), *__all__} - {"Any", "Moved", "TYPE_CHECKING", "annotations", "sys"})
 
 
 def __getattr__(name: str) -> Any:

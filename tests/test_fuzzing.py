@@ -10,6 +10,7 @@ import pytest
 
 from studies.fuzzing import campaign
 from studies.fuzzing.mutations import mutate
+from tests.frameworks import framework
 
 FEW = 57
 
@@ -20,6 +21,7 @@ def loaded() -> None:
 
 
 def test_sound_files_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    framework("torch")  # writes some of the sound files
     monkeypatch.setattr(campaign, "mutate", lambda content, *_: content)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for seed in campaign.seeds(tmp_path):
@@ -31,6 +33,7 @@ def test_sound_files_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_damaged_files_cost_a_sentence_and_bounded_time_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    framework("torch")  # writes some of the sound files
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # put back afterwards
     counts = campaign.campaign(FEW, 20, tmp_path)
     kinds = {kind for verbs in counts.values() for count in verbs.values() for kind in count}

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: Rooms from the ground up. A room imports only from floors below its own, never from its own
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
-    {"_types", "_version", "inert"},
+    {"_moved", "_types", "_version", "inert"},
     {"errors", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
