@@ -4,6 +4,7 @@ Machines differ in speed, so a deadline would only tell the machine.
 """
 
 import os
+import signal
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as koopscope.cli.main says, before NumPy
 
@@ -14,6 +15,10 @@ from hypothesis import settings
 
 from koopscope.runs.hdf5 import structure
 from tests.frameworks import REQUIRED, required
+
+# A program that a shell starts in the background ignores Ctrl-C, and so would what it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("koopscope", deadline=None)
 settings.load_profile("koopscope")

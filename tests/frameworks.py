@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -54,6 +55,14 @@ def framework(name: str) -> ModuleType:
     if name.partition(".")[0] in required():
         return import_module(name)
     return pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+def public_names() -> set[str]:
+    """Return what ``koopscope`` offers on this machine: its accelerator needs PyTorch."""
+    import koopscope
+
+    absent = {"KoopmanAccelerator"} if find_spec("torch") is None else set()
+    return set(koopscope.__all__) - absent - {"__version__"}
 
 
 def assert_same_numbers(recorded: Path, other: object, first_step: int) -> None:

@@ -14,6 +14,7 @@ import koopscope
 from koopscope.cli.main import VERBS
 from koopscope.gate.rules import RULES
 from tests.calling import called
+from tests.frameworks import public_names
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -71,7 +72,7 @@ def test_every_schema_is_there_with_its_keys() -> None:
 
 def test_every_public_name_is_there() -> None:
     text = page("python")
-    wanted = {name for name in koopscope.__all__ if name != "__version__"}
+    wanted = public_names()
     assert set(re.findall(r"^### koopscope\.(\w+)$", text, re.MULTILINE)) >= wanted
     for name in wanted:
         home = getattr(koopscope, name).__module__
