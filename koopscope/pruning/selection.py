@@ -60,7 +60,8 @@ def largest(scores: Scores, keep: int, total: int) -> Threshold:
         shift = max(0, shift - _BITS)
         counts = np.zeros(_TABLE, np.int64)
         for bits in _inside(scores, low, high):
-            counts += np.bincount(((bits - np.uint64(low)) >> np.uint64(shift)), minlength=_TABLE)
+            slots = (bits - np.uint64(low)) >> np.uint64(shift)
+            counts += np.bincount(slots.astype(np.int64), minlength=_TABLE)
         from_top = np.cumsum(counts[::-1])
         slot = int(np.searchsorted(from_top, wanted))
         above = int(from_top[slot - 1]) if slot else 0
