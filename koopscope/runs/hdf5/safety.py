@@ -172,7 +172,7 @@ def text_attribute(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID, name: str) -> s
     kind = attribute.get_type()
     if not isinstance(kind, h5py.h5t.TypeStringID) or attribute.shape not in ((), (1,)):
         return None
-    if attribute.get_storage_size() > TEXT_LIMIT:
+    if _stored_bytes(attribute) > TEXT_LIMIT:
         return None
     value = np.empty(attribute.shape, kind.dtype)
     attribute.read(value)
@@ -186,7 +186,15 @@ def has_attribute(group: h5py.Group, name: str) -> bool:
     """Return whether a group has an attribute of sensible size: larger ones stay unread."""
     if not h5py.h5a.exists(group.id, name.encode()):
         return False
-    return bool(h5py.h5a.open(group.id, name.encode()).get_storage_size() <= TEXT_LIMIT)
+    return _stored_bytes(h5py.h5a.open(group.id, name.encode())) <= TEXT_LIMIT
+
+
+def _stored_bytes(attribute: h5py.h5a.AttrID) -> int:
+    """Return how many bytes an attribute stores; h5py takes HDF5's 0 for a failure."""
+    try:
+        return int(attribute.get_storage_size())
+    except RuntimeError:
+        return 0
 
 
 def address(found: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:
