@@ -1,4 +1,4 @@
-"""Some consecutive snapshots of a run, as a run.
+"""Some snapshots of a run, as a run.
 
 Reads whole columns of the run beneath, which is how its file is laid out, and keeps the rows of the
 window; must never close the run beneath.
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope._types import Floating
 from koopscope.runs.run import Run, TensorInfo
@@ -23,13 +24,13 @@ class Excerpt(Run):
     run
         The run beneath.
     window
-        Which of its snapshots; a slice without a step.
+        Which of its snapshots: a slice without a step, or increasing indices.
     width
         The widest block of weights that is read from the run beneath at once: all of its snapshots
         are held for the moment of the read.
     """
 
-    def __init__(self, run: Run, window: slice, width: int) -> None:
+    def __init__(self, run: Run, window: slice | npt.NDArray[np.intp], width: int) -> None:
         self._run, self._window, self._width = run, window, width
         description = run.description
         self.description = replace(
@@ -48,6 +49,14 @@ class Excerpt(Run):
         rows = self._rows.view(out.dtype)[: shape[0] * shape[1]].reshape(shape)
         self._run.read(tensor, start, stop, rows)
         out[...] = rows[self._window]
+
+    def read_dtype(self, tensor: TensorInfo) -> np.dtype[np.floating]:
+        """Return the dtype in which the run beneath delivers a tensor."""
+        return self._run.read_dtype(tensor)
+
+    def grain(self, tensor: TensorInfo) -> int:
+        """Return how many neighbouring weights the run beneath reads for a single one."""
+        return self._run.grain(tensor)
 
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield the blocks of the run beneath, none wider than it can hold whole."""

@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.runs.run import FloatArray, Run, TensorInfo
+from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.views.excerpt import Excerpt
 
 #: Gaps between neighbours that are tried as the spacing, the most frequent first.
 _SPACINGS = 16
@@ -73,7 +74,7 @@ def evenly_spaced(run: Run, window: tuple[int | None, int | None] = (None, None)
     return ProgressionRun(run, inside[chosen], asked)
 
 
-class ProgressionRun(Run):
+class ProgressionRun(Excerpt):
     """Some snapshots of a run, named by their indices.
 
     Parameters
@@ -89,10 +90,8 @@ class ProgressionRun(Run):
     def __init__(
         self, run: Run, chosen: npt.NDArray[np.intp], asked: npt.NDArray[np.int64]
     ) -> None:
-        whole = run.description
-        steps = whole.steps[chosen]
-        self._run, self._chosen = run, chosen
-        self._rows = np.empty(0, np.float64)
+        super().__init__(run, chosen, 1)
+        steps = self.description.steps
         others = np.setdiff1d(asked, steps)
         named = ", ".join(f"{step:,}" for step in others[:3])
         if len(others) > 3:
@@ -102,38 +101,12 @@ class ProgressionRun(Run):
             f"{steps[0]:,} to {steps[-1]:,} are used, {len(others)} between or beside them left "
             f"out (step{'s' if len(others) > 1 else ''} {named})"
         )
-        self.description = replace(
-            whole,
-            steps=steps,
-            metrics={name: values[chosen] for name, values in whole.metrics.items()},
-            notes=(*whole.notes, note),
-        )
-
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (chosen, stop - start) with those weights of the flattened tensor."""
-        shape = (self._run.description.snapshots, stop - start)
-        needed = shape[0] * shape[1] * out.dtype.itemsize
-        if self._rows.nbytes < needed:
-            self._rows = np.empty(-(-needed // 8), np.float64)
-        rows = self._rows.view(out.dtype)[: shape[0] * shape[1]].reshape(shape)
-        self._run.read(tensor, start, stop, rows)
-        out[...] = rows[self._chosen]
-
-    def read_dtype(self, tensor: TensorInfo) -> np.dtype[np.floating]:
-        """Return the dtype in which the run delivers a tensor."""
-        return self._run.read_dtype(tensor)
-
-    def grain(self, tensor: TensorInfo) -> int:
-        """Return how many neighbouring weights the run reads for a single one."""
-        return self._run.grain(tensor)
+        self.description = replace(self.description, notes=(*self.description.notes, note))
 
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges that the run reads well, narrower since all its snapshots are read."""
-        narrower = width * len(self._chosen) // self._run.description.snapshots
+        narrower = width * self.description.snapshots // self._run.description.snapshots
         return self._run.cuts(tensor, max(1, narrower))
-
-    def close(self) -> None:
-        """Do nothing: whoever opened the run closes it."""
 
 
 def _longest_stretch(steps: npt.NDArray[np.int64]) -> int:
