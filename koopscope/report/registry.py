@@ -23,6 +23,7 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
     "analysis": {
         "table": f"{_HERE}.analysis_text",
         "json": f"{_HERE}.analysis_json",
+        "html": f"{_HERE}.html.analysis",
     },
     "gate": {
         "table": f"{_HERE}.gate.text",
