@@ -16,6 +16,7 @@ from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.choices import CRITERION_NAMES, DEFAULT, RECENT, SCOPES, STRUCTURES
+from koopscope.report.registry import formats
 
 if TYPE_CHECKING:
     pass
@@ -123,7 +124,7 @@ _Kind = TypeVar("_Kind")
     help="Write not masks but a copy of this checkpoint with zeros in place: a .safetensors or "
     ".npz file, or a run, whose last snapshot is copied.",
 )
-@report_options("table", "json", figures=True)
+@report_options(*formats("pruning"), figures=True)
 def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
     """Choose which weights of RUN to remove, and write masks of those that stay.
 

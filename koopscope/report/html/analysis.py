@@ -24,7 +24,7 @@ from koopscope.report.envelope import JsonObject, of_runs
 from koopscope.report.gate.explanation import SECTIONS
 from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_circle
 from koopscope.report.html.document import document
-from koopscope.report.html.markup import Markup, element, joined, table
+from koopscope.report.html.markup import Markup, element, figure, joined, table
 from koopscope.report.json_values import plain
 from koopscope.report.text.eigenvalue_rows import RESIDUAL_SCALE, folded
 from koopscope.report.text.numbers import count, interval, percent, share, small, step_range
@@ -162,7 +162,7 @@ def losses(analysis: Analysis, findings: Sequence[Finding]) -> Markup:
         "The recorded losses; a dashed line marks a step that a finding names. A range of more "
         "than two decades has a logarithmic scale."
     )
-    return element("figure", picture, element("figcaption", caption))
+    return figure(picture, caption)
 
 
 def _marks(findings: Sequence[Finding]) -> list[Mark]:
@@ -200,8 +200,11 @@ def _findings(diagnosis: Diagnosis) -> list[Markup]:
                 "details",
                 element("summary", status, element("strong", finding.id), " ", finding.message),
                 lines,
-                element("dl", sections),
-                element("p", f"Code {finding.code}.", class_="faint"),
+                element(
+                    "details",
+                    element("summary", f"About this question ({finding.code})"),
+                    element("dl", sections),
+                ),
                 class_=finding.status,
                 open=finding.status in ("fail", "warn"),
             )
@@ -228,7 +231,7 @@ def _parts_over_time(diagnosis: Diagnosis) -> list[Markup]:
     caption = f"How fast each layer moved; an empty stretch at the end is a layer at rest.{more}"
     parts = [
         element("h2", "Layers"),
-        element("figure", picture, element("figcaption", caption)),
+        figure(picture, caption),
         _movements("How far each layer moved", layers),
     ]
     if diagnosis.summary.tensors:
@@ -295,8 +298,11 @@ def _spectrum(diagnosis: Diagnosis) -> list[Markup]:
         f"area is its share of the amplitude; hollow: a residual above {RESIDUAL_SCALE[1]}, which "
         "is no eigenvalue to rely on."
     )
-    figure = element("figure", picture, element("figcaption", caption))
-    return [heading, element("div", figure, _eigenvalues(spectrum), class_="two"), _test(spectrum)]
+    return [
+        heading,
+        element("div", figure(picture, caption), _eigenvalues(spectrum), class_="two"),
+        _test(spectrum),
+    ]
 
 
 def _eigenvalues(spectrum: SpectrumSummary) -> Markup:

@@ -18,7 +18,7 @@ class Markup(str):
 
 
 #: Elements without content.
-_VOID = frozenset(("meta", "br", "hr", "circle", "path", "line", "rect", "polyline", "stop"))
+_VOID = frozenset(("meta", "img", "br", "hr", "circle", "path", "line", "rect", "polyline", "stop"))
 
 
 def escaped(text: str) -> str:
@@ -102,3 +102,9 @@ def table(
         data_sortable=sortable,
     )
     return element("div", inner, class_="wide", tabindex="0", role="region", aria_label=caption)
+
+
+def figure(picture: Markup, caption: str) -> Markup:
+    """Return a picture with its caption; it scrolls by itself where the screen is narrow."""
+    frame = element("div", picture, class_="wide", tabindex="0", role="group", aria_label=caption)
+    return element("figure", frame, element("figcaption", caption))
