@@ -22,6 +22,7 @@ REQUIRED = "REQUIRE_FRAMEWORKS"
 #: import one of them by itself: see ``framework``, and tests/test_bare_machine.py.
 OPTIONAL = (
     "accelerate",
+    "axe_core_python",
     "dask",
     "distributed",
     "flax",
@@ -32,6 +33,7 @@ OPTIONAL = (
     "networkx",
     "orbax",
     "peft",
+    "playwright",
     "pydmd",
     "safetensors",
     "sklearn",

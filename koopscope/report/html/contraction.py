@@ -13,6 +13,6 @@ def render(report: ContractionReport, page: Page) -> str:
     return printed(
         f"Iterates of {report.analysis.description.path}",
         report.findings[0].message,
-        contraction.render(report, Page()),
+        contraction.render(report, Page(width=92)),
         contraction.document(report),
     )

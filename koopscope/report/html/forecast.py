@@ -19,7 +19,7 @@ def render(found: Forecast, page: Page) -> str:
 
     with styled():
         image = to_bytes(figure(found), "png")
-    text = forecast.render(found, Page())
+    text = forecast.render(found, Page(width=92))
     return printed(
         f"Forecast of {found.description.path}",
         f"{found.verdict}.",

@@ -14,7 +14,7 @@ def render(report: PruningReport, page: Page) -> str:
     return printed(
         f"Pruning of {run.path}",
         "; ".join(_kept(report)) + ".",
-        pruning.render(report, Page()),
+        pruning.render(report, Page(width=92)),
         pruning.document(report),
     )
 
