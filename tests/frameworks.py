@@ -29,6 +29,7 @@ OPTIONAL = (
     "jax",
     "keras",
     "lightning",
+    "mcp",
     "ml_dtypes",
     "networkx",
     "orbax",
@@ -42,6 +43,7 @@ OPTIONAL = (
     "torch",
     "transformers",
     "xarray",
+    "yaml",
 )
 
 

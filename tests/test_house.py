@@ -23,6 +23,7 @@ FLOORS = (
     {"diagnostics", "forecasting", "pruning"},
     {"gate", "integrations"},
     {"report", "testing"},
+    {"agents"},
     {"cli"},
     {"__main__"},
 )
