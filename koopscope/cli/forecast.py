@@ -107,7 +107,7 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
     Nothing is written without --output.
     """
     from koopscope.forecasting.api import write_prediction
-    from koopscope.forecasting.forecast import Forecaster
+    from koopscope.forecasting.forecaster import Forecaster
     from koopscope.forecasting.plan import ForecastSettings
     from koopscope.runs.arrays.writing import check_suffix
     from koopscope.runs.detect.opening import open_run

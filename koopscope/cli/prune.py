@@ -132,7 +132,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     and embeddings are kept; tied tensors get one mask. Nothing is written without --output.
     """
     from koopscope.pruning.application import apply_masks
-    from koopscope.pruning.judging import PruningSettings, judge
+    from koopscope.pruning.basis import PruningSettings, pruning_basis
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport
@@ -157,10 +157,10 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
         opened = stack.enter_context(open_run(run))
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
-            judgement = judge(opened, settings, listener)
-            pruner = stack.enter_context(Pruner(opened, judgement, settings, listener))
+            basis = pruning_basis(opened, settings, listener)
+            pruner = stack.enter_context(Pruner(opened, basis, settings, listener))
         prunings = tuple(pruner.prune(request) for request in requests)
-        report = PruningReport(judgement, settings, prunings)
+        report = PruningReport(basis, settings, prunings)
         for file, request in zip(files, requests, strict=False):
             if checkpoint is None:
                 pruner.write(file, request, force=outputs.force)

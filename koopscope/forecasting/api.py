@@ -14,7 +14,7 @@ from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import RunArrays
 from koopscope.forecasting.choices import Acceptance, Operator
-from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
 from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
