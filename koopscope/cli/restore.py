@@ -10,7 +10,7 @@ import click
 
 from koopscope.cli import console
 from koopscope.cli.diagnosing import with_metrics
-from koopscope.cli.options import key_option
+from koopscope.cli.options import key_option, metric_option
 from koopscope.cli.outputs import Outputs, force_option
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _at(context: click.Context, option: click.Parameter, text: str) -> At:
     required=True,
     callback=_at,
     metavar="STEP|best|healthy",
-    help="Which weights: of this step; of the lowest validation loss; or of the last snapshot "
+    help="Which weights: of this step; of the best validation metric; or of the last snapshot "
     "before NaN, a spike or a divergence that the run did not recover from.",
 )
 @click.option(
@@ -53,6 +53,7 @@ def _at(context: click.Context, option: click.Parameter, text: str) -> At:
     "--include", multiple=True, metavar="GLOB", help="Restore only tensors named like this."
 )
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
+@metric_option
 @click.option("--metrics", metavar="FILE", help="A file of logged losses: CSV, JSON, or events.")
 @key_option
 @force_option
@@ -62,14 +63,15 @@ def command(
     output: Path,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    metric: str | None,
     metrics: str | None,
     key: str | None,
     force: bool,
 ) -> None:
     """Write the weights that RUN had at a step, under their own names and in their own dtype.
 
-    best is the snapshot with the lowest validation loss; where that is noisy, means over
-    neighbouring snapshots are compared. healthy is the last snapshot before the trouble that the
+    best is the snapshot with the best validation metric, chosen against noise: the best value
+    inside the best stretch of five. healthy is the last snapshot before the trouble that the
     run did not recover from: weights or a loss that became NaN, or a training loss that rose and
     did not come back. What the run does not hold, such as the state of the optimizer, is not in the
     file.
@@ -88,7 +90,7 @@ def command(
     with (opener if metrics is None else with_metrics(opener, metrics))() as opened:
         volume = opened.volume(select_tensors(opened.description, include, exclude))
         with console.progress(f"reading {run}", volume) as listener:
-            choice = choose(opened, at, wanted, listener)
+            choice = choose(opened, at, wanted, metric, listener)
         restored = write_snapshot(opened, choice, output, wanted, force=force)
     console.say(restored.reason)
     if restored.missing:

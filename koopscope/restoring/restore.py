@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
-from koopscope.diagnostics.statistics.keeping import best_of, last_healthy
+from koopscope.diagnostics.statistics.keeping import best_snapshot, last_healthy
 from koopscope.engine.source import ProgressListener
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import Part, RunArrays
@@ -80,6 +80,7 @@ def restore(
     *,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
+    metric: str | None = None,
     key: str | None = None,
     force: bool = False,
 ) -> Restored:
@@ -90,13 +91,15 @@ def restore(
     run
         A run file, or anything else that ``koopscope.open_run`` opens.
     at
-        A recorded step; ``"best"``, the lowest validation loss; or ``"healthy"``, the last snapshot
+        A recorded step; ``"best"``, the best validation metric; or ``"healthy"``, the last snapshot
         before NaN, a spike or a divergence that the run did not recover from.
     output
         A file to write them to: ``.safetensors``, ``.npz``, ``.h5``, or ``.pt``, a state dict of
         PyTorch. Without one they are returned.
     include, exclude
         Globs on tensor names; a single one need not be in a list.
+    metric
+        Which metric says what is best, as ``NAME:min`` or ``NAME:max``; guessed by default.
     key
         See ``koopscope.open_run``.
     force
@@ -111,7 +114,7 @@ def restore(
     wanted = TensorFilter(_globs(include), _globs(exclude))
     with open_run(run, key=key) as opened:
         tensors = select_tensors(opened.description, wanted.include, wanted.exclude)
-        choice = choose(opened, at, wanted)
+        choice = choose(opened, at, wanted, metric)
         if output is not None:
             return write_snapshot(opened, choice, output, wanted, force=force)
         arrays: dict[str, list[npt.NDArray[Any]]] = {}
@@ -129,6 +132,7 @@ def choose(
     run: Run,
     at: At,
     wanted: TensorFilter | None = None,
+    metric: str | None = None,
     on_progress: ProgressListener | None = None,
 ) -> Choice:
     """Return the snapshot that ``at`` names; ``healthy`` alone reads the weights.
@@ -145,7 +149,7 @@ def choose(
             "record at least one with Recorder.snapshot()",
         )
     if at == "best":
-        return _best(run)
+        return _best(run, metric)
     if at == "healthy":
         return _healthy(run, wanted or TensorFilter(), on_progress)
     if not isinstance(at, (int, np.integer)) or isinstance(at, bool):
@@ -160,26 +164,19 @@ def choose(
     return Choice(int(found[0]), int(at), f"Step {at}, as asked for.")
 
 
-def _best(run: Run) -> Choice:
+def _best(run: Run, metric: str | None) -> Choice:
     description = run.description
-    best = best_of(description.metrics, description.steps)
+    best = best_snapshot(description, metric)
     if best is None:
         others = ", ".join(description.metrics) or "none"
         raise KoopscopeError(
             f"{description.path} holds no validation loss, so nothing tells which weights are best",
-            f"record one as {VALIDATION_LOSSES[0]}, or name a log of it with --metrics FILE; "
-            f"recorded are: {others}",
+            f"record one as {VALIDATION_LOSSES[0]}, name a log of it with --metrics FILE, or say "
+            f"what counts with --metric NAME:min; recorded are: {others}",
         )
-    how = (
-        f" It is noisy, so only the stretch where the mean of {best.width} values is lowest counts."
-        if best.width > 1
-        else ""
-    )
-    reason = (
-        f"Step {best.step} has the lowest {best.metric}: {best.value:.4g}, and {best.last:.4g} at "
-        f"the end.{how}"
-    )
-    return Choice(best.index, best.step, reason)
+    name = best.choice.name
+    guessed = "" if metric else f" {name} counts by its name; --metric says another."
+    return Choice(best.index, best.step, f"Step {best.step} has {best.words}.{guessed}")
 
 
 def _healthy(run: Run, wanted: TensorFilter, on_progress: ProgressListener | None) -> Choice:

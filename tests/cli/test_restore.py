@@ -14,10 +14,18 @@ def test_the_best_weights_are_written_and_the_reason_is_told(call, tmp_path):
     target = tmp_path / "best.npz"
     code, out, err = call("restore", SAMPLES / "overfitting.h5", "--at", "best", "-o", target)
     assert (code, out) == (0, "")
-    assert "Step 220 has the lowest val_loss: 0.5086, and 0.6927 at the end." in err
+    assert "Step 220 has the lowest val_loss: 0.5086, and 0.6927 at the end. val_loss counts by" in err
     assert f"Wrote the weights of step 220 to {target}." in err
     with np.load(target) as found:
         assert "head.weight" in found
+
+
+def test_another_metric_can_be_said_to_count(call, tmp_path):
+    words = ("restore", SAMPLES / "cnn_adam.h5", "--at", "best", "-o", tmp_path / "w.npz")
+    code, _, err = call(*words, "--metric", "val_accuracy:max")
+    assert code == 0
+    assert "has the highest val_accuracy: 0.9" in err
+    assert "by its name" not in err
 
 
 def test_what_the_run_does_not_hold_is_named(call, tmp_path):
@@ -42,6 +50,7 @@ def test_a_log_of_losses_says_which_is_best(call, tmp_path):
         (("--at", "soon", "-o", "w.pt"), "'soon' is neither a step nor best nor healthy"),
         (("--at", "0", "-o", "w.bin"), "end it in one of .safetensors, .npz, .h5, .pt"),
         (("--at", "0", "-o", "w.pt", "--include", "nothing"), "no tensor of"),
+        (("--at", "best", "-o", "w.pt", "--metric", "speed:max"), "no value of the metric 'speed'"),
         (("--at", "0"), "Missing option '--output'"),
     ],
 )

@@ -11,8 +11,9 @@ import pytest
 
 import koopscope
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.statistics.keeping import best_of, last_healthy
+from koopscope.diagnostics.statistics.keeping import best_snapshot, last_healthy
 from koopscope.runs.native.recorder import Recorder
+from koopscope.runs.run import RunDescription
 from tests.frameworks import framework
 from tests.recorded import MLP, recorded, settling
 from tests.series_files import trajectory, write_series
@@ -149,31 +150,42 @@ def test_the_right_snapshot_of_every_sample_run(name, at, step):
     assert f"Step {step} " in restored.reason
 
 
+def described(values, name="val_loss", steps=None) -> RunDescription:
+    values = np.asarray(values, float)
+    steps = np.arange(len(values)) if steps is None else steps
+    return RunDescription("run.h5", "test", steps, (), {name: values})
+
+
 def test_a_lucky_value_of_a_noisy_validation_loss_is_not_the_best():
     rng = np.random.default_rng(3)
     steps = np.arange(200)
-    course = 1.0 + (steps - 90) ** 2 / 9000.0
-    loss = course + 0.1 * rng.standard_normal(200)
+    loss = 1.0 + (steps - 90) ** 2 / 9000.0 + 0.1 * rng.standard_normal(200)
     loss[20] = loss.min() - 0.05
-    best = best_of({"val_loss": loss}, steps)
-    assert best is not None
-    assert best.width > 1
+    best = best_snapshot(described(loss))
     assert abs(best.step - 90) < 30
     assert np.argmin(loss) == 20
 
 
 def test_the_best_does_not_depend_on_where_a_loss_has_its_zero_or_what_its_unit_is():
     loss = np.random.default_rng(0).standard_normal(60) * 0.1 + np.linspace(2, 0, 60) ** 2
-    steps = np.arange(60)
-    found = {best_of({"val_loss": a * loss + b}, steps).step for a, b in [(1, 0), (9, 0), (1, -5)]}
-    assert len(found) == 1
+    assert (
+        len({best_snapshot(described(a * loss + b)).step for a, b in [(1, 0), (9, 0), (1, -5)]})
+        == 1
+    )
+
+
+def test_the_highest_is_the_best_where_higher_is_better():
+    accuracy = [0.1, 0.5, 0.7, 0.9, 0.6, 0.4]
+    best = best_snapshot(described(accuracy, "val_accuracy"))
+    assert (best.step, best.words) == (3, "the highest val_accuracy: 0.9, and 0.4 at the end")
+    assert best_snapshot(described(accuracy, "val_thing"), "val_thing:max").step == 3
+    assert best_snapshot(described(accuracy, "val_thing")) is None
 
 
 def test_validation_that_is_logged_now_and_then_names_a_step_that_has_a_value():
     loss = np.full(40, np.nan)
     loss[::5] = [3.0, 2.0, 1.5, 1.2, 1.3, 1.5, 1.8, 2.0]
-    best = best_of({"val_loss": loss}, 10 * np.arange(40))
-    assert best is not None
+    best = best_snapshot(described(loss, steps=10 * np.arange(40)))
     assert (best.step, best.value, best.last) == (150, 1.2, 2.0)
 
 

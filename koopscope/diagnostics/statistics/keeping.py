@@ -5,21 +5,19 @@ A step to stop at is another question. Looks at the whole record, decides nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.metric_choice import MetricChoice, validation_choice
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.runs.run import RunDescription
 
-#: The error of a smoothed value is at most this part of what the metric gained...
-_ERROR = 0.02
-
-#: ...unless that takes means over more values than this, or more than this part of the run.
-_WIDEST, _PART = 9, 0.1
+#: Values that means are over, in short and in long curves.
+_FEW, _MANY = 3, 5
+_LONG = 30
 
 #: A value is near the best so far within this part of what was gained, or so many standard
 #: deviations of the noise, whichever is more.
@@ -38,20 +36,23 @@ class BestSnapshot:
     ----------
     index, step
         Which snapshot of the run, counted from 0.
-    metric
-        The name of the metric.
+    choice
+        The metric, and on which side of it better values lie.
     value, last
         What it is there, and at the last snapshot that has one.
-    width
-        How many neighbouring values the means are over that were compared; 1 is no smoothing.
     """
 
     index: int
     step: int
-    metric: str
+    choice: MetricChoice
     value: float
     last: float
-    width: int
+
+    @property
+    def words(self) -> str:
+        """What makes it the best, after "step 220 has": ``the lowest val_loss, 0.51 ...``."""
+        side = "lowest" if self.choice.better == "min" else "highest"
+        return f"the {side} {self.choice.name}: {self.value:.4g}, and {self.last:.4g} at the end"
 
 
 @dataclass(frozen=True)
@@ -71,76 +72,51 @@ class HealthySnapshot:
     trouble: str
 
 
-def best_of(
-    metrics: Mapping[str, Float64],
-    steps: npt.NDArray[np.int64],
-    names: tuple[str, ...] = VALIDATION_LOSSES,
-    *,
-    highest: bool = False,
-) -> BestSnapshot | None:
-    """Return the snapshot with the best value of the first of these metrics, or ``None``.
+def best_snapshot(description: RunDescription, metric: str | None = None) -> BestSnapshot | None:
+    """Return the snapshot with the best validation metric; ``None`` where none was recorded.
 
-    Snapshots without a value are left out. Where the metric is noisy, the stretch of ``width``
-    values with the lowest mean is looked for, so long that noise is at most 2% of what was gained,
-    and in it the best value: a lucky value alone does not count. The same choice can be made while
-    training goes on, at most ``width - 1`` values later. Of equal ones the earliest is taken.
+    Of all stretches of five values that follow one another (three, of less than thirty) the one
+    with the best mean is taken, and in it the best value: a lucky value alone does not count. The
+    same choice can be made while training goes on, at most four values later. Snapshots without a
+    value are left out; of equal ones the earliest is taken.
 
     Parameters
     ----------
-    metrics
-        float64 [T] by name, NaN where no value was given.
-    steps
-        int64 [T].
-    names
-        Which metrics to look for, best first.
-    highest
-        Whether higher is better.
+    metric
+        Which one counts, as in ``Settings.metric``; guessed by default.
+
+    Raises
+    ------
+    KoopscopeError
+        If the run holds no value of the metric that was asked for.
     """
-    for name in names:
-        values = np.asarray(metrics.get(name, ()), np.float64)
-        given = np.flatnonzero(np.isfinite(values))
-        if not len(given):
-            continue
-        found = values[given]
-        width = smoothing_width(found)
-        costs = -found if highest else found
-        middle = int(np.argmin(_means(costs, width)))
-        first = max(0, middle - width // 2)
-        chosen = int(given[first + np.argmin(costs[first : middle + width // 2 + 1])])
-        return BestSnapshot(
-            chosen, int(steps[chosen]), name, float(values[chosen]), float(found[-1]), width
-        )
-    return None
+    choice = validation_choice(description.metrics, metric)
+    if choice is None:
+        return None
+    values = np.asarray(description.metrics[choice.name], np.float64)
+    given = np.flatnonzero(np.isfinite(values))
+    chosen = int(given[best_point(choice.as_loss(values[given]))])
+    return BestSnapshot(
+        chosen,
+        int(description.steps[chosen]),
+        choice,
+        float(values[chosen]),
+        float(values[given[-1]]),
+    )
 
 
-def smoothing_width(values: Float64) -> int:
-    """Return over how many neighbours to take means, an odd number, 1 where noise is small.
-
-    Noise is the scatter of second differences, which a smooth curve hardly has; what was gained
-    is the range between the first value and the extremes.
-    """
-    gained = float(np.ptp(values))
-    if len(values) < 5 or gained <= 0.0:
-        return 1
-    wanted = (_noise(values) / (_ERROR * gained)) ** 2
-    widest = min(_WIDEST, max(1.0, _PART * len(values)))
-    half = int(np.ceil((min(max(wanted, 1.0), widest) - 1.0) / 2.0))
-    return 2 * half + 1
+def best_point(values: Float64) -> int:
+    """Return the index of the lowest value inside the stretch with the lowest mean."""
+    width = min(len(values), _MANY if len(values) >= _LONG else _FEW)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    first = int(np.argmin(sums[width:] - sums[:-width]))
+    return first + int(np.argmin(values[first : first + width]))
 
 
 def _noise(values: Float64) -> float:
     """Return the standard deviation of what is no smooth course, robust against few jumps."""
     bends = np.abs(np.diff(values, n=2))
     return float(1.4826 * np.median(bends) / np.sqrt(6.0)) if len(bends) else 0.0
-
-
-def _means(values: Float64, width: int) -> Float64:
-    """Return the mean about each value; near an end over as many on both sides as there are."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    t = np.arange(len(values))
-    half = np.minimum(width // 2, np.minimum(t, len(values) - 1 - t))
-    means: Float64 = (sums[t + half + 1] - sums[t - half]) / (2 * half + 1)
-    return means
 
 
 def last_healthy(analysis: Analysis) -> HealthySnapshot | None:
