@@ -21,7 +21,7 @@ FLOORS = (
     {"analysis"},
     {"export"},
     {"diagnostics", "forecasting", "pruning"},
-    {"gate", "integrations"},
+    {"gate", "integrations", "restoring"},
     {"report", "testing"},
     {"agents"},
     {"cli"},

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the predicted fixed point to this .safetensors, .npz or .h5 file.",
+    help="Write the predicted fixed point to this .safetensors, .npz, .h5 or .pt file.",
 )
 @report_options(*formats("contraction"))
 def command(

@@ -95,7 +95,7 @@ PICTURE = "forecast"
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the predicted weights go: .safetensors, .npz or .h5.",
+    help="Where the predicted weights go: .safetensors, .npz, .h5 or .pt.",
 )
 @report_options(*formats("forecast"), figures=True)
 def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> None:

@@ -113,7 +113,7 @@ _Kind = TypeVar("_Kind")
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the masks go: .safetensors, .npz or .h5. Several sparsities take the place of "
+    help="Where the masks go: .safetensors, .npz, .h5 or .pt. Several sparsities take the place of "
     "{sparsity} in the name, or follow it.",
 )
 @click.option(

@@ -10,7 +10,7 @@ from koopscope.report.text.terminal_style import Page
 
 def render(report: PruningReport, page: Page) -> str:
     """Return the report as one HTML page."""
-    run = report.judgement.analysis.description
+    run = report.basis.analysis.description
     return printed(
         f"Pruning of {run.path}",
         "; ".join(_kept(report)) + ".",
