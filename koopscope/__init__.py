@@ -14,7 +14,8 @@ Record a run while it trains, then ask what it shows::
 Recording: ``Recorder`` for a loop of your own, ``Tracker`` for a schedule and a stop; callbacks of
 frameworks are in ``koopscope.integrations``. Reading: ``open_run`` gives a ``Run``. Asking:
 ``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``prune`` gives masks, ``forecast`` weights
-that are still to come, ``restore`` those of a recorded step, ``write_modes`` a file of modes.
+that are still to come, ``restore`` those of a recorded step, ``average`` the mean of the last
+ones, ``write_modes`` a file of modes.
 ``DMD`` decomposes any snapshots, ``KoopmanAccelerator`` extrapolates while training. What cannot be
 done raises ``KoopscopeError``.
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from koopscope._version import __version__
     from koopscope.analysis.settings import Settings
+    from koopscope.averaging.average import average
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.errors import KoopscopeError
     from koopscope.estimator.dmd import DMD
@@ -60,6 +62,7 @@ __all__ = [
     "Tracker",
     "__version__",
     "analyze",
+    "average",
     "forecast",
     "open_run",
     "prune",
@@ -80,6 +83,7 @@ _HOMES = {
     "Settings": "koopscope.analysis.settings",
     "Tracker": "koopscope.integrations.tracker",
     "analyze": "koopscope.diagnostics.diagnosis",
+    "average": "koopscope.averaging.average",
     "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",

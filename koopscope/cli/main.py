@@ -32,6 +32,10 @@ VERBS = {
         "Explain a rule: what it asks, how right it is, its limits.",
     ),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
+    "average": (
+        "koopscope.cli.average",
+        "Average the last snapshots, and say whether that helps.",
+    ),
     "forecast": (
         "koopscope.cli.forecast",
         "Predict later weights, and tell how far ahead to trust it.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import (
+    averaging,
     contraction,
     convergence,
     coverage,
@@ -24,6 +25,7 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     initialization.DIAGNOSTIC,
     stability.DIAGNOSTIC,
     depth.DIAGNOSTIC,
+    averaging.DIAGNOSTIC,
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,
