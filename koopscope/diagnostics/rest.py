@@ -177,7 +177,9 @@ def _state(analysis: Analysis, found: Standstill, resting: tuple[RestingLayer, .
         return "schedule ended"
     if len(resting) < len(found.layers):
         return "some at rest"
-    return "still" if all(layer.why in ("stopped", "frozen") for layer in resting) else "all at rest"
+    return (
+        "still" if all(layer.why in ("stopped", "frozen") for layer in resting) else "all at rest"
+    )
 
 
 def _steps(analysis: Analysis) -> npt.NDArray[np.int64]:
@@ -192,7 +194,9 @@ def _verdict(evidence: RestEvidence) -> Finding:
     as_meant = f" {_list(frozen)} never changed: frozen, it seems on purpose." if frozen else ""
     value = len(own) / count
     if not own:
-        who = "Every layer is" if not frozen else "Every other layer is" if moving else "No layer is"
+        who = (
+            "Every layer is" if not frozen else "Every other layer is" if moving else "No layer is"
+        )
         return DIAGNOSTIC.finding(
             "pass", f"{who} still on its way.{as_meant}", evidence, value=value
         )
