@@ -34,6 +34,7 @@ MOVED = {
     "integrations.accelerator": "integrations.torch.accelerator",
     "integrations.parameter_window": "integrations.torch.parameter_window",
     "modefile": "export.modes",
+    "pruning.roles": "runs.roles",
     "pruning.spool": "pruning.score_file",
     "reading": "analysis.plan",
     "report.canvas": "report.text.canvas",

@@ -33,6 +33,7 @@ RUNS_FLOORS = (
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views"},
+    {"roles"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},
