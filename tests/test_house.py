@@ -34,6 +34,7 @@ RUNS_FLOORS = (
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views"},
+    {"roles"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},
