@@ -49,11 +49,11 @@ def product_threads(count: int) -> Iterator[bool]:
     Also a decorator. The number is the whole process's: the latest who asked decides, and whoever
     is last to leave puts it back, in whatever order threads come and go.
     """
-    found = _controls()
-    if found is None:
+    controls = _controls()
+    if controls is None:
         yield False
         return
-    read, write = found
+    read, write = controls
     request = _Request(count)
     with _lock:
         if not _asked:

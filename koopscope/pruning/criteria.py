@@ -297,9 +297,9 @@ def _resting(analysis: Analysis) -> tuple[Spectrum, int]:
 
 
 def _require(analysis: Analysis, snapshots: int, what: str) -> None:
-    found = analysis.window.snapshots
-    if found < snapshots:
+    count = analysis.window.snapshots
+    if count < snapshots:
         raise KoopscopeError(
-            f"{found} usable snapshot{' is' if found == 1 else 's are'} too few for {what}",
+            f"{count} usable snapshot{' is' if count == 1 else 's are'} too few for {what}",
             f"it takes {snapshots}; use --criterion magnitude, or prune at a later step with --at",
         )

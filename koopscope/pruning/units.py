@@ -187,15 +187,15 @@ def _kept_weights(plan: UnitPlan, kept: Mapping[str, Mask]) -> int:
 
 
 def _axis_masks(plan: UnitPlan, kept: Mapping[str, Mask]) -> dict[str, AxisMasks]:
-    found: dict[str, AxisMasks] = {tensor.name: () for tensor in plan.tensors}
+    masks: dict[str, AxisMasks] = {tensor.name: () for tensor in plan.tensors}
     for layer in plan.layers:
         mask = kept[layer.tensor.name]
-        found[layer.tensor.name] += ((layer.axis, mask),)
+        masks[layer.tensor.name] += ((layer.axis, mask),)
         if layer.bias is not None:
-            found[layer.bias.name] += ((0, mask),)
+            masks[layer.bias.name] += ((0, mask),)
         if layer.reader is not None:
-            found[layer.reader.name] += ((layer.reader_axis, mask),)
-    return found
+            masks[layer.reader.name] += ((layer.reader_axis, mask),)
+    return masks
 
 
 def _touched(layer: UnitLayer) -> Iterator[TensorInfo]:

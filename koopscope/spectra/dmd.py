@@ -139,8 +139,8 @@ class Spectrum:
     def shares(self) -> Float64:
         """Amplitudes as parts of their sum."""
         amplitudes = self.amplitudes
-        whole = float(amplitudes.sum())
-        return amplitudes / whole if whole > 0.0 else amplitudes
+        total = float(amplitudes.sum())
+        return amplitudes / total if total > 0.0 else amplitudes
 
     @property
     def half_lives_steps(self) -> Float64:

@@ -76,8 +76,8 @@ class Geometry:
         return np.sqrt(np.maximum(between, 0.0))
 
 
-def _ratio(part: Float64, whole: Float64) -> Float64:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)
+def _ratio(part: Float64, total: Float64) -> Float64:
+    return np.divide(part, total, out=np.zeros_like(part), where=total > 0.0)
 
 
 def _log(values: Float64) -> Float64:

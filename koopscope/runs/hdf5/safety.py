@@ -197,9 +197,9 @@ def _stored_bytes(attribute: h5py.h5a.AttrID) -> int:
         return 0
 
 
-def address(found: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:
+def address(opened: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:
     """Return where an object lives in its file: two names with one address are one object."""
-    return int(h5py.h5o.get_info(found).addr)
+    return int(h5py.h5o.get_info(opened).addr)
 
 
 def missing_bytes(dataset: h5py.h5d.DatasetID, rows: int) -> int:
@@ -273,7 +273,7 @@ def member(group: h5py.h5g.GroupID, raw: bytes) -> Member:
     if kind != h5py.h5l.TYPE_HARD:
         names = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
         return Refused(f"{names.get(kind, 'a user-defined link')}, which is not followed")
-    found = h5py.h5o.open(group, raw)
-    if isinstance(found, (h5py.h5g.GroupID, h5py.h5d.DatasetID)):
-        return found
+    opened = h5py.h5o.open(group, raw)
+    if isinstance(opened, (h5py.h5g.GroupID, h5py.h5d.DatasetID)):
+        return opened
     return Refused("neither a group nor a dataset")

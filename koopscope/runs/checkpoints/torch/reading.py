@@ -284,22 +284,22 @@ def _in_order(shape: tuple[int, ...], steps: Sequence[int], width: int) -> bool:
 
 def _unpacked(window: Window, packed: Packed) -> tuple[Any, Window]:
     """Unpack a member into a file without a name; its size has been checked against its bytes."""
-    whole = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the reader)
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the reader)
     try:
         with (
             open_zip(window.part(packed.start, packed.size)) as archive,
             archive.open(packed.member) as stream,
         ):
-            _copy(stream, whole, archive.getinfo(packed.member))
+            _copy(stream, unpacked, archive.getinfo(packed.member))
     except ZIP_DAMAGE as error:
-        whole.close()
+        unpacked.close()
         raise DamagedError(f"its member {packed.member} cannot be unpacked ({error})") from None
-    whole.flush()
-    return whole, Window(whole.fileno(), 0, os.fstat(whole.fileno()).st_size)
+    unpacked.flush()
+    return unpacked, Window(unpacked.fileno(), 0, os.fstat(unpacked.fileno()).st_size)
 
 
-def _copy(stream: Any, whole: Any, entry: zipfile.ZipInfo) -> None:
+def _copy(stream: Any, target: Any, entry: zipfile.ZipInfo) -> None:
     left = entry.file_size
     while left and (part := stream.read(min(left, 2**20))):
-        whole.write(part)
+        target.write(part)
         left -= len(part)

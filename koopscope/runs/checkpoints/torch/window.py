@@ -65,9 +65,9 @@ class Window:
         part = os.pread(self.descriptor, size, self.start + offset)
         if len(part) == size:
             return part
-        whole = bytearray(size)
-        self.fill(offset, memoryview(whole))
-        return bytes(whole)
+        content = bytearray(size)
+        self.fill(offset, memoryview(content))
+        return bytes(content)
 
     def fill(self, offset: int, out: memoryview) -> None:
         """Read into ``out``, a flat view of bytes.
