@@ -1,8 +1,8 @@
 """How many threads each matrix product may use: one, unless a pass over the weights knows better.
 
 OpenBLAS splits small and narrow products over cores badly and waits by spinning, many times as long
-on a busy machine. Talks to the library NumPy has loaded; must never change a result, and does
-nothing where that library is another one.
+on a busy machine. Talks to the library NumPy has loaded; changes no result, and does nothing where
+that library is another one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The columns of a data matrix of any size, in coordinates of the space that they span.
 
 A matrix with one column per snapshot is read in blocks of rows, and only T x T numbers of it are
-kept: enough for every result that is not itself as long as a column. Must never hold more of the
-matrix than one block.
+kept: enough for every result that is not itself as long as a column. At most one block of the
+matrix is in memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is known of a fitted DMD: eigenvalues, times, dynamics, and modes read block by block.
 
-PyDMD's names for it. Must never hold more of the data than one block, unless asked for an array of
-that size.
+PyDMD's names for it. At most one block of the data is in memory, unless an array of that size is
+asked for.
 """
 
 from __future__ import annotations

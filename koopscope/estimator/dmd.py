@@ -1,8 +1,8 @@
 """``koopscope.DMD``: dynamic mode decomposition for those who come from PyDMD, at any size.
 
 The data matrix has one column per snapshot. It is read once, in blocks of rows, into inner
-products; every result but ``modes`` and what is made of them follows from those. Must never hold
-more of the data than one block, unless asked for an array of that size.
+products; every result but ``modes`` and what is made of them follows from those. At most one block
+of the data is in memory, unless an array of that size is asked for.
 """
 
 from __future__ import annotations

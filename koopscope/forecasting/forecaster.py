@@ -1,7 +1,7 @@
 """Forecast a recorded run: one pass for its laws, a second that carries its weights on.
 
 The second pass makes predicted weights and tests the same forecast on the run's own past, block by
-block. Must never hold more of the run than a block.
+block. At most one block of the run is in memory.
 """
 
 from __future__ import annotations

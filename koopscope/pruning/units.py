@@ -1,8 +1,9 @@
 """Whole units: which axis of a tensor they lie on, what goes with them, and which of them stay.
 
 A unit is what one output of a layer is computed by: a row of a PyTorch ``weight``, the last axis of
-a Keras or Flax ``kernel``. It takes its own bias along, and what the next layer reads from it
-where names and shapes leave no doubt which layer that is. Must never guess at what they leave open.
+a Keras or Flax ``kernel``. It takes its own bias along, and what the next layer reads from it where
+names and shapes leave no doubt which layer that is. Where they leave a doubt, the weights that read
+the unit stay.
 """
 
 from __future__ import annotations

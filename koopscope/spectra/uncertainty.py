@@ -3,7 +3,7 @@
 Minibatch noise enters the dynamics itself (process noise), so pairs (y_t, y_{t+1}) are what is
 resampled: in blocks of neighbours, with replacement, in the r reduced coordinates, all replicates
 at once (Kunsch 1989; Efron and Tibshirani 1993, ch. 8). Says nothing about what the truncation left
-out. Must never need the weights.
+out. Works on reduced coordinates; reads no weight.
 """
 
 from __future__ import annotations

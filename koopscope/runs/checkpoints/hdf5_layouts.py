@@ -1,7 +1,7 @@
 """HDF5 files with a whole trajectory in a layout of somebody else's: found out, read in place.
 
 A group per step, ``[T, ...]`` datasets, one ``[T, N]`` matrix. Where the contents allow two
-readings this module says so; it must never pick one.
+readings this module says so instead of picking one.
 """
 
 from __future__ import annotations

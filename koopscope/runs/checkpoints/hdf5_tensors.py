@@ -1,7 +1,7 @@
 """Tensors inside HDF5 files that no recorder wrote: find them, describe them, read parts of them.
 
-Reaches members only the way ``koopscope.runs.hdf5.safety`` does; it must never follow a link or
-read more of a dataset than it was asked for.
+Reaches members only the way ``koopscope.runs.hdf5.safety`` does; follows no link, and reads no more
+of a dataset than it was asked for.
 """
 
 from __future__ import annotations

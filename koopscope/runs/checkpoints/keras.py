@@ -1,6 +1,6 @@
 """Checkpoints of Keras: ``.weights.h5``, ``.keras`` and the legacy ``.h5``.
 
-Reads them with HDF5 alone; it must never import Keras, nor rebuild a model from its config.
+Reads them with HDF5 alone; does not import Keras, nor build a model from its config.
 """
 
 from __future__ import annotations

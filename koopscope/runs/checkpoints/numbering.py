@@ -1,6 +1,6 @@
 """Which training step a checkpoint stands for, read from file names.
 
-Works on text alone; it must never guess between two readings of a name.
+Works on text alone; a name that can be read in two ways is refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """safetensors files and Hugging Face's sharded sets of them, read in place.
 
 The format is a length, a JSON header and the bytes (https://github.com/huggingface/safetensors):
-small enough to check every number of it here, so that a damaged file is named with its tensor. It
-must never read past what the header and the file agree on.
+small enough to check every number of it here, so that a damaged file is named with its tensor. Only
+what the header and the file agree on is read.
 """
 
 from __future__ import annotations

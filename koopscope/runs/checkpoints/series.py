@@ -1,7 +1,7 @@
 """A series of checkpoints as one run, read in place.
 
-Puts snapshots in the order of their steps and makes sure that they belong together; it must never
-hold more open files, or more of a tensor, than it was asked for.
+Puts snapshots in the order of their steps and makes sure that they belong together; holds no more
+open files, and no more of a tensor, than it was asked for.
 """
 
 from __future__ import annotations

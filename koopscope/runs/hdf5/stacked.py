@@ -1,6 +1,6 @@
 """Tensors that an HDF5 file stores time first, ``[T, *shape]``: read block by block.
 
-The geometry of reading, whoever wrote the file; it must never look past the first T rows.
+The geometry of reading, whoever wrote the file; only the first T rows are read.
 """
 
 from __future__ import annotations

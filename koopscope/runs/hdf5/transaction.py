@@ -1,7 +1,7 @@
 """Change an HDF5 file wholly or not at all, and spare HDF5 a write that fails while it closes.
 
 It may not survive that: a full disk would end the process. Knows how a file is opened and closed,
-and must never know what is in it.
+not what is in it.
 """
 
 from __future__ import annotations

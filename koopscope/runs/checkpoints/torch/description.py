@@ -1,7 +1,7 @@
 """From what a file of PyTorch holds to a description of its weights, its step and its metrics.
 
-Takes the value that was unpickled and a way to find where a tensor lies; it must never know which
-form of file they came from.
+Takes the value that was unpickled and a way to find where a tensor lies; does not depend on the
+form of the file.
 """
 
 from __future__ import annotations

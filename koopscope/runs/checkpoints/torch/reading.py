@@ -1,6 +1,6 @@
 """Read parts of tensors where they lie: a flattened range of a view, or of pieces of a tensor.
 
-Holds no more than the part that is asked for and one span of the file; it must never know how the
+Holds no more than the part that is asked for and one span of the file; does not depend on how the
 places were found.
 """
 
