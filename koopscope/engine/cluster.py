@@ -121,6 +121,8 @@ class DaskEngine:
 def records(task: Task) -> list[Float64]:
     """Return the packed Gram matrix of each of a task's portions: what runs on a worker.
 
+    Each is float64 [words], as ``koopscope.engine.gram_words`` packs it.
+
     Raises
     ------
     KoopscopeError

@@ -25,7 +25,7 @@ def record_words(snapshots: int) -> int:
 
 
 def pack(gram: SnapshotGram) -> Float64:
-    """Return the words; counts are stored as float64, which holds them exactly below 2^53."""
+    """Return float64 [``record_words(T)``]; counts below 2^53 are exact in it."""
     moves, changes = gram.snapshots - 1, gram.changes
     words = np.empty(record_words(gram.snapshots))
     filled = 0

@@ -101,7 +101,7 @@ class Decomposition:
 
     @property
     def singular_values(self) -> Float64:
-        """float64, all of X's, descending."""
+        """float64 [m], all of X's, descending."""
         return self.operator.singular_values
 
     @property
@@ -121,13 +121,16 @@ class Decomposition:
 
     @property
     def frequency(self) -> Float64:
-        """Cycles per unit of time: Im(log lambda) / (2 pi dt)."""
+        """float64 [modes], cycles per unit of time: Im(log lambda) / (2 pi dt)."""
         cycles: Float64 = np.angle(self.eigs) / (2.0 * np.pi * self.original_time["dt"])
         return cycles
 
     @property
     def growth_rate(self) -> Float64:
-        """Exponential rate per unit of time: log|lambda| / dt (PyDMD gives Re(lambda) / dt)."""
+        """float64 [modes], exponential rates per unit of time: log|lambda| / dt.
+
+        PyDMD gives Re(lambda) / dt.
+        """
         with np.errstate(divide="ignore"):
             rates: Float64 = np.log(np.abs(self.eigs)) / self.original_time["dt"]
         return rates
@@ -136,7 +139,7 @@ class Decomposition:
 
     @property
     def modes_activation_bitmask(self) -> npt.NDArray[np.bool_]:
-        """bool, one per mode: which ones all results are made of. Set it to choose others."""
+        """bool [modes]: which ones all results are made of. Set it to choose others."""
         shown: npt.NDArray[np.bool_] = self.result.active.view()
         shown.flags.writeable = False
         return shown
@@ -196,7 +199,7 @@ class Decomposition:
 
     @property
     def dmd_timesteps(self) -> Float64:
-        """float64, the times of ``dynamics``."""
+        """float64 [times], the times of ``dynamics``."""
         return self.dmd_time.steps()
 
     @property
@@ -259,7 +262,7 @@ class Decomposition:
         return rebuilt
 
     def predict(self, X: npt.ArrayLike) -> Complex128:
-        """Return where the fitted operator takes each column in one step.
+        """Return complex128 [features, k]: where the fitted operator takes each column in one step.
 
         Parameters
         ----------

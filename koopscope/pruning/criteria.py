@@ -131,7 +131,7 @@ class RandomScores:
     def scores(
         self, tensor: str, start: int, values: npt.NDArray[np.floating[Any]]
     ) -> npt.NDArray[np.float64]:
-        """Return what does not depend on how a tensor is cut into blocks.
+        """Return float64 [n] in [0, 1), the same however a tensor is cut into blocks.
 
         Philox is counter-based, four draws to a count, so any weight's draw can be reached
         directly.

@@ -230,7 +230,7 @@ class AffineReduction(Reduction):
         return operator
 
     def eigen(self, rank: int) -> tuple[Complex128, Complex128]:
-        """Return eigenvalues and eigenvectors: that of 1 first, whose mode has unit length."""
+        """Return eigenvalues [rank] and eigenvectors [rank, rank] of unit length, 1 first."""
         law = self.operator(rank)
         values, vectors = np.ones(rank, np.complex128), np.zeros((rank, rank), np.complex128)
         if not rank:

@@ -95,7 +95,7 @@ def scales_of(values: Float64, spacing: float, method: Method) -> Scales:
 
 
 def thinned(scales: Float64, decay: float = DECAY) -> Float64:
-    """Return descending scales of which consecutive ones differ by at least a factor (Alg. 2)."""
+    """Return float64 [kept]: descending scales that differ by at least a factor (Alg. 2)."""
     kept: list[float] = []
     for scale in scales:
         if not kept or kept[-1] / scale >= decay * (1.0 - 1e-12):

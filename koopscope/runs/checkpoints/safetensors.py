@@ -210,7 +210,13 @@ class SafetensorsReader:
         self._files: dict[Path, int] = {}
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be read, or ends inside the tensor.
+        """
         place = self._places[tensor.name]
         words = STORED_AS[tensor.dtype].newbyteorder("<")
         try:

@@ -234,7 +234,7 @@ def _metrics(
 def metrics_at(
     steps: Sequence[int], log: Iterable[Mapping[str, float]]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Return for each snapshot the last values logged since the snapshot before, else NaN.
+    """Return float64 [T] by metric: the last values logged since the snapshot before, else NaN.
 
     Parameters
     ----------

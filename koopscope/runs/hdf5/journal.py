@@ -200,7 +200,13 @@ class JournaledFile(PatchedFile):
         return size
 
     def commit(self) -> None:
-        """Make the change: once the journal is whole, nothing can take it back."""
+        """Make the change: once the journal is whole, nothing can take it back.
+
+        Raises
+        ------
+        OSError
+            If it is too large for a journal, or the disk is full: nothing is changed then.
+        """
         if self._decided or self._forks != _forks:
             return
         records = b"".join(

@@ -46,7 +46,13 @@ Member: TypeAlias = "h5py.h5g.GroupID | h5py.h5d.DatasetID | Refused"
 
 @contextmanager
 def hdf5_failures(path: Path, what: str = "") -> Iterator[None]:
-    """Turn any failure inside HDF5 into one sentence that names the file and the member."""
+    """Turn any failure inside HDF5 into one sentence that names the file and the member.
+
+    Raises
+    ------
+    KoopscopeError
+        In place of what HDF5 or the system raised.
+    """
     try:
         yield
     except (
@@ -130,7 +136,13 @@ def _opened_alone(path: Path) -> h5py.File | None:
 
 
 def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Member]]:
-    """Yield (name, member) of a group in the file's own order, following hard links only."""
+    """Yield (name, member) of a group in the file's own order, following hard links only.
+
+    Raises
+    ------
+    ValueError
+        If there are more members, or deeper groups, than any run file has.
+    """
     count = group.get_num_objs()
     if count > MEMBER_LIMIT:
         raise ValueError(f"a group declares {count} members, more than {MEMBER_LIMIT}")

@@ -43,7 +43,13 @@ def created(path: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def changed(change: JournaledFile) -> Iterator[h5py.File]:
-    """Let HDF5 change a file: all of it if nothing fails, and else nothing."""
+    """Let HDF5 change a file: all of it if nothing fails, and else nothing.
+
+    Raises
+    ------
+    OSError
+        What the system said when the change could not be written.
+    """
     file = h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0)
     try:
         yield file

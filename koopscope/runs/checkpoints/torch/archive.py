@@ -133,7 +133,13 @@ def zip_content(window: Window, archive: zipfile.ZipFile) -> Content:
 
 
 def archive_text(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
-    """Return a short member as text."""
+    """Return a short member as text.
+
+    Raises
+    ------
+    DamagedError
+        If it cannot be read.
+    """
     try:
         with archive.open(entry) as stream:
             return stream.read(2**20).decode("utf-8", "replace").strip()

@@ -44,7 +44,13 @@ class Source:
             size -= len(self.read(min(size, 2**16)))
 
     def line(self) -> bytes:
-        """Return the bytes up to the next newline, without it."""
+        """Return the bytes up to the next newline, without it.
+
+        Raises
+        ------
+        DamagedError
+            If it is longer than any that PyTorch writes, or the file ends before.
+        """
         line = bytearray()
         while (byte := self.read(1)) != b"\n":
             line += byte

@@ -155,7 +155,13 @@ class TorchReader:
         self._files = Files()
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be read, or is damaged there.
+        """
         pieces = self._pieces[tensor.name]
         path = pieces[0].place.path
         try:

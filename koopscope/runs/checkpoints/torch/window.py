@@ -126,7 +126,13 @@ def opened(path: Path) -> Iterator[Window]:
 
 
 def open_regular(path: Path) -> int:
-    """Return a descriptor of a regular file; see ``opened``."""
+    """Return a descriptor of a regular file; see ``opened``.
+
+    Raises
+    ------
+    DamagedError
+        If it is a folder, a pipe or a device.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
