@@ -94,14 +94,14 @@ def forecast(
     parts: dict[str, list[Words]] = {}
     with open_run(run) as opened:
         forecaster = Forecaster(opened, settings)
-        found = forecaster.forecast(
+        made = forecaster.forecast(
             lambda tensor, values: parts.setdefault(tensor.name, []).append(
                 values.astype(opened.read_dtype(tensor))
             )
         )
         shapes = {tensor.name: tensor.shape for tensor in opened.description.tensors}
     weights = {name: np.concatenate(p).reshape(shapes[name]) for name, p in parts.items()}
-    return Prediction(found, weights)
+    return Prediction(made, weights)
 
 
 def _settings(to: int | None, options: ForecastOptions) -> ForecastSettings:

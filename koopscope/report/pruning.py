@@ -1,6 +1,6 @@
 """What a pruning keeps, as text and as JSON: per layer, and the mode that it rests on.
 
-Shows prunings and nothing else; it must never score a weight or write a mask.
+Shows prunings and nothing else; scores no weight and writes no mask.
 """
 
 from __future__ import annotations
