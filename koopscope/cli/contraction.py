@@ -55,6 +55,7 @@ def command(
     for a tolerance, and what relaxation, Anderson or Newton steps would gain.
     """
     from koopscope.analysis.analysis import Analysis
+    from koopscope.engine.room import within_memory
     from koopscope.export.fixed_point import write_fixed_point
     from koopscope.runs.arrays.writing import check_suffix
     from koopscope.runs.detect.opening import open_run
@@ -62,7 +63,8 @@ def command(
     if output is not None:
         check_suffix(output)
     outputs.check((run,), others=[output] if output is not None else [])
-    with open_run(run) as opened:
+    with open_run(run) as recorded:
+        opened = within_memory(recorded, settings.asked_steps)
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:
             write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)

@@ -64,12 +64,15 @@ def diagnosed(opened: Callable[[], Run], settings: Settings, source: GramSource)
     """Read and judge one run, with a progress bar where it takes long."""
     from koopscope.analysis.analysis import Analysis
     from koopscope.diagnostics.diagnosis import diagnose
+    from koopscope.engine.room import within_memory
     from koopscope.runs.run import select_tensors
     from koopscope.runs.views.progression import evenly_spaced
 
     with opened() as recorded:
         # A cluster's workers open the file by themselves, and see all of its snapshots.
-        run = recorded if source.opens_files else evenly_spaced(recorded, settings.asked_steps)
+        run = recorded
+        if not source.opens_files:
+            run = evenly_spaced(within_memory(run, settings.asked_steps), settings.asked_steps)
         path = run.description.path
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         volume = run.volume(tensors)

@@ -91,6 +91,7 @@ def command(
     the eigenvalues in its metadata.
     """
     from koopscope.analysis.analysis import Analysis
+    from koopscope.engine.room import within_memory
     from koopscope.export.modes import ModeChoice, check_modes_name, write_modes
     from koopscope.runs.detect.opening import open_run
     from koopscope.runs.run import select_tensors
@@ -98,7 +99,8 @@ def command(
     check_modes_name(output)
     Outputs(force=force).check((run,), others=[output])
     began = time.perf_counter()
-    with open_run(run, key=key) as opened:
+    with open_run(run, key=key) as recorded:
+        opened = within_memory(recorded, settings.asked_steps)
         tensors = select_tensors(opened.description, settings.include, settings.exclude)
         with console.progress(f"reading {run}", opened.volume(tensors)) as listener:
             analysis = Analysis.of(opened, replace(settings, method="exact"), listener)
