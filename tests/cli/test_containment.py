@@ -261,3 +261,35 @@ def test_large_files_have_more_time_and_memory(tmp_path: Path) -> None:
     assert structure.limit_of(large).step == pytest.approx(27.0)
     assert structure.limit_of(tmp_path).whole >= 405.0
     assert structure.limit_of(large).memory > structure.limit_of(small).memory
+
+
+READING = """
+import sys, time
+from koopscope.cli import console, containment
+from koopscope.runs.hdf5 import values
+values.SECONDS = 0.2
+def job():
+    # Little of the reading thread's own time, and much of another's, is no reading without an end.
+    with values.reading_weights("slow.h5", 0):
+        time.sleep(2.5)
+    began = time.process_time()
+    while time.process_time() - began < 2.5:
+        pass
+    print("worked", flush=True)
+    with values.reading_weights(sys.argv[1], 0):
+        while True:
+            pass
+console.set_up()
+sys.exit(containment.contain(job, console.complain))
+"""
+
+
+@needs_containment
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody counts a thread's time")
+def test_a_block_that_is_read_for_ever_ends_with_a_sentence() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", READING, "sick.h5"], capture_output=True, text=True, timeout=60
+    )
+    assert said.stdout == "worked\n"
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: sick.h5 cannot be read: reading its weights comes to no")
