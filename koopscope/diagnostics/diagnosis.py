@@ -15,6 +15,7 @@ from koopscope.analysis.settings import Method, Settings
 from koopscope.analysis.summary import Summary, summarize
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
+from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
 from koopscope.markup import table
 from koopscope.runs.detect.opening import open_run
@@ -156,4 +157,5 @@ def analyze(
         }
     )
     with open_run(path) as run:
-        return diagnose(Analysis.of(evenly_spaced(run, chosen.asked_steps), chosen))
+        fitting = within_memory(run, chosen.asked_steps)
+        return diagnose(Analysis.of(evenly_spaced(fitting, chosen.asked_steps), chosen))

@@ -53,7 +53,7 @@ _MATRIX: tuple[Layout, Layout] = ("matrix", "matrix_last")
 _STACKED: tuple[Layout, Layout] = ("stacked", "stacked_last")
 _HOW_TO_SETTLE = (
     "a whole-number dataset `step` of length T next to the weights says which axis is time, and so "
-    "does `koopscope convert --time-axis first` (or last); groups named step_1, step_2, ... say "
+    "does --time-axis first (or last); groups named step_1, step_2, ... say "
     "that each holds a snapshot; several such files, or their folder, say that each file does"
 )
 
