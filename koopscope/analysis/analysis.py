@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope._threads import product_threads
+from koopscope.analysis.metric_choice import validation_choice
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
     chosen_method,
@@ -115,6 +116,8 @@ class Analysis:
         """
         settings = settings or Settings()
         source = source or LocalPass()
+        if settings.metric is not None:
+            validation_choice(run.description.metrics, settings.metric)
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         method, why = chosen_method(run, tensors, settings, source)
         settings = replace(settings, method=method)

@@ -33,7 +33,7 @@ from koopscope.runs.run import Run, TensorInfo
 SUFFIX = ".koopscope-cache"
 
 #: Changes whenever other numbers would be computed from the same weights, or sealed otherwise.
-_SCHEME = 3
+_SCHEME = 4
 
 #: Smaller runs are read faster than a cache is worth a file.
 LEAST_BYTES = 64 * 2**20
@@ -218,7 +218,8 @@ def _known(cache: CacheFile, tensors: Sequence[TensorInfo], snapshots: int) -> G
     store.note(Plan.of(snapshots).note)
     for tensor in tensors:
         if tensor.name in cache.offsets:
-            store.put_record(tensor.name, cache.file, cache.offsets[tensor.name])
+            name = tensor.name
+            store.put_record(name, cache.file, cache.offsets[name], cache.words[name])
     return store
 
 

@@ -17,7 +17,7 @@ from koopscope.forecasting.choices import Acceptance, Operator
 from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
-from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
+from koopscope.runs.arrays.spec import ArraySpec, ArrayWriter
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo

@@ -14,7 +14,8 @@ from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.choices import Scope, Structure
 from koopscope.pruning.masks import Mask, MaskRequest
 from koopscope.pruning.prune import Pruner, Pruning
-from koopscope.runs.arrays.writing import ArraySpec, array_writer
+from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.runs.arrays.writing import array_writer
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.rank import RankRule
 

@@ -28,7 +28,7 @@ from koopscope.pruning.units import (
     unit_choices,
     unit_plan,
 )
-from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.run import Run, RunDescription, TensorInfo
 
 #: What every mask is compared with.
