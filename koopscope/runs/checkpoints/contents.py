@@ -94,7 +94,7 @@ class Contents:
         self,
         kind: str,
         open: Callable[[], TensorReader],
-        step: tuple[int | None, Unit] | None = None,
+        step: tuple[int | None, Unit] = (None, "step"),
     ) -> Snapshot:
         """Return the file as a snapshot.
 
