@@ -21,8 +21,9 @@ FLOORS = (
     {"analysis"},
     {"export"},
     {"diagnostics", "forecasting", "pruning"},
-    {"gate", "integrations"},
+    {"gate", "integrations", "restoring"},
     {"report", "testing"},
+    {"agents"},
     {"cli"},
     {"__main__"},
 )

@@ -33,7 +33,7 @@ def words_of(gram: SnapshotGram) -> int:
 
 
 def pack(gram: SnapshotGram) -> Float64:
-    """Return the words; counts are stored as float64, which holds them exactly below 2^53."""
+    """Return float64 [``record_words(T)``]; counts below 2^53 are exact in it."""
     moves, changes = gram.snapshots - 1, gram.changes
     words = np.empty(words_of(gram))
     filled = 0

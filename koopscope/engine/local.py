@@ -172,20 +172,20 @@ def portion_grams(
     snapshots = run.description.snapshots
     refuse_empty(run)
     plan = plan or Plan.of(snapshots)
-    whole = GramAccumulator(snapshots)
+    portion_gram = GramAccumulator(snapshots)
     with product_threads(plan.product_threads) as asked:
         workers = plan.workers if asked else 1
         multiply = _Multiplier(plan, since, UnitAxes(run.description))
         for piece, gram in _multiplied(run, multiply, workers, portions, on_progress):
             portion = piece.portion
             if piece.stop < portion.stop:
-                whole.absorb(gram)
+                portion_gram.absorb(gram)
             elif piece.start == portion.start:
                 yield portion, gram
             else:
-                whole.absorb(gram)
-                yield portion, whole.result()
-                whole.clear()
+                portion_gram.absorb(gram)
+                yield portion, portion_gram.result()
+                portion_gram.clear()
 
 
 @dataclass(frozen=True)

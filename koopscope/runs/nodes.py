@@ -1,7 +1,7 @@
 """Which weights lead into one node of a network: told by names and shapes, as frameworks use them.
 
 A node is what one output of a layer is computed by: a row of a PyTorch ``weight``, the last axis of
-a Keras or Flax ``kernel``, with its entry of the layer's bias. Must never open a file.
+a Keras or Flax ``kernel``, with its entry of the layer's bias. Opens no file.
 """
 
 from __future__ import annotations

@@ -115,7 +115,13 @@ class SnapshotGram:
         )
 
     def window(self, first: int, stop: int) -> SnapshotGram:
-        """Restrict to the snapshots ``first`` .. ``stop - 1``, re-anchored at ``first``."""
+        """Restrict to the snapshots ``first`` .. ``stop - 1``, re-anchored at ``first``.
+
+        Raises
+        ------
+        KoopscopeError
+            If there are no such snapshots.
+        """
         if not 0 <= first < stop <= self.snapshots:
             raise KoopscopeError(
                 f"snapshots {first}:{stop} are outside 0:{self.snapshots}",
@@ -239,7 +245,13 @@ def _delayed(gram: Products, delay: int) -> Products:
 
 
 def total(grams: Iterable[SnapshotGram]) -> SnapshotGram:
-    """Sum the Gram matrices of disjoint sets of weights (tensors, shards, block ranges)."""
+    """Sum the Gram matrices of disjoint sets of weights (tensors, shards, block ranges).
+
+    Raises
+    ------
+    KoopscopeError
+        If there is none.
+    """
     iterator = iter(grams)
     try:
         joined = next(iterator)
