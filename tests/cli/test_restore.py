@@ -14,7 +14,9 @@ def test_the_best_weights_are_written_and_the_reason_is_told(call, tmp_path):
     target = tmp_path / "best.npz"
     code, out, err = call("restore", SAMPLES / "overfitting.h5", "--at", "best", "-o", target)
     assert (code, out) == (0, "")
-    assert "Step 220 has the lowest val_loss: 0.5086, and 0.6927 at the end. val_loss counts by" in err
+    assert (
+        "Step 220 has the lowest val_loss: 0.5086, and 0.6927 at the end. val_loss counts by" in err
+    )
     assert f"Wrote the weights of step 220 to {target}." in err
     with np.load(target) as found:
         assert "head.weight" in found
