@@ -23,6 +23,7 @@ FLOORS = (
     {"diagnostics", "forecasting", "pruning"},
     {"gate", "integrations", "restoring"},
     {"report", "testing"},
+    {"agents"},
     {"cli"},
     {"__main__"},
 )
@@ -33,6 +34,7 @@ RUNS_FLOORS = (
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views"},
+    {"roles"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},

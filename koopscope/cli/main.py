@@ -48,6 +48,7 @@ VERBS = {
         "koopscope.cli.contraction",
         "Find the fixed point of a layer that is iterated.",
     ),
+    "mcp": ("koopscope.cli.mcp", "Answer the questions of agents about runs, read-only."),
 }
 
 
