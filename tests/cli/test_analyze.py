@@ -255,7 +255,7 @@ def test_very_short_runs_are_analysed_honestly(call, tmp_path, snapshots):
     with koopscope.Recorder(path) as recorder:
         for k in range(snapshots):
             recorder.snapshot(k, {"w": np.full(4, 0.5**k)})
-    code, out, err = call("analyze", path)
+    code, out, err = call("analyze", path, "--spectrum")
     assert code == 0
     assert ("and it takes 3" in out) == (snapshots < 3)
     assert "inconclusive" in err
