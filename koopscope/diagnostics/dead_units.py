@@ -206,7 +206,9 @@ def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
 
 def _of_adapters(evidence: DeadUnitsEvidence, pairs: list[Adapter]) -> Finding:
     idle = evidence.idle_adapters
-    named = [f"{pair.zero} is zero" if pair.zero else f"{pair.second} stands still" for pair in idle]
+    named = [
+        f"{pair.zero} is zero" if pair.zero else f"{pair.second} stands still" for pair in idle
+    ]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     status: Status = "fail" if len(idle) == len(pairs) else "warn"
     return DIAGNOSTIC.finding(

@@ -103,11 +103,12 @@ def _marked(diagnosis: Diagnosis, drawn: int, columns: int, page: Page) -> list[
 
 
 def _stop(diagnosis: Diagnosis) -> int | None:
-    """Return the step at which training could have stopped; none of a run that got worse."""
+    """Return the step at which training could have stopped, as far as the finding says so."""
     for finding in diagnosis.findings:
         evidence = finding.evidence
         if isinstance(evidence, ConvergenceEvidence):
-            return None if evidence.state == "diverging" else evidence.stop_step
+            unsaid = evidence.state in ("diverging", "inconclusive")
+            return None if unsaid else evidence.stop_step
     return None
 
 
