@@ -79,10 +79,10 @@ def _report(analysis: Analysis, tolerances: Sequence[float]) -> ContractionRepor
     from koopscope.diagnostics import contraction
     from koopscope.report.contraction import ContractionReport
 
-    found = contraction.contraction_of(analysis, tolerances)
+    estimate = contraction.contraction_of(analysis, tolerances)
     findings = (
-        contraction.contraction_finding(found),
-        contraction.iterations_finding(found),
-        contraction.acceleration_finding(found),
+        contraction.contraction_finding(estimate),
+        contraction.iterations_finding(estimate),
+        contraction.acceleration_finding(estimate),
     )
-    return ContractionReport(analysis, found, findings)
+    return ContractionReport(analysis, estimate, findings)

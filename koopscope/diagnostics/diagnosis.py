@@ -17,6 +17,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
 from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
+from koopscope.markup import table
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
@@ -52,6 +53,20 @@ class Diagnosis:
 
     analysis: Analysis
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        statuses = [finding.status for finding in self.findings]
+        counts = [f"{statuses.count(each)} {each}" for each in dict.fromkeys(statuses)]
+        return f"Diagnosis({self.analysis.description.path!r}: {', '.join(counts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: every finding, and what to do."""
+        rows = [
+            (each.id, each.status, each.message, each.action.line or each.hint or "")
+            for each in self.findings
+        ]
+        heads = ("finding", "status", "what was seen", "do")
+        return table(self.analysis.description.path, heads, rows)
 
     def finding(self, name: str) -> Finding:
         """Return the finding with this id or code.

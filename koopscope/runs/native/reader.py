@@ -127,8 +127,8 @@ class RunFile(StackedRun):
         metrics = contents.pop("metrics", None)
         if not isinstance(weights, h5py.h5g.GroupID):
             raise unusable(self.path, "/weights", weights, "a group")
-        for name, found in contents.items():
-            self._skip(f"/{name}", getattr(found, "reason", "not a part of run files"))
+        for name, member in contents.items():
+            self._skip(f"/{name}", getattr(member, "reason", "not a part of run files"))
         tensors = tuple(self._read_tensors(weights, len(steps), _kind_of(root, "parameter")))
         self._skipped.extend(said_skipped(root))
         return RunDescription(
@@ -253,8 +253,8 @@ class _Content:
         """Raise KoopscopeError if snapshots were taken out of the file."""
         if self._descriptor is None:
             return
-        found = os.fstat(self._descriptor)
-        stamp = (found.st_mtime_ns, found.st_size)
+        status = os.fstat(self._descriptor)
+        stamp = (status.st_mtime_ns, status.st_size)
         if stamp == self._seen:
             return
         if patiently(self._now) != self.generation:
@@ -263,7 +263,7 @@ class _Content:
                 "a training resumes in it; run the command again",
             )
         # Two changes within the clock's grain leave one time: only an older one tells them apart.
-        if time.time_ns() - found.st_mtime_ns > _CLOCK_GRAIN_NS:
+        if time.time_ns() - status.st_mtime_ns > _CLOCK_GRAIN_NS:
             self._seen = stamp
 
     def close(self) -> None:
