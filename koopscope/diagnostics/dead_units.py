@@ -228,7 +228,7 @@ DIAGNOSTIC = Diagnostic(
     code="KS302",
     title="Dead units",
     explanation=Explanation(
-        asks="Which units no longer learn although their layer does, and which adapters add nothing?",
+        asks="Which units no longer learn while their layer does, and which adapters add nothing?",
         matters=(
             "A unit that gets no gradient is capacity that is paid for and not used; a layer "
             "that lost most of its units limits the whole network."

@@ -18,7 +18,9 @@ from koopscope.diagnostics.first_look import FirstLook, first_look
 from koopscope.diagnostics.next_step import NextStep, next_step
 from koopscope.diagnostics.registry import cannot_tell, diagnostics_for
 from koopscope.diagnostics.statistics.keeping import BestSnapshot, best_snapshot
+from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
+from koopscope.markup import table
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
@@ -54,6 +56,20 @@ class Diagnosis:
 
     analysis: Analysis
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        statuses = [finding.status for finding in self.findings]
+        counts = [f"{statuses.count(each)} {each}" for each in dict.fromkeys(statuses)]
+        return f"Diagnosis({self.analysis.description.path!r}: {', '.join(counts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: every finding, and what to do."""
+        rows = [
+            (each.id, each.status, each.message, each.action.line or each.hint or "")
+            for each in self.findings
+        ]
+        heads = ("finding", "status", "what was seen", "do")
+        return table(self.analysis.description.path, heads, rows)
 
     def finding(self, name: str) -> Finding:
         """Return the finding with this id or code.
@@ -162,4 +178,5 @@ def analyze(
         }
     )
     with open_run(path) as run:
-        return diagnose(Analysis.of(evenly_spaced(run, chosen.asked_steps), chosen))
+        fitting = within_memory(run, chosen.asked_steps)
+        return diagnose(Analysis.of(evenly_spaced(fitting, chosen.asked_steps), chosen))
