@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed, shown_with
 from koopscope.diagnostics.finding import (
@@ -262,10 +263,14 @@ def ask(analysis: Analysis) -> Finding:
         if broken is not None and not broken.grew:
             message, hint = f"{broken.message}.", broken.hint
         criterion = Criterion("finite weights", f"not finite after step {steps[-1]}")
-        return DIAGNOSTIC.finding("fail", message, evidence, hint=hint, criterion=criterion)
+        action = broken.action if broken is not None else lower_rate()
+        return DIAGNOSTIC.finding(
+            "fail", message, evidence, hint=hint, criterion=criterion, action=action
+        )
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW)
+        action = Action("record_more", count=LEAST_SNAPSHOTS)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
@@ -397,6 +402,7 @@ def _verdict(
         value=float(rule.ahead[-1]),
         hint=_HINTS.get(state),
         criterion=_criterion(evidence),
+        action=_action(evidence),
     )
 
 
@@ -405,6 +411,14 @@ def _part(of_improvement: float) -> str:
     if of_improvement < 0.0005:
         return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
     return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
+
+
+def _action(evidence: ConvergenceEvidence) -> Action:
+    if evidence.state == "diverging":
+        return lower_rate()
+    if evidence.state == "converged":
+        return Action("stop", step=evidence.stop_step)
+    return Action("restart") if evidence.state == "stalled" else Action()
 
 
 DIAGNOSTIC = Diagnostic(

@@ -6,11 +6,11 @@ while other units of the same tensor do. Low-rank adapters are judged as the pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.action import Action
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.evidence import StatedEvidence
 from koopscope.diagnostics.finding import (
     Criterion,
@@ -180,9 +180,7 @@ def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
         from_start = 2 * worst.never_moved >= worst.dead
         names = tuple(layer.tensor for layer in layers if layer.dead >= DEAD_PART * layer.units)
         action = (
-            Action("restart", layers=names)
-            if from_start
-            else Action("lower_lr", factor=1.0 / 3.0, factor_range=(0.1, 0.5), layers=names)
+            Action("restart", layers=names) if from_start else replace(lower_rate(), layers=names)
         )
         hint = (
             "look at the initialization of those layers (a smaller bias, a scale for ReLU)"

@@ -124,9 +124,10 @@ class Diagnosis:
 @product_threads(1)
 def diagnose(analysis: Analysis) -> Diagnosis:
     """Ask every registered question of a run."""
-    return Diagnosis(
-        analysis, tuple(diagnostic.ask(analysis) for diagnostic in diagnostics_for(analysis))
-    )
+    found: dict[str, Finding] = {}
+    for diagnostic in diagnostics_for(analysis):
+        found[diagnostic.id] = diagnostic.answer(analysis, found)
+    return Diagnosis(analysis, tuple(found.values()))
 
 
 def analyze(

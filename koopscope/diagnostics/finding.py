@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -170,6 +170,8 @@ class Diagnostic:
         Of its values.
     threshold
         That its values are held against; ``None`` where it depends on the run or there is none.
+    ask_after
+        Answers it with the findings that were made before, by id, where it needs some of them.
     """
 
     id: str
@@ -180,6 +182,11 @@ class Diagnostic:
     worse: Side = "higher"
     unit: str | None = None
     threshold: float | None = None
+    ask_after: Callable[[Analysis, Mapping[str, Finding]], Finding] | None = None
+
+    def answer(self, analysis: Analysis, earlier: Mapping[str, Finding]) -> Finding:
+        """Answer the question, with the findings that were made before."""
+        return self.ask_after(analysis, earlier) if self.ask_after else self.ask(analysis)
 
     def finding(
         self,

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed
 from koopscope.diagnostics.finding import (
@@ -164,10 +165,12 @@ def ask(analysis: Analysis) -> Finding:
             value=1.0,
             hint=broken.hint if broken else "restart with a lower learning rate",
             criterion=Criterion("finite weights", f"NaN or infinite after step {steps[-1]}"),
+            action=Action("restart"),
         )
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
         message = f"{usable(snapshots)} too few: the start is judged by the first {count}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW)
+        action = Action("record_more", count=count)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
     if beginning is None:
@@ -236,10 +239,14 @@ def _verdict(
     if evidence.layers:
         harmless = ", without harm so far" if state == "healthy" else ""
         message += f"; unusual{harmless}: {_unusual(evidence.layers)}"
-    criterion = Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True)
-    hint = "start again with another initialization or learning rate" if state == "bad" else None
     return DIAGNOSTIC.finding(
-        _STATUS[state], message + ".", evidence, value=score, hint=hint, criterion=criterion
+        _STATUS[state],
+        message + ".",
+        evidence,
+        value=score,
+        hint="start again with another initialization or learning rate" if state == "bad" else None,
+        criterion=Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True),
+        action=Action("restart") if state == "bad" else None,
     )
 
 
