@@ -406,19 +406,19 @@ def _verdict(
     )
 
 
+def _part(of_improvement: float) -> str:
+    """Return a part of the improvement with no more digits than a person reads."""
+    if of_improvement < 0.0005:
+        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
+    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
+
+
 def _action(evidence: ConvergenceEvidence) -> Action:
     if evidence.state == "diverging":
         return lower_rate()
     if evidence.state == "converged":
         return Action("stop", step=evidence.stop_step)
     return Action("restart") if evidence.state == "stalled" else Action()
-
-
-def _part(of_improvement: float) -> str:
-    """Return a part of the improvement with no more digits than a person reads."""
-    if of_improvement < 0.0005:
-        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
-    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
 
 
 DIAGNOSTIC = Diagnostic(
