@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.claims import Claim, claim, holder_of
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.native.writer import appendable
+from koopscope.runs.sketches import SketchInfo
 
 MODES = ("new", "resume", "overwrite")
 
@@ -32,6 +33,7 @@ class Found:
     snapshots: int
     shapes: Mapping[str, tuple[int, ...]]
     generation: int
+    sketch: SketchInfo | None = None
 
     def holds_any(self, tensors: Mapping[str, object]) -> bool:
         """Return whether any of the tensors is recorded in it."""
@@ -87,11 +89,18 @@ def look(path: Path) -> Found | str:
         snapshots=len(steps),
         shapes={tensor.name: tensor.shape for tensor in description.tensors},
         generation=description.generation,
+        sketch=description.sketch and replace(description.sketch, kept=()),
     )
 
 
 def settle(
-    path: Path, mode: str, step: int, tensors: Mapping[str, object], *, was_there: bool
+    path: Path,
+    mode: str,
+    step: int,
+    tensors: Mapping[str, object],
+    *,
+    was_there: bool,
+    sketch: SketchInfo | None = None,
 ) -> Place | str:
     """Return where a training that begins with this snapshot is recorded, or why nowhere.
 
@@ -106,6 +115,8 @@ def settle(
     was_there
         Whether the file was there when recording was asked for. If not, and it is now, two began
         one file at once: the first has it.
+    sketch
+        How snapshots are sketched, if they are: only such a run is gone on with.
     """
     taken = claim(path)
     if taken is None:
@@ -123,6 +134,10 @@ def settle(
         return beside(path, found)
     if mode == "overwrite":
         return Place(path, taken, found, replaces=True)
+    if found.sketch != sketch and found.last is not None:
+        taken.release()
+        kind = found.sketch.words if found.sketch is not None else "weights"
+        return beside(path, f"{path} holds {kind}, and not what is recorded now")
     if found.last is None or (step > found.last and found.holds_any(tensors)):
         return Place(path, taken, found)
     earlier = found.first is not None and found.first < step

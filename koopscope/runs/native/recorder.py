@@ -24,6 +24,7 @@ from koopscope.runs.interrupts import signals_held
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
 from koopscope.runs.native.places import MODES, Place, beside, look, settle
 from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.sketch_recording import SketchRecording, sketch_info
 from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.native.writer import (
     RunWriter,
@@ -33,6 +34,7 @@ from koopscope.runs.native.writer import (
     open_for_appending,
 )
 from koopscope.runs.run import Skipped
+from koopscope.runs.sketching.sketcher import Sketched
 
 #: Seconds to wait for a program that writes to the file before a snapshot is given up.
 LOCK_PATIENCE = 2.0
@@ -62,6 +64,14 @@ class Recorder:
         ``"resume"`` goes on in it also from an earlier step, in place of the snapshots from there
         on. ``"overwrite"`` replaces it, once the first new snapshot is complete. Anything but a run
         is never touched. Where the file that is recorded is not the one of that name, it is said.
+    sketch
+        Record a sketch of so many numbers of each tensor, and exact facts beside it, in place of
+        its weights: ``True`` for 256, ``False`` for the weights. Bytes then do not grow with the
+        network, and verdicts say what the sketch costs them.
+    sketch_seed
+        Of the random sums; the ranks of one training use one.
+    keep_every
+        With a sketch: keep the weights of every so manyth snapshot too, from the first on.
 
     Attributes
     ----------
@@ -91,6 +101,9 @@ class Recorder:
         states: Iterable[str] = (),
         resume_from: int | None = None,
         mode: str = "new",
+        sketch: int | bool = False,
+        sketch_seed: int = 0,
+        keep_every: int | None = None,
     ) -> None:
         self.path = Path(path)
         if metadata is not None and not isinstance(metadata, Mapping):
@@ -104,6 +117,14 @@ class Recorder:
             raise KoopscopeError(
                 "resume_from continues a run, and mode='overwrite' replaces it", "give one of them"
             )
+        if keep_every is not None and sketch is False:
+            raise KoopscopeError(
+                "keep_every is for sketches, and here every snapshot is kept",
+                "leave it out, or give sketch=",
+            )
+        self._sketch: SketchRecording | None = None
+        if sketch is not False:
+            self._sketch = SketchRecording(sketch_info(sketch, sketch_seed), keep_every)
         self._metadata = metadata or {}
         self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
         self._warned: set[str] = set()
@@ -128,7 +149,9 @@ class Recorder:
         """The step of the last snapshot in the file, ``None`` before it is known which file."""
         return self._last_step
 
-    def snapshot(self, step: int, tensors: Mapping[Any, Any], **metrics: Any) -> bool:
+    def snapshot(
+        self, step: int, tensors: Mapping[Any, Any], *, keep: bool = False, **metrics: Any
+    ) -> bool:
         """Append one snapshot and return whether it was written.
 
         Parameters
@@ -137,7 +160,11 @@ class Recorder:
             Optimizer step, larger than that of the snapshot before.
         tensors
             Names to arrays or tensors of any framework; nested mappings are joined with ``/``.
-            The first snapshot decides which tensors are recorded, and their shapes.
+            The first snapshot decides which tensors are recorded, and their shapes. With
+            ``sketch``, tensors spread over several devices count with the parts that this process
+            holds.
+        keep
+            With ``sketch``: keep the weights of this snapshot as well.
         metrics
             Numbers that describe the moment: ``loss=0.3, val_loss=0.4``. ``None`` is none given.
 
@@ -147,9 +174,11 @@ class Recorder:
             For a wrong call only: a step that does not increase, tensors that are no mapping or
             hold no tensor of floats, a metric that is no number.
         """
-        return self.snapshots([(step, tensors, metrics)])
+        return self.snapshots([Row.of(step, tensors, metrics, keep)])
 
-    def snapshots(self, batch: Sequence[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]) -> bool:
+    def snapshots(
+        self, batch: Sequence[Row | tuple[int, Mapping[Any, Any], Mapping[str, Any]]]
+    ) -> bool:
         """Append several snapshots in one change of the file: for small networks, far cheaper.
 
         An interrupt that arrives meanwhile waits until they are written.
@@ -164,11 +193,13 @@ class Recorder:
         KoopscopeError
             As in ``snapshot``.
         """
-        rows = [Row.of(step, tensors, metrics) for step, tensors, metrics in batch]
+        rows = [row if isinstance(row, Row) else Row.of(*row) for row in batch]
         if not rows or self._refused:
             return not rows
         try:
             with signals_held():
+                if self._sketch is not None:
+                    rows = [self._sketch.measured(row) for row in rows]
                 return self._record(rows)
         except KoopscopeError:
             raise
@@ -179,6 +210,16 @@ class Recorder:
                 cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
             )
             return False
+
+    def measured(self, row: Row) -> Row:
+        """Return a snapshot that takes little room until it is written: a sketch, if asked for.
+
+        Raises
+        ------
+        KoopscopeError
+            If a tensor is spread over processes in a way that is not known.
+        """
+        return row if self._sketch is None else self._sketch.measured(row)
 
     def close(self) -> None:
         """Let other processes write to the file. Every snapshot has been on disk all along."""
@@ -228,7 +269,12 @@ class Recorder:
             return True
         if self._claim is None and not self._snapshots:
             place = settle(
-                self._asked, self._mode, row.step, row.tensors, was_there=self._was_there
+                self._asked,
+                self._mode,
+                row.step,
+                row.tensors,
+                was_there=self._was_there,
+                sketch=None if self._sketch is None else self._sketch.info,
             )
             self._move(place)
         else:  # closed, forked from the recorder, or someone removed the lock
@@ -245,6 +291,8 @@ class Recorder:
         """Record to a place from now on, or nowhere, and say so."""
         self.close()
         self._snapshots, self._last_step, self._begins = 0, None, None
+        if self._sketch is not None:
+            self._sketch.forget()
         if isinstance(place, str):
             self._refused = True
             self._warn(f"nothing is recorded: {place}", cause="refused")
@@ -279,6 +327,8 @@ class Recorder:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
             writer.discard_after(step)
             self._snapshots, self._last_step = writer.snapshots, writer.last_step
+        if self._sketch is not None:
+            self._sketch.forget()
 
     def _begun(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Begin the file with the first row if there is none yet; return what is left to write."""
@@ -296,26 +346,35 @@ class Recorder:
 
     def _create(self, row: Row, place: Place) -> None:
         plan: dict[str, TensorPlan] = {}
+        sketched: dict[str, Sketched] = {}
         skipped: list[Skipped] = []
         taken = StorableNames()
         for name, value in row.tensors.items():
-            stored = as_stored(value)
+            stored = value if isinstance(value, Sketched) else as_stored(value)
             problem = stored if isinstance(stored, str) else taken.problem(name)
             if isinstance(stored, str) or problem:
                 skipped.append(Skipped(name, problem, weights_left_out(name, value)))
+                continue
+            taken.add(name)
+            if isinstance(stored, Sketched):
+                sketched[name] = stored
             else:
                 plan[name] = TensorPlan.of(name, stored, self._kinds)
-                taken.add(name)
-        if not plan:
+        if not plan and not sketched:
             raise KoopscopeError(
                 f"none of the {len(row.tensors)} values given is a tensor of floats",
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
         replace = place.found.generation if place.found is not None else None
+        layout = None
+        if self._sketch is not None:
+            layout = self._sketch.info, self._sketch.plan(sketched, self._kinds)
         with create_run(
-            self.path, [*plan.values()], skipped, self._metadata, replace=replace
+            self.path, [*plan.values()], skipped, self._metadata, replace=replace, sketch=layout
         ) as writer:
             self._write(writer, [row])
+        if self._sketch is not None:
+            self._sketch.committed()
         missed = [left for left in skipped if not is_running_count(left.name)]
         if missed:
             listed = "; ".join(f"{left.name}: {left.reason}" for left in missed[:5])
@@ -328,6 +387,8 @@ class Recorder:
                 self._check_changed(writer, rows)
             self._write(writer, rows)
             snapshots = writer.snapshots
+        if self._sketch is not None:
+            self._sketch.committed()
         self._snapshots, self._last_step = snapshots, rows[-1].step
 
     def _check_changed(self, writer: RunWriter, rows: Sequence[Row]) -> None:
@@ -336,6 +397,8 @@ class Recorder:
             raise UnfitFileError(f"{self.path} was replaced while it was recorded")
         if writer.last_step is not None and rows[0].step <= writer.last_step:
             raise UnfitFileError(f"{self.path} was continued by another recorder")
+        if self._sketch is not None:
+            self._sketch.forget()
 
     def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
         for row in rows:
@@ -348,6 +411,24 @@ class Recorder:
             last = row.step
 
     def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
+        if self._sketch is not None:
+            for problem in self._sketch.write(writer, rows):
+                self._warn(f"{problem}, in {self.path}", cause=problem)
+        else:
+            self._write_weights(writer, rows)
+        for name in {name for row in rows for name in row.tensors} - writer.known_names():
+            self._warn(
+                f"{name} was not in the first snapshot and is not recorded in {self.path}",
+                cause=name,
+            )
+        for name in dict.fromkeys(name for row in rows for name in row.metrics):
+            values = (row.metrics.get(name, math.nan) for row in rows)
+            problem = writer.write_metric(name, *values)
+            if problem:
+                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
+        writer.commit(*(row.step for row in rows))
+
+    def _write_weights(self, writer: RunWriter, rows: Sequence[Row]) -> None:
         written = 0
         for plan in writer.tensors():
             stored = [self._fitting(plan, row.tensors) for row in rows]
@@ -361,17 +442,6 @@ class Recorder:
                 f"{self.path}",
                 "record another model in another file",
             )
-        for name in {name for row in rows for name in row.tensors} - writer.known_names():
-            self._warn(
-                f"{name} was not in the first snapshot and is not recorded in {self.path}",
-                cause=name,
-            )
-        for name in dict.fromkeys(name for row in rows for name in row.metrics):
-            values = (row.metrics.get(name, math.nan) for row in rows)
-            problem = writer.write_metric(name, *values)
-            if problem:
-                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
-        writer.commit(*(row.step for row in rows))
 
     def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
         """Return the tensor as its dataset wants it, or warn that its record ends here."""

@@ -38,9 +38,12 @@ from koopscope.runs.hdf5.journal import (
 from koopscope.runs.hdf5.safety import stored_dtype
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import changed, created
-from koopscope.runs.native.header import FORMAT, GENERATION, MAJOR, MINOR
+from koopscope.runs.native.header import FORMAT, GENERATION, MAJOR
+from koopscope.runs.native.sketch_layout import GROUP as SKETCH
+from koopscope.runs.native.sketch_layout import SketchedTensor, SketchWriter, create_sketch
 from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.run import Skipped
+from koopscope.runs.sketches import SketchInfo
 
 if sys.platform != "win32":
     import fcntl
@@ -84,6 +87,8 @@ class RunWriter:
         self._metrics = dict(_datasets(h5py.h5g.open(root, b"metrics")))
         self._tensors = dict(_datasets(h5py.h5g.open(root, b"weights")))
         self._row = int(self._steps.shape[0])
+        #: Where sketches go; ``None`` in a file of weights.
+        self.sketch = SketchWriter(file[SKETCH]) if SKETCH in file else None
         self._metric_names: StorableNames | None = None
 
     @property
@@ -109,7 +114,12 @@ class RunWriter:
     def known_names(self) -> set[str]:
         """Return the names that the first snapshot had, recorded or not."""
         listed = json.loads(_text(self._file.attrs.get("skipped")) or "[]")
-        return {*self._tensors, *(entry["name"] for entry in listed)}
+        sketched = self.sketch.tensors if self.sketch is not None else ()
+        return {
+            *self._tensors,
+            *(each.name for each in sketched),
+            *(entry["name"] for entry in listed),
+        }
 
     def tensors(self) -> Iterator[TensorPlan]:
         """Yield the tensors still being recorded: those with a row in every snapshot."""
@@ -121,6 +131,16 @@ class RunWriter:
     def write_rows(self, name: str, words: npt.NDArray[Any]) -> None:
         """Write a tensor's rows [K, *shape] of the K coming snapshots."""
         _write_rows(self._tensors[name], self._row, words)
+
+    def write_kept(self, row: int, tensors: Mapping[str, StoredArray]) -> None:
+        """Write the weights of a snapshot whose sketch is written at ``row``."""
+        assert self.sketch is not None
+        place = self.sketch.keep(row)
+        for name, stored in tensors.items():
+            if name not in self._tensors:
+                plan = TensorPlan.of(name, stored, {})
+                self._tensors[name] = _create_tensor(self._file["weights"], plan).id
+            _write_rows(self._tensors[name], place, stored.words[None])
 
     def write_part(self, name: str, start: int, stored: StoredArray) -> None:
         """Write the weights from ``start`` on of a flattened tensor's row, given as a vector."""
@@ -177,11 +197,17 @@ class RunWriter:
         kept = int(np.searchsorted(self._file["step"][:], step, side="right"))
         if kept < self._row:
             self._file.attrs[GENERATION] = int(self._file.attrs.get(GENERATION, 0)) + 1
-        self._row = kept
-        for dataset in (self._steps, *self._metrics.values(), *self._tensors.values()):
+        self._row = weights = kept
+        if self.sketch is not None:
+            self.sketch.discard_from(kept)
+            weights = self.sketch.kept_before(kept)
+        for dataset, left in (
+            *((each, kept) for each in (self._steps, *self._metrics.values())),
+            *((each, weights) for each in self._tensors.values()),
+        ):
             rows, *shape = dataset.shape
-            if rows > self._row:
-                dataset.set_extent((self._row, *shape))
+            if rows > left:
+                dataset.set_extent((left, *shape))
 
 
 @contextmanager
@@ -192,6 +218,7 @@ def create_run(
     metadata: Mapping[str, Any],
     *,
     replace: int | None = None,
+    sketch: tuple[SketchInfo, Sequence[SketchedTensor]] | None = None,
 ) -> Iterator[RunWriter]:
     """Create a run file that appears under its name only when its first snapshot is complete.
 
@@ -207,6 +234,8 @@ def create_run(
         What to say about the run.
     replace
         The generation of a run that is replaced; ``None`` if none may be.
+    sketch
+        How snapshots are sketched, and which tensors, where their weights are not recorded.
 
     Raises
     ------
@@ -215,7 +244,7 @@ def create_run(
     """
     with drafted(path, replace=replace is not None) as draft, created(draft) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = _version(tensors)
+        file.attrs["format_version"] = _version(tensors, sketch is not None)
         file.attrs["creator"] = f"koopscope {__version__}"
         file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         if replace is not None:
@@ -233,6 +262,8 @@ def create_run(
         file.create_group("metrics", track_order=True)
         for plan in tensors:
             _create_tensor(weights, plan)
+        if sketch is not None:
+            create_sketch(file, *sketch)
         yield RunWriter(file)
 
 
@@ -261,10 +292,13 @@ def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
         os.close(descriptor)
 
 
-def _version(tensors: Sequence[TensorPlan]) -> str:
-    """Return the lowest version that has what the file holds: complex tensors came with 1.1."""
+def _version(tensors: Sequence[TensorPlan], is_sketch: bool) -> str:
+    """Return the lowest version that has what the file holds.
+
+    Complex tensors came with 1.1, sketches with 1.2.
+    """
     has_complex = any(plan.dtype.startswith("complex") for plan in tensors)
-    return f"{MAJOR}.{MINOR}" if has_complex else f"{MAJOR}.0"
+    return f"{MAJOR}.{2 if is_sketch else 1 if has_complex else 0}"
 
 
 class UnfitFileError(KoopscopeError):
@@ -281,7 +315,7 @@ def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple
     return tuple(reversed(chunk))
 
 
-def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
+def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> h5py.Dataset:
     *groups, name = plan.name.split("/")
     for part in groups:
         weights = weights[part] if part in weights else weights.create_group(part, track_order=True)
@@ -296,6 +330,7 @@ def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
         dataset.attrs["kind"] = plan.kind
     if plan.dtype == "bfloat16":
         dataset.attrs["dtype"] = "bfloat16"
+    return dataset
 
 
 def _datasets(
