@@ -5,7 +5,7 @@ Decides which snapshots and which weights a number rests on; gives no verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope._threads import product_threads
+from koopscope._types import Float64
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
     chosen_method,
@@ -25,6 +26,7 @@ from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
 from koopscope.analysis.settings import Settings
 from koopscope.engine.local import LocalPass
 from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
+from koopscope.engine.sketched import sketched_grams
 from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
@@ -32,7 +34,7 @@ from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Observable, SnapshotGram, total
-from koopscope.spectra.measured import MeasuredGram, joined
+from koopscope.spectra.measured import GROUPS, MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
@@ -120,9 +122,13 @@ class Analysis:
         grams: MeasuredGrams | GramStore
         if method == "exact":
             grams = exact_grams(run, tensors, settings, source, on_progress)
+        elif method == "sketch":
+            grams = sketched_grams(run, tensors, on_progress)
         else:
             grams = cls._measured_grams(run, tensors, settings, on_progress)
             why = f"{why}: {what_was_measured(grams, settings)}"
+        if method == "sketch":
+            why = f"rests on {why}"
         shown = () if method == "exact" else (why,)
         notes = (*run.description.notes, *shown, *grams.notes)
         analysis = cls(replace(run.description, notes=notes), grams, settings)
@@ -314,6 +320,40 @@ class Analysis:
             return MeasuredGram.of_all_weights(self.gram(scope))
         parts = (self.grams.measured(tensor.name) for tensor in self.members(scope))
         return joined(parts).each(lambda gram: gram.window(self.window.first, self.window.stop))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every weight went into the numbers; a sample or a sketch leaves an error."""
+        return not isinstance(self.grams, MeasuredGrams) or self.grams.is_exact()
+
+    def without(self, group: int) -> Analysis:
+        """Return the same analysis of what was measured without one of its ``GROUPS`` groups."""
+        other = copy(self)
+        if isinstance(self.grams, MeasuredGrams):
+            other.grams = self.grams.without(group)
+        other._look(self.settings)
+        return other
+
+    def measured_spread(self, statistic: Callable[[Analysis], Float64]) -> Float64:
+        """Return the standard error of a statistic from having measured and not read weights.
+
+        The jackknife over groups, as for eigenvalues (``compression_errors``).
+
+        Parameters
+        ----------
+        statistic
+            Of an analysis; numbers, or an array of always the same shape.
+
+        Returns
+        -------
+        In the statistic's shape; zeros where every weight went into the numbers.
+        """
+        if self.is_exact:
+            return np.zeros_like(np.asarray(statistic(self), float))
+        replicates = np.array([statistic(self.without(group)) for group in range(GROUPS)], float)
+        deviations = replicates - replicates.mean(axis=0)
+        errors: Float64 = np.sqrt((GROUPS - 1) / GROUPS * np.square(deviations).sum(axis=0))
+        return errors
 
     def _largest_error(self) -> float:
         """Return the largest error that compression caused in an eigenvalue that matters."""
