@@ -21,18 +21,19 @@ FLOORS = (
     {"analysis"},
     {"export"},
     {"diagnostics", "forecasting", "pruning"},
-    {"gate", "integrations"},
+    {"gate", "integrations", "restoring"},
     {"report", "testing"},
+    {"agents"},
     {"cli"},
     {"__main__"},
 )
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets"},
+    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets", "sketches"},
     {"atomic"},
     {"run"},
-    {"nodes", "hdf5", "views"},
+    {"nodes", "hdf5", "views", "sketching"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},

@@ -164,7 +164,7 @@ def _described(products: Anchored, sketch: TensorSketch, tensor: TensorInfo) -> 
 
 
 def _changes(sketch: TensorSketch) -> ChangeCounts:
-    """Return the counts of the sample; a step at which they are not known takes the others' mean."""
+    """Return the counts of the sample; where one is not known, the others' mean."""
     if len(sketch.values) < 2:
         return ChangeCounts.none(len(sketch.values))
     compared = int(np.nanmax(sketch.fact("compared")))

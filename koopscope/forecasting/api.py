@@ -14,10 +14,10 @@ from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import RunArrays
 from koopscope.forecasting.choices import Acceptance, Operator
-from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
-from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
+from koopscope.runs.arrays.spec import ArraySpec, ArrayWriter
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo

@@ -20,9 +20,9 @@ from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.forecast import Law, law_of_motion
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.heldout import held_out_damping
+from koopscope.spectra.law_of_motion import Law, law_of_motion
 from koopscope.spectra.rank import AUTO
 from koopscope.spectra.series import Series
 

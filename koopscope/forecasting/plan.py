@@ -20,8 +20,8 @@ from koopscope.forecasting.choices import (
     Operator,
 )
 from koopscope.runs.run import RunDescription
-from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.law_of_motion import FORECASTABLE
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
 #: Consecutive increments stacked into one, there and for windows too short to spare any.
@@ -52,7 +52,7 @@ class ForecastSettings:
         What has a law of its own: the whole network, every layer, every tensor, or every node (all
         weights and the bias into a unit).
     observable, rank, delay
-        See ``koopscope.spectra.forecast.law_of_motion``; the delay is 2 where the window allows it.
+        See ``koopscope.spectra.law_of_motion``; the delay is 2 where the window allows it.
     accept
         Which weights jump; see ``koopscope.forecasting.acceptance``.
     snapshots

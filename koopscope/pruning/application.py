@@ -102,7 +102,7 @@ def _pruned(
 
 
 def _notes(source: ArraySource, pruner: Pruner) -> Iterator[str]:
-    known = {tensor.name for tensor in pruner.judgement.analysis.description.tensors}
+    known = {tensor.name for tensor in pruner.basis.analysis.description.tensors}
     shown = plain_names([array.name for array in source.arrays])
     floats = [array for array in source.arrays if array.spec.dtype.lstrip("b").startswith("float")]
     new = [array.name for array in floats if shown[array.name] not in known]

@@ -18,7 +18,7 @@ from koopscope._types import Complex128, Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.forecast import law_of_motion
+from koopscope.spectra.law_of_motion import law_of_motion
 from koopscope.spectra.still_to_come import limit_of_modes
 
 #: How far ahead of the judged snapshot weights are ranked by ``destination``, in snapshots, and how

@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.fit import fitted
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
-from koopscope.spectra.heldout import held_out_rank
-from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
-from koopscope.spectra.reduction import DRIFT, reduce
-from koopscope.spectra.series import Series
+from koopscope.spectra.rank import AUTO, RankRule
+from koopscope.spectra.reduction import DRIFT
 
 
 @dataclass(frozen=True)
@@ -210,23 +209,13 @@ def dmd(
     KoopscopeError
         If there are too few snapshots, or some are not finite.
     """
-    check_rank_rule(rank)
     if not gram.finite.all():
         first = int(np.flatnonzero(~gram.finite)[0])
         raise KoopscopeError(
             f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
             "choose a window without them",
         )
-    needed = delay + (2 if observable == "increments" else 1)
-    if gram.snapshots < needed:
-        raise KoopscopeError(
-            f"{gram.snapshots} snapshots are too few for a spectrum of {observable}"
-            + (f" with delay {delay}" if delay > 1 else ""),
-            f"it takes at least {needed}; record more often",
-        )
-    series = Series.of(gram, observable, delay)
-    reduction = reduce(series)
-    r = reduction.rank(held_out_rank(series) if rank == AUTO else rank)
+    reduction, r = fitted(gram, observable, rank, delay, what=f"a spectrum of {observable}")
     eigenvalues, Q = reduction.eigen(r)
     trajectory = reduction.coordinates(r)
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]

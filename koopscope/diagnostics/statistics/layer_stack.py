@@ -73,7 +73,7 @@ def _noise(analysis: Analysis, layer: str) -> float:
 
 def _centred(gram: SnapshotGram) -> Float64:
     """Return the cosines of a layer's increments, centred, without those with themselves."""
-    cosines = Geometry(gram).cosines
+    cosines: Float64 = Geometry(gram).cosines
     cosines = cosines - cosines.mean(axis=0)
     cosines = cosines - cosines.mean(axis=1)[:, None]
     np.fill_diagonal(cosines, 0.0)

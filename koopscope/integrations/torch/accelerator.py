@@ -24,8 +24,8 @@ from koopscope.integrations.torch.parameter_window import (
     Operator,
     ParameterWindow,
 )
-from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.law_of_motion import FORECASTABLE
 
 OptimizerState = Literal["keep", "clear"]
 

@@ -17,8 +17,8 @@ from koopscope.errors import KoopscopeError
 from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.choices import Acceptance
 from koopscope.integrations.tensors import spread_over_ranks
-from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import Observable, SnapshotGram
+from koopscope.spectra.law_of_motion import law_of_motion
 
 try:
     import torch

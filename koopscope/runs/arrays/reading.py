@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.npz import members_of, read_member
 from koopscope.runs.checkpoints.safetensors import StoredTensor, stored_tensors

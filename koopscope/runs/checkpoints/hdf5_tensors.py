@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.numbering import natural_key
-from koopscope.runs.dtypes import STORABLE, STORED_AS, widen_bfloat16
+from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
-from koopscope.runs.run import FloatArray, TensorInfo, usual_kind
+from koopscope.runs.run import FloatArray, TensorInfo
 
 #: Numbers in a list of steps or of values of a metric, at most.
 NUMBERS_LIMIT = 2**24
@@ -63,17 +63,6 @@ def tensor_dtype(dataset: h5py.h5d.DatasetID) -> str:
         marked = words and safety.text_attribute(dataset, "dtype") == "bfloat16"
         return "bfloat16" if marked else "opaque bytes"
     return safety.stored_dtype(dataset)
-
-
-def described(
-    name: str, shape: tuple[int, ...], dtype: str, kind: str | None = None
-) -> TensorInfo | str:
-    """Return a tensor, or the reason why these values are not part of a trajectory."""
-    if dtype not in STORED_AS:
-        return f"{dtype} values, not {STORABLE}"
-    if math.prod(shape) == 0:
-        return f"no elements (shape {list(shape)})"
-    return TensorInfo(name, shape, dtype, kind or usual_kind(name))
 
 
 def must_be_written(

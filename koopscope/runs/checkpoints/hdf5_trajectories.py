@@ -17,14 +17,13 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.hdf5_tensors import (
     datasets,
-    described,
     must_be_written,
     read_numbers,
     read_part,
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.series import SnapshotRun
-from koopscope.runs.dtypes import STORED_AS, unread_weights, widen_bfloat16
+from koopscope.runs.dtypes import STORED_AS, unread_weights, values_problem, widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.stacked import StackedRun, prepared
@@ -36,7 +35,7 @@ from koopscope.runs.names import (
     is_metric,
     not_a_weight,
 )
-from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo, usual_kind
 
 Found: TypeAlias = dict[str, h5py.h5d.DatasetID]
 
@@ -185,21 +184,21 @@ class _Trajectory:
                 metrics[conventional(name.removeprefix("metrics/"))] = values
                 continue
             rest = shape[1:] if self._axis == 0 else shape[:-1]
-            info = described(name, rest, tensor_dtype(dataset))
-            reason = info if isinstance(info, str) else not_a_weight(name)
+            dtype = tensor_dtype(dataset)
+            reason = values_problem(dtype, rest) or not_a_weight(name)
             longest = len(self._steps) + 2 * _torn(len(self._steps))
             if not len(self._steps) <= _length(dataset, self._axis) <= longest:
                 which = "first" if self._axis == 0 else "last"
                 length = [*shape][self._axis :][:1] if shape else []
                 reason = f"its {which} axis is {length}, not the {len(self._steps)} snapshots"
-            if reason or isinstance(info, str):
+            if reason:
                 inner = rest if len(shape) > 1 else (0,)  # lists of numbers are no weights
-                unread = unread_weights(name, inner, tensor_dtype(dataset))
+                unread = unread_weights(name, inner, dtype)
                 skipped.append(Skipped(name, reason, 0 if not_a_weight(name) else unread))
             else:
                 rows = len(self._steps) if self._axis == 0 else None
                 must_be_written(self._path, name, dataset, rows)
-                tensors.append(info)
+                tensors.append(TensorInfo(name, rest, dtype, usual_kind(name)))
         if not tensors:
             lengths = sorted({length for length in self._lengths.values() if length})
             which = "first" if self._axis == 0 else "last"
@@ -277,7 +276,7 @@ def weights_of(found: Found) -> Found:
     return {
         name: dataset
         for name, dataset in found.items()
-        if not isinstance(described(name, (1,), tensor_dtype(dataset)), str)
+        if not values_problem(tensor_dtype(dataset), (1,))
         and not name.startswith("metrics/")
         and not not_a_weight(name)
         and not (

@@ -25,14 +25,13 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
-    described,
     must_be_written,
     refused,
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.npz import DAMAGE
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.dtypes import unread_weights
+from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.run import Skipped, TensorInfo
 
@@ -173,13 +172,13 @@ def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str
             continue
         kind = "buffer" if _is_moving_statistic(place, found) else "parameter"
         shape, dtype = tuple(dataset.shape), tensor_dtype(dataset)
-        info = described(names[place], shape, dtype, kind)
-        if isinstance(info, str):
-            skipped.append(Skipped(names[place], info, unread_weights(place, shape, dtype)))
+        problem = values_problem(dtype, shape)
+        if problem:
+            skipped.append(Skipped(names[place], problem, unread_weights(place, shape, dtype)))
         else:
             must_be_written(path, place, dataset)
-            tensors.append(info)
-            places[info.name] = place
+            tensors.append(TensorInfo(names[place], shape, dtype, kind))
+            places[names[place]] = place
     if any(place.startswith("optimizer/") for place in found):
         skipped.append(Skipped("optimizer", "state of the optimizer, not a weight"))
     return _Contents(tuple(tensors), places, tuple(skipped), step)
@@ -229,22 +228,17 @@ def _legacy_contents(
                     "the file is incomplete; save it again",
                 )
             buffer = re.search(r"/moving_(mean|variance)(:0)?$", weight)
-            info = described(
-                weight.removesuffix(":0"),
-                tuple(found[place].shape),
-                tensor_dtype(found[place]),
-                "buffer" if buffer else "parameter",
-            )
-            if isinstance(info, str):
-                shape, dtype = tuple(found[place].shape), tensor_dtype(found[place])
-                skipped.append(Skipped(weight, info, unread_weights(weight, shape, dtype)))
-            elif info.name in places:
-                size = math.prod(found[place].shape)
-                skipped.append(Skipped(weight, "a second tensor of this name", size))
+            name = weight.removesuffix(":0")
+            shape, dtype = tuple(found[place].shape), tensor_dtype(found[place])
+            problem = values_problem(dtype, shape)
+            if problem:
+                skipped.append(Skipped(weight, problem, unread_weights(weight, shape, dtype)))
+            elif name in places:
+                skipped.append(Skipped(weight, "a second tensor of this name", math.prod(shape)))
             else:
                 must_be_written(Path(file.filename), weight, found[place])
-                tensors.append(info)
-                places[info.name] = place
+                tensors.append(TensorInfo(name, shape, dtype, "buffer" if buffer else "parameter"))
+                places[name] = place
     state = [place for place in found if place.startswith("optimizer_weights/")]
     for place in state:
         if re.search(r"/(iteration|iter|iterations)(:0)?$", place):

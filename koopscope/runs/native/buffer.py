@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from koopscope.runs.dtypes import StoredArray, as_stored
+from koopscope.runs.dtypes import LeftOutError, StoredArray, as_stored
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.recorder import Recorder
 
@@ -86,11 +86,13 @@ def _copied(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     copied: dict[str, Any] = {}
     size = 0
     for name, value in tensors.items():
-        stored = as_stored(value)
-        if isinstance(stored, StoredArray):
-            stored = StoredArray(stored.dtype, stored.words.copy())
-            size += stored.words.nbytes
-        copied[name] = value if isinstance(stored, str) else stored
+        try:
+            stored = as_stored(value)
+        except LeftOutError:  # the recorder says why
+            copied[name] = value
+            continue
+        copied[name] = StoredArray(stored.dtype, stored.words.copy())
+        size += stored.words.nbytes
     return copied, size
 
 

@@ -19,22 +19,23 @@ import numpy as np
 from koopscope import messages
 from koopscope.errors import KoopscopeError
 from koopscope.runs.claims import Claim, claim, holder_of
-from koopscope.runs.dtypes import StoredArray, as_stored, weights_left_out
+from koopscope.runs.dtypes import LeftOutError, StoredArray
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
-from koopscope.runs.native.places import MODES, Place, beside, look, settle
-from koopscope.runs.native.rows import Row, checked_step
-from koopscope.runs.native.sketch_recording import SketchRecording, sketch_info
-from koopscope.runs.native.storable import StorableNames
-from koopscope.runs.native.writer import (
-    RunWriter,
-    TensorPlan,
-    UnfitFileError,
-    create_run,
-    open_for_appending,
+from koopscope.runs.native.creating import create_run
+from koopscope.runs.native.places import (
+    MODES,
+    NoPlaceError,
+    Place,
+    beside,
+    recorded_in,
+    settle,
 )
+from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.sketch_recording import sketch_recording
+from koopscope.runs.native.tensor_plan import TensorPlan, planned
+from koopscope.runs.native.writer import RunWriter, UnfitFileError, open_for_appending
 from koopscope.runs.run import Skipped
-from koopscope.runs.sketching.sketcher import Sketched
 
 #: Seconds to wait for a program that writes to the file before a snapshot is given up.
 LOCK_PATIENCE = 2.0
@@ -117,14 +118,7 @@ class Recorder:
             raise KoopscopeError(
                 "resume_from continues a run, and mode='overwrite' replaces it", "give one of them"
             )
-        if keep_every is not None and sketch is False:
-            raise KoopscopeError(
-                "keep_every is for sketches, and here every snapshot is kept",
-                "leave it out, or give sketch=",
-            )
-        self._sketch: SketchRecording | None = None
-        if sketch is not False:
-            self._sketch = SketchRecording(sketch_info(sketch, sketch_seed), keep_every)
+        self._sketch = sketch_recording(sketch, sketch_seed, keep_every)
         self._metadata = metadata or {}
         self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
         self._warned: set[str] = set()
@@ -198,9 +192,7 @@ class Recorder:
             return not rows
         try:
             with signals_held():
-                if self._sketch is not None:
-                    rows = [self._sketch.measured(row) for row in rows]
-                return self._record(rows)
+                return self._record([self.measured(row) for row in rows])
         except KoopscopeError:
             raise
         except Exception as error:  # whatever the disk or HDF5 does must not end the training
@@ -235,22 +227,21 @@ class Recorder:
 
     def _record(self, rows: Sequence[Row]) -> bool:
         self._check_order(rows, self._last_step)
-        if not self._claimed(rows[0]):
-            return False
-        assert self._claim is not None
-        with self._claim.turn:
-            try:
-                self._write_all(rows)
-            except (UnfitFileError, FileNotFoundError) as error:
-                if not self.path.parent.is_dir():
-                    raise
-                gone = f"{self.path} was removed while it was recorded"
-                self._move(
-                    beside(
-                        self._asked, error.message if isinstance(error, UnfitFileError) else gone
-                    )
-                )
-                self._write_all(rows)
+        try:
+            with self._claimed(rows[0]).turn:
+                try:
+                    self._write_all(rows)
+                except (UnfitFileError, FileNotFoundError) as error:
+                    if not self.path.parent.is_dir():
+                        raise
+                    gone = f"{self.path} was removed while it was recorded"
+                    why = error.message if isinstance(error, UnfitFileError) else gone
+                    self._move(beside(self._asked, why))
+                    self._write_all(rows)
+        except NoPlaceError as error:
+            self._leave()
+            self._refused = True
+            self._warn(f"nothing is recorded: {error}", cause="refused")
         return not self._refused
 
     def _write_all(self, rows: Sequence[Row]) -> None:
@@ -260,13 +251,13 @@ class Recorder:
             self.close()
             self._begins = None
             raise
-        if rows and not self._refused:
+        if rows:
             self._append(rows)
 
-    def _claimed(self, row: Row) -> bool:
-        """Make sure that this process may write; return whether it may."""
+    def _claimed(self, row: Row) -> Claim:
+        """Return the claim under which this process writes; raise NoPlaceError if it may not."""
         if self._claim is not None and self._claim.holds:
-            return True
+            return self._claim
         if self._claim is None and not self._snapshots:
             place = settle(
                 self._asked,
@@ -277,34 +268,32 @@ class Recorder:
                 sketch=None if self._sketch is None else self._sketch.info,
             )
             self._move(place)
-        else:  # closed, forked from the recorder, or someone removed the lock
-            again = claim(self.path)
-            if again is None:
-                self._move(
-                    f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
-                )
-            else:
-                self._take(again)
-        return self._claim is not None
+            return place.claim
+        again = claim(self.path)  # closed, forked from the recorder, or someone removed the lock
+        if again is None:
+            raise NoPlaceError(
+                f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
+            )
+        self._take(again)
+        return again
 
-    def _move(self, place: Place | str) -> None:
-        """Record to a place from now on, or nowhere, and say so."""
+    def _leave(self) -> None:
+        """Give up the place where was recorded until now."""
         self.close()
         self._snapshots, self._last_step, self._begins = 0, None, None
-        if self._sketch is not None:
-            self._sketch.forget()
-        if isinstance(place, str):
-            self._refused = True
-            self._warn(f"nothing is recorded: {place}", cause="refused")
-            return
+        self._forget_sketches()
+
+    def _move(self, place: Place) -> None:
+        """Record to a place from now on, and say so."""
+        self._leave()
         self._take(place.claim)
         self.path = place.path
         if place.said:
             self._warn(place.said, cause=place.said)
         if place.begins:
             self._begins = place
-        elif place.found is not None:
-            self._snapshots, self._last_step = place.found.snapshots, place.found.last
+        elif place.earlier is not None:
+            self._snapshots, self._last_step = place.earlier.snapshots, place.earlier.last
             if place.keep_until is not None:
                 self._discard_after(place.keep_until)
 
@@ -315,18 +304,23 @@ class Recorder:
     def _take_back(self, step: int) -> None:
         """Continue the run from this step on, unless nothing of it would be left."""
         with signals_held():
-            found = look(self._asked)
-            if isinstance(found, str) or found.first is None or found.first > step:
+            try:
+                earlier = recorded_in(self._asked)
+            except KoopscopeError:
                 return  # the first snapshot decides
-            taken = claim(self._asked)
-            if taken is None:
+            if earlier.first is None or earlier.first > step:
                 return
-            self._move(Place(self._asked, taken, found, keep_until=step))
+            taken = claim(self._asked)
+            if taken is not None:
+                self._move(Place(self._asked, taken, earlier, keep_until=step))
 
     def _discard_after(self, step: int) -> None:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
             writer.discard_after(step)
             self._snapshots, self._last_step = writer.snapshots, writer.last_step
+        self._forget_sketches()
+
+    def _forget_sketches(self) -> None:
         if self._sketch is not None:
             self._sketch.forget()
 
@@ -338,39 +332,22 @@ class Recorder:
         try:
             self._create(rows[0], place)
         except FileExistsError:
-            self._move(f"{self.path} has been begun by another recorder")
-            return ()
+            raise NoPlaceError(f"{self.path} has been begun by another recorder") from None
         self._begins = None
         self._snapshots, self._last_step = 1, rows[0].step
         return rows[1:]
 
     def _create(self, row: Row, place: Place) -> None:
-        plan: dict[str, TensorPlan] = {}
-        sketched: dict[str, Sketched] = {}
-        skipped: list[Skipped] = []
-        taken = StorableNames()
-        for name, value in row.tensors.items():
-            stored = value if isinstance(value, Sketched) else as_stored(value)
-            problem = stored if isinstance(stored, str) else taken.problem(name)
-            if isinstance(stored, str) or problem:
-                skipped.append(Skipped(name, problem, weights_left_out(name, value)))
-                continue
-            taken.add(name)
-            if isinstance(stored, Sketched):
-                sketched[name] = stored
-            else:
-                plan[name] = TensorPlan.of(name, stored, self._kinds)
-        if not plan and not sketched:
+        plans, skipped = planned(row.tensors, self._kinds)
+        if not plans:
             raise KoopscopeError(
                 f"none of the {len(row.tensors)} values given is a tensor of floats",
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
-        replace = place.found.generation if place.found is not None else None
-        layout = None
-        if self._sketch is not None:
-            layout = self._sketch.info, self._sketch.plan(sketched, self._kinds)
+        replace = place.earlier.generation if place.earlier is not None else None
+        layout = None if self._sketch is None else self._sketch.layout(plans, row)
         with create_run(
-            self.path, [*plan.values()], skipped, self._metadata, replace=replace, sketch=layout
+            self.path, plans, skipped, self._metadata, replace=replace, sketch=layout
         ) as writer:
             self._write(writer, [row])
         if self._sketch is not None:
@@ -397,8 +374,7 @@ class Recorder:
             raise UnfitFileError(f"{self.path} was replaced while it was recorded")
         if writer.last_step is not None and rows[0].step <= writer.last_step:
             raise UnfitFileError(f"{self.path} was continued by another recorder")
-        if self._sketch is not None:
-            self._sketch.forget()
+        self._forget_sketches()
 
     def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
         for row in rows:
@@ -411,11 +387,11 @@ class Recorder:
             last = row.step
 
     def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
-        if self._sketch is not None:
+        if self._sketch is None:
+            self._write_weights(writer, rows)
+        else:
             for problem in self._sketch.write(writer, rows):
                 self._warn(f"{problem}, in {self.path}", cause=problem)
-        else:
-            self._write_weights(writer, rows)
         for name in {name for row in rows for name in row.tensors} - writer.known_names():
             self._warn(
                 f"{name} was not in the first snapshot and is not recorded in {self.path}",
@@ -445,22 +421,16 @@ class Recorder:
 
     def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
         """Return the tensor as its dataset wants it, or warn that its record ends here."""
-        if plan.name not in named:
-            problem = "is missing"
-        else:
-            stored = as_stored(named[plan.name])
-            if isinstance(stored, str):
-                problem = f"is {stored}"
-            elif stored.dtype.startswith("complex") and not plan.dtype.startswith("complex"):
-                problem = f"is {stored.dtype} where it was {plan.dtype}"
-            elif stored.words.shape != plan.shape:
-                problem = f"has shape {list(stored.words.shape)} instead of {list(plan.shape)}"
-            else:
-                return stored.cast(plan.dtype)
-        self._warn(
-            f"{plan.name} {problem}: it is not recorded in {self.path} any more", cause=plan.name
-        )
-        return None
+        try:
+            if plan.name not in named:
+                raise LeftOutError("is missing")
+            return plan.fitted(named[plan.name])
+        except LeftOutError as error:
+            self._warn(
+                f"{plan.name} {error.reason}: it is not recorded in {self.path} any more",
+                cause=plan.name,
+            )
+            return None
 
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.runs.sketches import FACTS, SketchInfo
-from koopscope.runs.sketching.sketcher import Sketched, numbers_of
+from koopscope.runs.sketching.sketcher import Sketched
 
 GROUP = "sketch"
 
@@ -39,12 +39,6 @@ class SketchedTensor:
     kind: str
     numbers: int
     resolution: float
-
-    @classmethod
-    def of(cls, name: str, found: Sketched, kind: str, info: SketchInfo) -> SketchedTensor:
-        """Plan a tensor from its first sketch."""
-        numbers = numbers_of(found.shape, found.dtype, info.numbers)
-        return cls(name, found.shape, found.dtype, kind, numbers, found.resolution)
 
     def fits(self, found: object) -> bool:
         """Return whether a later sketch is of the same tensor."""

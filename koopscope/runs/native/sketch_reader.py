@@ -75,9 +75,7 @@ class SketchTable:
         numbers, seed = _integer(group, "numbers"), _integer(group, "seed")
         if numbers is None or seed is None or not LEAST_NUMBERS <= numbers <= _MOST_NUMBERS:
             raise self._broken("it does not say how many numbers a tensor has")
-        self._entries = {
-            each.info.name: each for each in self._listed(self._bytes(found), numbers)
-        }
+        self._entries = {each.info.name: each for each in self._listed(self._bytes(found), numbers)}
         width = sum(each.numbers for each in self._entries.values())
         count = len(self._entries)
         self._values = self._dataset(found, "values", (width,), np.float32)
@@ -107,8 +105,7 @@ class SketchTable:
         return TensorSketch(
             values=values[:, start : start + entry.numbers],
             facts=facts[:, entry.row - first],
-            whole=entry.numbers
-            == entry.info.size * (2 if entry.info.is_complex else 1),
+            whole=entry.numbers == entry.info.size * (2 if entry.info.is_complex else 1),
             resolution=entry.resolution,
         )
 

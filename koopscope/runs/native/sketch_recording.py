@@ -14,10 +14,11 @@ import numpy as np
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import StoredArray, as_stored
+from koopscope.runs.dtypes import LeftOutError, StoredArray
 from koopscope.runs.native.rows import Row
 from koopscope.runs.native.sketch_layout import SketchedTensor
-from koopscope.runs.native.writer import RunWriter, TensorPlan
+from koopscope.runs.native.tensor_plan import TensorPlan
+from koopscope.runs.native.writer import RunWriter
 from koopscope.runs.sketches import (
     BETWEEN_NEIGHBOURS,
     DEFAULT_NUMBERS,
@@ -25,7 +26,7 @@ from koopscope.runs.sketches import (
     LEAST_NUMBERS,
     SketchInfo,
 )
-from koopscope.runs.sketching.sketcher import Sketched, Sketcher
+from koopscope.runs.sketching.sketcher import Sketched, Sketcher, numbers_of
 
 _SINCE_THE_START = ("start", "moved", "twins")
 
@@ -48,6 +49,26 @@ def sketch_info(sketch: int | bool, seed: int = 0) -> SketchInfo:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
         raise KoopscopeError(f"a seed of {seed!r} is not possible", "use 0 or more")
     return SketchInfo(numbers, int(seed))
+
+
+def sketch_recording(
+    sketch: int | bool, seed: int, keep_every: int | None
+) -> SketchRecording | None:
+    """Return what ``Recorder(sketch=, sketch_seed=, keep_every=)`` asks for, ``None`` for weights.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is not possible.
+    """
+    if sketch is not False:
+        return SketchRecording(sketch_info(sketch, seed), keep_every)
+    if keep_every is not None:
+        raise KoopscopeError(
+            "keep_every is for sketches, and here every snapshot is kept",
+            "leave it out, or give sketch=",
+        )
+    return None
 
 
 class SketchRecording:
@@ -83,15 +104,21 @@ class SketchRecording:
         weights = row.tensors if keep else None
         return replace(row, tensors=self._sketcher.measured(row.tensors), kept=weights)
 
-    def plan(
-        self, found: Mapping[str, Sketched], kinds: Mapping[str, Sequence[str]]
-    ) -> list[SketchedTensor]:
-        """Return what the file is made for."""
-        planned = []
-        for name, each in found.items():
-            kind = TensorPlan.of(name, StoredArray(each.dtype, np.empty(0)), kinds).kind
-            planned.append(SketchedTensor.of(name, each, kind, self.info))
-        return planned
+    def layout(
+        self, plans: Sequence[TensorPlan], row: Row
+    ) -> tuple[SketchInfo, list[SketchedTensor]]:
+        """Return what the file is made for, from its first row."""
+        return self.info, [
+            SketchedTensor(
+                plan.name,
+                plan.shape,
+                plan.dtype,
+                plan.kind,
+                numbers_of(plan.shape, plan.dtype, self.info.numbers),
+                row.tensors[plan.name].resolution,
+            )
+            for plan in plans
+        ]
 
     def forget(self) -> None:
         """Say that the file is another, or was changed: what is in it is looked up again."""
@@ -118,7 +145,7 @@ class SketchRecording:
             began = began or (first + place == 0 and moment == 1)
             neighbours = before is not None and moment == before + 1
             positions = self._filled(row, positions, changes[place], facts[place], warnings)
-            unknown = () if began else _SINCE_THE_START
+            unknown = [*(() if began else _SINCE_THE_START)]
             unknown += () if neighbours else BETWEEN_NEIGHBOURS
             for name in unknown:
                 facts[place, :, FACTS.index(name)] = np.nan
@@ -154,7 +181,8 @@ class SketchRecording:
             facts[index] = found.facts
             if not found.facts[FACTS.index("nonfinite")]:
                 changes[inside] = found.values - positions[inside]
-        return positions + changes.astype(np.float64)
+        after: Float64 = positions + changes.astype(np.float64)
+        return after
 
 
 def _weights(
@@ -162,9 +190,9 @@ def _weights(
 ) -> dict[str, StoredArray]:
     weights = {}
     for tensor in tensors:
-        stored = as_stored(named.get(tensor.name))
-        if isinstance(stored, str) or stored.words.shape != tensor.shape:
-            warnings.append(f"the weights of {tensor.name} are not kept: this process lacks them")
-        else:
-            weights[tensor.name] = stored.cast(tensor.dtype)
+        plan = TensorPlan(tensor.name, tensor.shape, tensor.dtype, tensor.kind)
+        try:
+            weights[tensor.name] = plan.fitted(named.get(tensor.name))
+        except LeftOutError as error:
+            warnings.append(f"the weights of {tensor.name} are not kept: it {error.reason}")
     return weights

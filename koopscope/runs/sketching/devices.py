@@ -71,9 +71,7 @@ class Device:
 
 
 def _words(value: Any) -> np.ndarray[Any, Any]:
-    stored = as_stored(value)
-    assert not isinstance(stored, str), stored
-    return stored.words
+    return as_stored(value).words
 
 
 def _batches(

@@ -42,7 +42,7 @@ class Part:
         object.__setattr__(self, "start", tuple(int(n) for n in self.start))
         own = tuple(int(n) for n in getattr(self.values, "shape", ()))
         fits = len(own) == len(self.shape) == len(self.start) and all(
-            0 <= first and first + length <= size
+            first >= 0 and first + length <= size
             for first, length, size in zip(self.start, own, self.shape, strict=False)
         )
         if not fits:

@@ -39,7 +39,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def mixed(counters: Words, key: int) -> Words:
     """Return 64 random bits for each counter under a key: splitmix64 (Steele, Lea, Flood 2014)."""
     with np.errstate(over="ignore"):
-        z = np.uint64(key & (2**64 - 1)) + (counters + np.uint64(1)) * _GOLDEN
+        z: Words = np.uint64(key & (2**64 - 1)) + (counters + np.uint64(1)) * _GOLDEN
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
@@ -56,7 +56,10 @@ def _key(*parts: object) -> int:
 
 
 def _signs(words: Words) -> npt.NDArray[np.float32]:
-    return (1 - 2 * (words >> np.uint64(63)).astype(np.int8)).astype(np.float32)
+    signs: npt.NDArray[np.float32] = (words >> np.uint64(63)).astype(np.float32)
+    signs *= np.float32(-2.0)
+    signs += np.float32(1.0)
+    return signs
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,8 @@ def _worked(
     signed = np.empty(longest, working)
     numbers = np.empty(longest, working)
     signs = own.pattern.signs
-    square, largest, added = 0.0, 0.0, 0
-    for piece in pieces:
+    square, largest = 0.0, 0.0
+    for number, piece in enumerate(pieces, 1):
         own_words = flat[piece.begin : piece.begin + piece.length]
         values = own_words
         if dtype == "bfloat16":
@@ -157,14 +157,15 @@ def _worked(
             values[...] = own_words
         stretch = piece.stretch
         first = stretch.offset + piece.inside
-        product = np.multiply(values, signs[first : first + piece.length], out=signed[: len(values)])
+        product = np.multiply(
+            values, signs[first : first + piece.length], out=signed[: len(values)]
+        )
         _turned(some, product, (piece.inside + stretch.turn) % CELLS, stretch.sign)
         square += float(np.dot(values, values))
         largest = max(largest, float(product.max()), -float(product.min()))
         if math.isnan(square):
             break
-        added += 1
-        if added % _TOGETHER == 0:
+        if number % _TOGETHER == 0:
             total += some
             some.fill(0.0)
     total += some

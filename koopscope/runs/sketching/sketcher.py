@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
-from koopscope.runs.dtypes import STORABLE, STORED_AS, StoredArray, as_stored
+from koopscope.errors import KoopscopeError
+from koopscope.runs.dtypes import (
+    STORED_AS,
+    LeftOutError,
+    StoredArray,
+    as_stored,
+    values_problem,
+)
 from koopscope.runs.sketches import FACTS, SketchInfo
 from koopscope.runs.sketching.devices import Device, on_device
 from koopscope.runs.sketching.facts import Remembered, sampled_places
@@ -130,12 +137,12 @@ class Sketcher:
         found: dict[str, Any] = {}
         for name, value in tensors.items():
             box = boxes[name]
-            found[name] = value if isinstance(box, str) else self._sketched(name, box)
+            found[name] = self._sketched(name, box) if box else value
         return found
 
-    def _room_for(self, boxes: Iterable[list[_Box] | str]) -> int:
+    def _room_for(self, boxes: Iterable[list[_Box]]) -> int:
         """Return how many cells of each tensor fit what may be remembered, three times over."""
-        sizes = [math.prod(box[0].shape) for box in boxes if not isinstance(box, str)]
+        sizes = [math.prod(box[0].shape) for box in boxes if box]
         room = CELLS
         while room > _LEAST_ROOM and 12 * sum(min(n, room) for n in sizes) > self._bytes:
             room //= 2
@@ -152,7 +159,8 @@ class Sketcher:
         sample = np.concatenate(
             [box.sample(places) for box, places in zip(boxes, known.places, strict=True)]
         )
-        resolution = 0.0 if known.own.size <= known.memory.room else math.sqrt(2 / known.memory.room)
+        room = known.memory.room
+        resolution = 0.0 if known.own.size <= room else math.sqrt(2.0 / room)
         return Sketched(
             shape,
             dtype,
@@ -164,9 +172,9 @@ class Sketcher:
 
     def _begun(self, name: str, boxes: list[_Box], pairs: int) -> _Tensor:
         own = self._pattern.tensor(name, pairs * math.prod(boxes[0].shape))
-        places, rows, columns = [], 0, 0
+        places, rows = [], 0
         for box in boxes:
-            found, height, columns = sampled_places(box.own_shape)
+            found, height, _ = sampled_places(box.own_shape)
             places.append(found)
             rows += height
         if len(boxes) > 1 and len({sampled_places(box.own_shape)[2] for box in boxes}) > 1:
@@ -220,38 +228,38 @@ class _Box:
         return self.words.reshape(-1)[places]
 
 
-def _boxes(value: Any) -> list[_Box] | str:
-    """Return a value's parts, or why there are none to sketch."""
-    found = [_box(each) for each in parts_of(value)]
-    if not found:
-        return "held by other processes alone"
-    problems = [each for each in found if isinstance(each, str)]
-    boxes = [each for each in found if isinstance(each, _Box)]
-    if problems or len({(box.dtype, box.shape) for box in boxes}) != 1:
-        return next(iter(problems), "parts of different tensors")
+def _boxes(value: Any) -> list[_Box]:
+    """Return a value's parts; none if other processes hold it, or if it is no tensor."""
+    try:
+        boxes = [_box(each) for each in parts_of(value)]
+    except LeftOutError:  # whoever plans the file says why
+        return []
+    if len({(box.dtype, box.shape) for box in boxes}) > 1:
+        raise KoopscopeError(
+            "parts of different tensors were given as those of one",
+            "give each part the whole tensor's shape, and all of them one dtype",
+        )
     return boxes
 
 
-def _box(value: Any) -> _Box | str:
+def _box(value: Any) -> _Box:
     part = value if isinstance(value, Part) else None
     inner = part.values if part is not None else value
     device = on_device(inner)
     if device is None:
-        stored = as_stored(inner)
-        if isinstance(stored, str):
-            if part is None or 0 not in getattr(inner, "shape", ()):
-                return stored
+        if part is not None and 0 in getattr(inner, "shape", ()):
             stored = _empty(inner)
+        else:
+            stored = as_stored(inner)
         dtype, own_shape, words = stored.dtype, stored.words.shape, stored.words
         if part is None:
             return _Box(dtype, own_shape, (0,) * len(own_shape), own_shape, words, None)
         return _Box(dtype, part.shape, part.start, own_shape, words, None)
     dtype = str(inner.dtype).rpartition(".")[2]
-    if dtype not in STORED_AS:
-        return f"{dtype} values, not {STORABLE}"
     own_shape = tuple(int(n) for n in inner.shape)
-    if math.prod(own_shape) == 0 and part is None:
-        return f"no elements (shape {list(own_shape)})"
+    problem = values_problem(dtype, own_shape)
+    if problem and (part is None or dtype not in STORED_AS):
+        raise LeftOutError(problem)
     shape, start = (part.shape, part.start) if part else (own_shape, (0,) * len(own_shape))
     return _Box(dtype, shape, start, own_shape, None, device)
 

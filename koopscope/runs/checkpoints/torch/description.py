@@ -13,31 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.snapshot import Unit, plain_names
+from koopscope.runs.checkpoints.snapshot import plain_names
 from koopscope.runs.checkpoints.torch.dtypes import READ_AS
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, scalar
-from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds, is_of_training
+from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds
 from koopscope.runs.checkpoints.torch.tensors import OtherTensor, StoredTensor
 from koopscope.runs.dtypes import unread_weights
+from koopscope.runs.names import Unit, counter_of, how_far, is_metric, is_training_state
 from koopscope.runs.run import Skipped, TensorInfo, usual_kind
 
-#: Where training programs say how far they were, first found first taken.
-STEPS: dict[str, Unit] = {
-    "global_step": "step",
-    "global_steps": "step",
-    "step": "step",
-    "iteration": "step",
-    "iter": "step",
-    "iter_num": "step",
-    "num_updates": "step",
-    "epoch": "epoch",
-}
-_METRICS = (
-    *("loss", "train_loss", "val_loss", "accuracy", "val_accuracy", "lr"),
-    *("best_acc1", "best_acc", "best_val_loss", "best_fitness"),
-)
 _FURTHEST = 2**62
 
 _SAVE_WEIGHTS = "save the weights alone: torch.save(model.state_dict(), path)"
@@ -120,7 +106,7 @@ def _nothing_found(path: Path, value: Any, key: str | None) -> KoopscopeError:
     if key is not None:
         hint = f"tensors lie under {_listed(choices)}" if choices else "look with koopscope inspect"
         return KoopscopeError(f"{path} holds no tensors under {key}", hint)
-    if choices and not is_of_training(choices[0]):
+    if choices and not is_training_state(choices[0]):
         return KoopscopeError(
             f"{path} holds no weights under a name that is known: {_listed(choices)}",
             f"name where they lie, for example --key {choices[0]}",
@@ -171,16 +157,20 @@ def _unread(name: str, tensor: Any) -> int | None:
 
 def _step(value: Any, locate: Locate) -> tuple[int | None, Unit]:
     held = entries(value)
-    for name, unit in STEPS.items():
-        number = _number(held.get(name), locate)
-        if isinstance(number, int) and 0 <= number < _FURTHEST:
+    for name in how_far(name for name in held if isinstance(name, str)):
+        number, unit = _number(held[name], locate), counter_of(name)
+        if isinstance(number, int) and 0 <= number < _FURTHEST and unit is not None:
             return number, unit
     return None, "step"
 
 
 def _metrics(value: Any, locate: Locate) -> dict[str, float]:
     held = entries(value)
-    found = {name: _number(held.get(name), locate) for name in _METRICS}
+    found = {
+        name: _number(part, locate)
+        for name, part in held.items()
+        if isinstance(name, str) and is_metric(name)
+    }
     return {
         name: float(number)
         for name, number in found.items()

@@ -19,7 +19,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch.archive import content_of
-from koopscope.runs.checkpoints.torch.description import STEPS, described
+from koopscope.runs.checkpoints.torch.description import described
 from koopscope.runs.checkpoints.torch.dtypes import WIDTHS
 from koopscope.runs.checkpoints.torch.inert import Inert, Name, is_a
 from koopscope.runs.checkpoints.torch.modules import entries
@@ -37,6 +37,7 @@ from koopscope.runs.checkpoints.torch.window import (
     damage_of,
     opened,
 )
+from koopscope.runs.names import how_far
 
 METADATA = ".metadata"
 
@@ -130,7 +131,7 @@ class _Parts:
         if is_a(about, "TensorStorageMetadata"):
             return _tensor(name, about)
         held = self._held.get((name, None))
-        if last in STEPS and held is not None and held.size <= _SMALL:
+        if how_far([last]) and held is not None and held.size <= _SMALL:
             return content_of(self._window(name, held)).value
         return Inert(Name("torch.distributed.checkpoint", "object"))
 
