@@ -63,7 +63,8 @@ def command(
     if output is not None:
         check_suffix(output)
     outputs.check((run,), others=[output] if output is not None else [])
-    with open_run(run) as opened:
+    purpose = "" if output is None else "writing a fixed point"
+    with open_run(run, weights_for=purpose) as opened:
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:
             write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)

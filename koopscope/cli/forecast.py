@@ -122,7 +122,7 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
         check_suffix(output)
     outputs.check((run,), (PICTURE,), others=[output] if output is not None else [])
     began = time.perf_counter()
-    with open_run(run) as opened:
+    with open_run(run, weights_for="a forecast") as opened:
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             forecaster = Forecaster(opened, settings, listener)

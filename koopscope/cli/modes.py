@@ -98,7 +98,7 @@ def command(
     check_modes_name(output)
     Outputs(force=force).check((run,), others=[output])
     began = time.perf_counter()
-    with open_run(run, key=key) as opened:
+    with open_run(run, key=key, weights_for="writing modes") as opened:
         tensors = select_tensors(opened.description, settings.include, settings.exclude)
         with console.progress(f"reading {run}", opened.volume(tensors)) as listener:
             analysis = Analysis.of(opened, replace(settings, method="exact"), listener)

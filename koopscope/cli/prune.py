@@ -154,7 +154,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     outputs.check((run,), (PICTURE,), inputs=[checkpoint], others=files)
     began = time.perf_counter()
     with ExitStack() as stack:
-        opened = stack.enter_context(open_run(run))
+        opened = stack.enter_context(open_run(run, weights_for="pruning"))
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             basis = pruning_basis(opened, settings, listener)

@@ -85,7 +85,7 @@ def command(
     check_suffix(output)
     read = [metrics] if metrics is not None else []
     Outputs(force=force).check((run,), inputs=read, others=[output])
-    opener = partial(open_run, run, key=key)
+    opener = partial(open_run, run, key=key, weights_for="restoring")
     wanted = TensorFilter(include, exclude)
     with (opener if metrics is None else with_metrics(opener, metrics))() as opened:
         volume = opened.volume(select_tensors(opened.description, include, exclude))

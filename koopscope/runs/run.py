@@ -202,6 +202,8 @@ class Run(ABC):
     def with_weights(self, purpose: str) -> Run:
         """Return the run, or the snapshots of it whose weights are there, for what needs weights.
 
+        Closing what is returned closes the run.
+
         Parameters
         ----------
         purpose

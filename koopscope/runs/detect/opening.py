@@ -24,7 +24,9 @@ Source: TypeAlias = str | os.PathLike[str]
 ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout | TimeLastLayout"
 
 
-def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Run:
+def open_run(
+    source: Source | Sequence[Source], *, key: str | None = None, weights_for: str = ""
+) -> Run:
     """Open a recorded run.
 
     Parameters
@@ -35,11 +37,15 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
         looking again.
     key
         Where in each checkpoint of PyTorch the weights lie, if not where they are looked for.
+    weights_for
+        What weights are needed for ("pruning"): of a run of sketches, the snapshots are opened
+        whose weights were kept.
 
     Raises
     ------
     KoopscopeError
-        If it cannot be read, or nothing here knows how to read it.
+        If it cannot be read, nothing here knows how to read it, or it lacks weights that are
+        needed.
     """
     sources = _sources([source] if isinstance(source, (str, os.PathLike)) else source)
     structure.walk_first([Path(source) for source in sources], open_run)
@@ -47,9 +53,18 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
         look = _look(sources[0])
         if look.kind == "run file":
             with structure.reading(look.path):
-                return RunFile(look.path, look.committed)
+                run = RunFile(look.path, look.committed)
+            return _with_weights(run, weights_for) if weights_for else run
         sources = [look]
     return open_foreign(sources, key=key)
+
+
+def _with_weights(run: Run, purpose: str) -> Run:
+    try:
+        return run.with_weights(purpose)
+    except BaseException:
+        run.close()
+        raise
 
 
 def open_foreign(

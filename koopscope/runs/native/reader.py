@@ -97,8 +97,7 @@ class RunFile(StackedRun):
             what is read of them may be those recorded since.
         """
         if self._sketches is not None:
-            self.with_weights("reading weights").read(tensor, start, stop, out)
-            return
+            super().with_weights("reading")
         super().read(tensor, start, stop, out)
         self._content.check()
 
@@ -123,7 +122,7 @@ class RunFile(StackedRun):
         return sum(self._sketches.volume(tensor) for tensor in tensors)
 
     def with_weights(self, purpose: str) -> Run:
-        """Return the run, or of a sketched one the snapshots whose weights were kept.
+        """Return the run, or of a sketched one the snapshots whose weights were kept; it owns both.
 
         Raises
         ------
@@ -142,7 +141,9 @@ class RunFile(StackedRun):
             notes=(*about.notes, f"{purpose} uses the {len(rows)} snapshots with weights"),
             sketch=None,
         )
-        return KeptRun(self.path, description, self._file, self._tensors, self._content.check)
+        return KeptRun(
+            self.path, description, self._file, self._tensors, self._content.check, self.close
+        )
 
     def close(self) -> None:
         """Close the file."""

@@ -249,9 +249,11 @@ class KeptRun(StackedRun):
     description
         Of the kept snapshots.
     file, tensors
-        The open file, which stays open when this is closed, and where the weights lie in it.
+        The open file, and where the weights lie in it.
     check
         Raises where snapshots were taken out of the file.
+    close
+        Called when this is closed.
     """
 
     def __init__(
@@ -261,9 +263,10 @@ class KeptRun(StackedRun):
         file: h5py.File | None,
         tensors: Mapping[str, StackedDataset],
         check: Callable[[], None],
+        close: Callable[[], None],
     ) -> None:
         super().__init__(path)
-        self._check = check
+        self._check, self._close = check, close
         self.description = description
         self._tensors = dict(tensors)
         self._file = file
@@ -274,6 +277,7 @@ class KeptRun(StackedRun):
         self._check()
 
     def close(self) -> None:
-        """Do nothing to the file: the run underneath closes it."""
+        """Close the sketched run underneath."""
         self._file = None
         super().close()
+        self._close()
