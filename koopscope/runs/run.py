@@ -186,6 +186,11 @@ class Run(ABC):
         ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
         """
 
+    @property
+    def parts(self) -> Mapping[TensorInfo, int]:
+        """How many weights went into the sketch of tensors of which only a part is here."""
+        return {}
+
     def sketched(self, tensor: TensorInfo) -> TensorSketch:
         """Return the sketches of a tensor's snapshots, where the description says there are some.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -114,6 +114,11 @@ class RunFile(StackedRun):
         found = self._sketches.of(tensor)
         self._content.check()
         return found
+
+    @property
+    def parts(self) -> Mapping[TensorInfo, int]:
+        """How many weights went in, of sketched tensors of which the file holds a part alone."""
+        return {} if self._sketches is None else self._sketches.parts
 
     def volume(self, tensors: Sequence[TensorInfo]) -> int:
         """Return how many bytes are read for these tensors."""

@@ -192,26 +192,34 @@ class Recorder:
             return not rows
         try:
             with signals_held():
-                return self._record([self.measured(row) for row in rows])
+                if self._sketch is not None:
+                    rows = [self._sketch.measured(row) for row in rows]
+                return self._record(rows)
         except KoopscopeError:
             raise
         except Exception as error:  # whatever the disk or HDF5 does must not end the training
-            self._warn(
-                f"snapshot at step {rows[0].step} was not recorded in {self.path}: "
-                f"{_one_line(error)}",
-                cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
-            )
+            self._warn_of(error, rows[0].step)
             return False
 
-    def measured(self, row: Row) -> Row:
+    def measured(self, row: Row) -> Row | None:
         """Return a snapshot that takes little room until it is written: a sketch, if asked for.
+
+        ``None`` where it cannot be sketched, which is warned of.
 
         Raises
         ------
         KoopscopeError
             If a tensor is spread over processes in a way that is not known.
         """
-        return row if self._sketch is None else self._sketch.measured(row)
+        if self._sketch is None:
+            return row
+        try:
+            return self._sketch.measured(row)
+        except KoopscopeError:
+            raise
+        except Exception as error:  # a device that fails must not end the training here
+            self._warn_of(error, row.step)
+            return None
 
     def close(self) -> None:
         """Let other processes write to the file. Every snapshot has been on disk all along."""
@@ -431,6 +439,12 @@ class Recorder:
                 cause=plan.name,
             )
             return None
+
+    def _warn_of(self, error: Exception, step: int) -> None:
+        self._warn(
+            f"snapshot at step {step} was not recorded in {self.path}: {_one_line(error)}",
+            cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
+        )
 
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:

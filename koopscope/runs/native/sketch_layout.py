@@ -31,7 +31,7 @@ _SUMMED = 64
 
 @dataclass(frozen=True)
 class SketchedTensor:
-    """A tensor in ``/sketch/index``; ``numbers`` is how many columns of ``values`` it has."""
+    """A tensor in ``/sketch/index``: ``numbers`` columns of ``values``, of ``held`` weights."""
 
     name: str
     shape: tuple[int, ...]
@@ -39,10 +39,11 @@ class SketchedTensor:
     kind: str
     numbers: int
     resolution: float
+    held: int
 
     def fits(self, found: object) -> bool:
         """Return whether a later sketch is of the same tensor."""
-        return isinstance(found, Sketched) and found.shape == self.shape
+        return isinstance(found, Sketched) and found.shape == self.shape and found.held == self.held
 
 
 def create_sketch(root: h5py.File, info: SketchInfo, tensors: Sequence[SketchedTensor]) -> None:
@@ -60,6 +61,7 @@ def create_sketch(root: h5py.File, info: SketchInfo, tensors: Sequence[SketchedT
             "kind": each.kind,
             "numbers": each.numbers,
             "resolution": each.resolution,
+            "held": each.held,
         }
         for each in tensors
     ]
@@ -92,6 +94,7 @@ class SketchWriter:
                 each["kind"],
                 each["numbers"],
                 each["resolution"],
+                each["held"],
             )
             for each in json.loads(self._group["index"][()].tobytes())
         )

@@ -44,6 +44,7 @@ class _Entry:
     info: TensorInfo
     numbers: int
     resolution: float
+    held: int
     column: int
     row: int
 
@@ -84,11 +85,20 @@ class SketchTable:
         self._held: tuple[int, int, Float64, Float64] | None = None
         self.skipped: list[Skipped] = []
         self._leave_out_unfinished()
+        self.skipped += [
+            Skipped(info.name, f"a part of it alone: {held:,} of {info.size:,} weights", info.size)
+            for info, held in self.parts.items()
+        ]
 
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """The tensors that were sketched to the end, in model order."""
-        return tuple(entry.info for entry in self._entries.values())
+        """The tensors that were sketched whole and to the end, in model order."""
+        return tuple(e.info for e in self._entries.values() if e.held == e.info.size)
+
+    @property
+    def parts(self) -> dict[TensorInfo, int]:
+        """How many weights went into the sketch, of tensors of which the file holds a part."""
+        return {e.info: e.held for e in self._entries.values() if e.held < e.info.size}
 
     def volume(self, tensor: TensorInfo) -> int:
         """Return how many bytes the sketches of a tensor have."""
@@ -204,7 +214,7 @@ class SketchTable:
         return KoopscopeError(f"the sketch in {self._path} cannot be read: {why}", hint)
 
 
-def _checked(entry: Mapping[str, Any], numbers: int) -> tuple[TensorInfo, int, float]:
+def _checked(entry: Mapping[str, Any], numbers: int) -> tuple[TensorInfo, int, float, int]:
     name, dtype, kind = entry["name"], entry["dtype"], entry["kind"]
     shape = tuple(entry["shape"])
     if not isinstance(name, str) or not name.isprintable() or len(name) > safety.NAME_LIMIT:
@@ -218,7 +228,10 @@ def _checked(entry: Mapping[str, Any], numbers: int) -> tuple[TensorInfo, int, f
     resolution = float(entry["resolution"])
     if not 0.0 <= resolution <= 1.0:
         raise ValueError(f"{name} has no possible resolution")
-    return TensorInfo(name, shape, dtype, kind), entry["numbers"], resolution
+    info, held = TensorInfo(name, shape, dtype, kind), entry["held"]
+    if type(held) is not int or not 0 <= held <= info.size:
+        raise ValueError(f"{name} holds no possible part")
+    return info, entry["numbers"], resolution, held
 
 
 def _integer(group: h5py.h5g.GroupID, name: str) -> int | None:

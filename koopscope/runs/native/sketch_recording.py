@@ -116,6 +116,7 @@ class SketchRecording:
                 plan.kind,
                 numbers_of(plan.shape, plan.dtype, self.info.numbers),
                 row.tensors[plan.name].resolution,
+                row.tensors[plan.name].held,
             )
             for plan in plans
         ]

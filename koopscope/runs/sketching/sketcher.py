@@ -52,6 +52,8 @@ class Sketched:
         float64 [len(FACTS)].
     resolution
         See ``TensorSketch``.
+    held
+        Weights of the tensor that went into it: fewer than all in a process that holds a part.
     moment
         Counts the snapshots that its sketcher has seen: facts on a change are of this one and the
         one before.
@@ -62,6 +64,7 @@ class Sketched:
     values: Float64
     facts: Float64
     resolution: float
+    held: int
     moment: int = 0
 
     @property
@@ -92,6 +95,7 @@ def _sum(parts: Sequence[Sketched]) -> Sketched:
         np.sum([part.values for part in parts], axis=0),
         facts,
         max(part.resolution for part in parts),
+        sum(part.held for part in parts),
         first.moment,
     )
 
@@ -167,6 +171,7 @@ class Sketcher:
             known.own.reduced(total.cells),
             known.memory.facts(total, sample),
             resolution,
+            sum(math.prod(box.own_shape) for box in boxes),
             self._moment,
         )
 

@@ -32,7 +32,7 @@ def parts_of(value: Any) -> list[Any]:
             for shard in value.local_shards()
         ]
     jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, jax.Array) and _is_spread(value):
+    if jax is not None and isinstance(value, jax.Array) and len(value.sharding.device_set) > 1:
         return [
             Part(shard.data, value.shape, tuple(_begin(along) for along in shard.index))
             for shard in value.addressable_shards
@@ -64,10 +64,6 @@ def _of_dtensor(value: Any) -> list[Part]:
         start[dim] += first
         lengths[dim] = min(chunk, lengths[dim] - first)
     return [Part(value.to_local(), shape, tuple(start))]
-
-
-def _is_spread(value: Any) -> bool:
-    return len(value.sharding.device_set) > 1
 
 
 def _begin(along: slice) -> int:
