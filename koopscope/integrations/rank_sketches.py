@@ -52,13 +52,11 @@ class RankSketches:
             If a tensor is spread in a way that is not known, on every rank alike.
         """
         named = set(spread)
-        parts = {
-            name: parts_of(value)
-            for name, value in tensors.items()
-            if name in named or self._rank == 0
-        }
+        held = {n: value for n, value in tensors.items() if n in named or self._rank == 0}
+        for value in held.values():
+            parts_of(value)  # what no rank can sketch is said before any of them waits
         try:
-            measured = self._sketcher.measured(parts)
+            measured = self._sketcher.measured(held)
             message: _Message = {
                 name: value for name, value in measured.items() if isinstance(value, Sketched)
             }
@@ -71,14 +69,7 @@ class RankSketches:
                 self._warned = True
                 messages.warn(f"a snapshot was not recorded: one rank could not sketch: {failed}")
             return {}
-        return _whole([each for each in received if isinstance(each, dict)])
-
-
-def _whole(received: Sequence[dict[str, Sketched]]) -> dict[str, Sketched]:
-    if not received:
-        return {}
-    # In the order of rank 0, which has every tensor unless none of its weights lie there.
-    return summed(received)
+        return summed([each for each in received if isinstance(each, dict)])
 
 
 def _gathered(message: _Message) -> list[_Message]:
