@@ -28,7 +28,7 @@ from koopscope._moved import Moved
 sys.meta_path.append(Moved)
 
 # As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
-# koopscope.cli.start can give it a meaning.
+# koopscope_command can give it a meaning.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'koopscope' has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = found  # so that it is looked up once, and `help` lists it
-    return found
+    member = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = member  # so that it is looked up once, and `help` lists it
+    return member

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
     {"_moved", "_types", "_version", "inert"},
-    {"errors", "messages"},
+    {"errors", "markup", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
     {"engine", "estimator"},
@@ -34,6 +34,7 @@ RUNS_FLOORS = (
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views", "sketching"},
+    {"roles"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import diagnosed, openers, with_metrics
+from koopscope.cli.diagnosing import diagnosed
 from koopscope.cli.engines import engine_options
 from koopscope.cli.exit_codes import COULD_NOT
-from koopscope.cli.options import analysis_options, key_option
+from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, output_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
-@click.option("--metrics", metavar="FILE", help="A file of logged losses: CSV, JSON, or events.")
-@key_option
+@run_options
 @output_options
 @click.pass_context
 def command(
@@ -35,8 +35,7 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
-    metrics: str | None,
-    key: str | None,
+    reading: Reading,
     outputs: Outputs,
 ) -> None:
     """Tell from the recorded weights how training went.
@@ -51,15 +50,8 @@ def command(
     from koopscope.report.analysis_report import Report
     from koopscope.report.envelope import Failure
 
-    jobs = openers(runs, shards, key)
-    if metrics is not None and len(jobs) > 1:
-        raise KoopscopeError(
-            f"--metrics names the log of one run, and there are {len(jobs)}",
-            "analyse them one by one",
-        )
-    if metrics is not None:
-        jobs = {path: with_metrics(opened, metrics) for path, opened in jobs.items()}
-    outputs.check(list(jobs), inputs=runs)
+    jobs = reading.openers(runs, shards)
+    outputs.check(list(jobs), inputs=[*runs, *reading.inputs])
     began = time.perf_counter()
     diagnoses, failures = [], []
     for path, opened in jobs.items():

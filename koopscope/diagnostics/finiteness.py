@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.coverage import share_read, unread
 from koopscope.diagnostics.evidence import Evidence
@@ -73,7 +74,22 @@ def ask(analysis: Analysis) -> Finding:
             else broken.hint
         )
     evidence = FinitenessEvidence(tuple(bad))
-    return DIAGNOSTIC.finding(status, message, evidence, value=float(len(bad)), hint=hint)
+    return DIAGNOSTIC.finding(
+        status,
+        message,
+        evidence,
+        value=float(len(bad)),
+        hint=hint,
+        action=_action(analysis) if bad else None,
+    )
+
+
+def _action(analysis: Analysis) -> Action:
+    """Go back to the last snapshot without NaN, or start again where there is none."""
+    window = analysis.window
+    if not analysis.finite_tensors or not window.snapshots:
+        return Action("restart")
+    return Action("restore", step=int(analysis.description.steps[window.stop - 1]))
 
 
 def _all_finite(read_share: float) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed
 from koopscope.diagnostics.finding import (
@@ -159,10 +160,14 @@ def ask(analysis: Analysis) -> Finding:
             value=1.0,
             hint=broken.hint if broken else "restart with a lower learning rate",
             criterion=Criterion("finite weights", f"NaN or infinite after step {steps[-1]}"),
+            action=Action("restart"),
         )
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
         message = f"{usable(snapshots)} too few: the start is judged by the first {count}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
+        action = Action("record_more", count=count)
+        return DIAGNOSTIC.finding(
+            "inconclusive", message, evidence, hint="record more often", action=action
+        )
     judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
     if beginning is None:
@@ -224,7 +229,8 @@ def _verdict(
         named = [f"{each.name} ({each.why})" for each in outliers[:3]]
         more = f" and {len(outliers) - 3} more" if len(outliers) > 3 else ""
         message += f"; unusual: {', '.join(named)}{more}"
-    return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score)
+    action = Action("restart") if state == "bad" else None
+    return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score, action=action)
 
 
 DIAGNOSTIC = Diagnostic(

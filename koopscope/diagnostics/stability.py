@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import (
@@ -170,11 +171,17 @@ def ask(analysis: Analysis) -> Finding:
         evidence = replace(evidence, state="growing" if broken.grew else "broken off")
         criterion = Criterion("finite weights", f"NaN or infinite from step {broken.next_step} on")
         return DIAGNOSTIC.finding(
-            "fail", f"{broken.message}.", evidence, hint=broken.hint, criterion=criterion
+            "fail",
+            f"{broken.message}.",
+            evidence,
+            hint=broken.hint,
+            criterion=criterion,
+            action=broken.action,
         )
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few to judge stability: it takes {LEAST_SNAPSHOTS}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence)
+        action = Action("record_more", count=LEAST_SNAPSHOTS)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, action=action)
     if network is None or network.path_length() <= 0.0:
         what = "changed" if analysis.finite_tensors else "is finite"
         message = f"No weight {what}, so stability cannot be judged."
@@ -271,6 +278,7 @@ def _verdict(state: State, motion: Steadiness, evidence: StabilityEvidence) -> F
         value=motion.cosine,
         hint=_HINT if status in ("warn", "fail") else None,
         criterion=_criterion(state, motion),
+        action=lower_rate() if status in ("warn", "fail") else None,
     )
 
 

@@ -269,15 +269,15 @@ def _even_stretch(steps: npt.NDArray[np.int64], end: int) -> tuple[int, int]:
 
 
 def _refuse_few(steps: npt.NDArray[np.int64], first: int, end: int) -> None:
-    found = end + 1 - first
+    count = end + 1 - first
     if first:
         raise KoopscopeError(
-            f"only the last {found} snapshots up to step {steps[end]} are evenly spaced, "
+            f"only the last {count} snapshots up to step {steps[end]} are evenly spaced, "
             "too few to fit a law to",
             f"it takes {FEWEST}; start from an earlier step with --until",
         )
     raise KoopscopeError(
-        f"{found} snapshot{' is' if found == 1 else 's are'} too few to fit a law to",
+        f"{count} snapshot{' is' if count == 1 else 's are'} too few to fit a law to",
         f"it takes {FEWEST}, and about {2 * RECENT} to test how far ahead a forecast can be "
         "trusted; record more often",
     )

@@ -18,13 +18,13 @@ from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.registry import diagnostics_for
+from koopscope.markup import Markup, element, figure, joined, table
 from koopscope.report.analysis_json import run_document
 from koopscope.report.analysis_report import Report
 from koopscope.report.envelope import JsonObject, of_runs
 from koopscope.report.gate.explanation import SECTIONS
 from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_circle
 from koopscope.report.html.document import document
-from koopscope.report.html.markup import Markup, element, figure, joined, table
 from koopscope.report.json_values import plain
 from koopscope.report.text.eigenvalue_rows import RESIDUAL_SCALE, folded
 from koopscope.report.text.numbers import count, interval, percent, share, small, step_range

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from koopscope.gate.judgement import Judgement, Outcome
+from koopscope.markup import Markup, element, joined, table
 from koopscope.report.gate.gate import Gate, interval_text
 from koopscope.report.gate.json import document as json_document
 from koopscope.report.html.analysis import losses
 from koopscope.report.html.document import document
-from koopscope.report.html.markup import Markup, element, joined, table
 from koopscope.report.text.terminal_style import Page
 
 #: Verdicts in words, and the look of the finding's status that is like them.

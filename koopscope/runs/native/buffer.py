@@ -1,7 +1,8 @@
 """Snapshots of small networks, kept for a moment and written together.
 
 Opening a run file costs the same whatever it holds; for a network whose epoch takes milliseconds
-that is all the cost there is. Must never keep a snapshot longer than it was told, nor many MiB.
+that is all the cost there is. Keeps no snapshot longer than it was told, and no more than
+``KEPT_BYTES``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Append snapshots of a training run to a run file, one open-append-close at a time.
 
-It must never stop a training run: what the caller did wrong raises, what the world did wrong (a
+A training goes on whatever happens: what the caller did wrong raises, what the world did wrong (a
 full disk, a file that vanished, another training in it) is warned of, and costs one snapshot or
-another name. And it must never lose a snapshot that was committed, whenever the process dies.
+another name. A snapshot that was committed is not lost, whenever the process dies.
 """
 
 from __future__ import annotations

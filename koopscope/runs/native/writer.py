@@ -1,7 +1,7 @@
 """Write rows into a run file in an order that no interruption can turn against older rows.
 
 The HDF5 side of the recorder: it knows datasets and flushes, and nothing of frameworks or warnings.
-It must never touch a byte that a committed snapshot depends on.
+No byte that a committed snapshot depends on is written again.
 """
 
 from __future__ import annotations
