@@ -299,7 +299,9 @@ def ask(analysis: Analysis) -> Finding:
     # A sketch or a sample leaves errors of its own.
     errors = None
     if not analysis.is_exact:
-        errors = analysis.measured_spread(lambda part: weights_score(course_of(part)))
+        errors = analysis.measured_spread(
+            "convergence", lambda part: weights_score(course_of(part))
+        )
     rule = stop_rule(course, errors)
     drawn = training_state(course)
     recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)

@@ -67,7 +67,9 @@ def _noise(analysis: Analysis, layer: str) -> float:
     """Return the squared standard error of a layer's centred cosines, summed over all of them."""
     if analysis.is_exact:
         return 0.0
-    errors = analysis.measured_spread(lambda part: _centred(layer_grams(part)[layer]))
+    errors = analysis.measured_spread(
+        f"cosines of {layer}", lambda part: _centred(layer_grams(part)[layer])
+    )
     return float(np.square(errors).sum())
 
 
