@@ -17,6 +17,7 @@ from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.first_look import FirstLook, first_look
 from koopscope.diagnostics.next_step import NextStep, next_step
 from koopscope.diagnostics.registry import cannot_tell, diagnostics_for
+from koopscope.diagnostics.sketched import on_sketch
 from koopscope.diagnostics.statistics.keeping import BestSnapshot, best_snapshot
 from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
@@ -25,7 +26,7 @@ from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
-from koopscope.spectra.measured import Measurement
+from koopscope.spectra.measured import GROUPS, Measurement
 from koopscope.spectra.noise import NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule
 
@@ -124,10 +125,22 @@ class Diagnosis:
 @product_threads(1)
 def diagnose(analysis: Analysis) -> Diagnosis:
     """Ask every registered question of a run."""
+    found = _answers(analysis)
+    info = analysis.description.sketch
+    if info is not None:
+        parts = [_answers(analysis.without(group)) for group in range(GROUPS)]
+        found = {
+            name: on_sketch(answer, [part[name] for part in parts], info)
+            for name, answer in found.items()
+        }
+    return Diagnosis(analysis, tuple(found.values()))
+
+
+def _answers(analysis: Analysis) -> dict[str, Finding]:
     found: dict[str, Finding] = {}
     for diagnostic in diagnostics_for(analysis):
         found[diagnostic.id] = diagnostic.answer(analysis, found)
-    return Diagnosis(analysis, tuple(found.values()))
+    return found
 
 
 def analyze(
