@@ -1,11 +1,12 @@
 """Train the runs of the comparison's study: ``python -m studies.comparison.train FOLDER``.
 
-A run that the folder holds is not trained again. It takes about a second for each of 900 runs.
+A run that the folder holds is not trained again. Each takes about a second.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from koopscope.runs.native.recorder import Recorder
 from studies import training
-from studies.comparison.recipes import SNAPSHOTS, Variant, all_variants, seeds
+from studies.comparison.recipes import SNAPSHOTS, Variant, in_turn, seeds
 from studies.families import FAMILIES
 from studies.plan import PACES
+from studies.tasks import Task
 
 
 class _Trainer(training.Trainer):
@@ -53,6 +55,11 @@ def optimizer_of(variant: Variant) -> str:
     return "adam" if variant.optimizer == "momentum" else "sgd"
 
 
+@cache
+def _task(family: str) -> Task:
+    return FAMILIES[family].task()
+
+
 def trained(folder: Path, variant: Variant, seed: int) -> Path:
     """Train one run; return its file."""
     path = folder / f"{variant.name(seed)}.h5"
@@ -60,7 +67,7 @@ def trained(folder: Path, variant: Variant, seed: int) -> Path:
         return path
     torch.manual_seed(seed)
     family = FAMILIES[variant.family]
-    task = family.task()
+    task = _task(variant.family)
     net = family.network(variant.dropout, False)
     made = training.make_optimizer(net, optimizer_of(variant), variant.rate, variant.weight_decay)
     trainer = _Trainer(net, task, made, seed)
@@ -85,11 +92,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     into = Path(sys.argv[1])
     into.mkdir(parents=True, exist_ok=True)
-    todo = [
-        (variant, seed)
-        for side in ("tuning", "held-out")
-        for variant in all_variants(side)
-        for seed in seeds(variant)
-    ]
+    todo = [(variant, seed) for variant in in_turn() for seed in seeds(variant)]
     for done, (variant, seed) in enumerate(todo):
         print(done, len(todo), trained(into, variant, seed).name, flush=True)
