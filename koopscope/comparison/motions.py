@@ -64,12 +64,12 @@ def motions(joint: SnapshotGram, before: int, ends: tuple[int, int], rank: int) 
     angles = _angles(G, first, second, min(rank, MOST_DIRECTIONS))
     ways = [np.zeros(len(G)) for _ in range(2)]
     ways[0][first], ways[1][second] = 1.0, 1.0
-    lengths = [float(np.sqrt(max(way @ G @ way, 0.0))) for way in ways]
+    lengths = [_length(G, way) for way in ways]
     moved = (lengths[0] + lengths[1]) / 2.0
     # From the first run's end to the second's: back along the first, over, and along the second.
     between = np.zeros(len(G))
     between[ends[0] : before + ends[1]] = 1.0
-    apart = float(np.sqrt(max(between @ G @ between, 0.0)))
+    apart = _length(G, between)
     squares, product = _ends(joint, ends[0], before + ends[1])
     norms = np.sqrt(np.maximum(squares, 0.0))
     known = bool((norms > 0.0).all())
@@ -85,6 +85,10 @@ def motions(joint: SnapshotGram, before: int, ends: tuple[int, int], rank: int) 
         final_cosine=float(np.clip(product / norms.prod(), -1.0, 1.0)) if known else None,
         midpoint_norm=float(middle / norms.mean()) if known else None,
     )
+
+
+def _length(products: Products, way: Float64) -> float:
+    return float(np.sqrt(max(float(way @ products @ way), 0.0)))
 
 
 def _ends(joint: SnapshotGram, one: int, other: int) -> tuple[Float64, float]:
@@ -106,7 +110,8 @@ def _angles(G: Products, first: slice, second: slice, rank: int) -> Float64:
     cosines = np.linalg.svd(
         bases[0][:, :count].T @ G[first, second] @ bases[1][:, :count], compute_uv=False
     )
-    return np.degrees(np.arccos(np.clip(cosines, 0.0, 1.0)))
+    found: Float64 = np.degrees(np.arccos(np.clip(cosines, 0.0, 1.0)))
+    return found
 
 
 def _directions(products: Products, rank: int) -> Float64:

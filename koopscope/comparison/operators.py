@@ -97,7 +97,8 @@ def _best_overlap(A: Products, B: Products, starts: Products) -> float:
 
 
 def _adjoint(matrices: Products) -> Products:
-    return matrices.conj().swapaxes(1, 2)
+    found: Products = matrices.conj().swapaxes(1, 2)
+    return found
 
 
 def _starts(A: Products, B: Products) -> list[Products]:

@@ -81,7 +81,8 @@ def timeline(steps: Sequence[Steps], finite: Sequence[npt.NDArray[np.bool_]]) ->
     shortest = min(len(each) for each in usable)
     if shortest < FEWEST:
         raise KoopscopeError(
-            f"a run with {shortest} usable snapshot{'' if shortest == 1 else 's'} cannot be compared",
+            f"a run with {shortest or 'no'} usable snapshot{'s' * (shortest != 1)} cannot be "
+            "compared",
             f"record at least {FEWEST} snapshots of finite weights; 20 or more say much more",
         )
     common = reduce(np.intersect1d, usable)

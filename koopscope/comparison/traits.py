@@ -119,4 +119,3 @@ def _law(gram: SnapshotGram) -> tuple[Products, int]:
     reduction = reduce(series)
     available = min(MOST_DIRECTIONS, reduction.numerical_rank)
     return reduction.operator(available), max(1, min(held_out_rank(series), available))
-

@@ -31,6 +31,11 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
         "markdown": f"{_HERE}.gate.markdown",
         "github": f"{_HERE}.gate.github",
     },
+    "comparison": {
+        "table": f"{_HERE}.comparison",
+        "json": f"{_HERE}.comparison",
+        "markdown": f"{_HERE}.comparison_markdown",
+    },
     "inspection": {"table": f"{_HERE}.inspection", "json": f"{_HERE}.inspection"},
     "pruning": {"table": f"{_HERE}.pruning", "json": f"{_HERE}.pruning"},
     "forecast": {"table": f"{_HERE}.forecast", "json": f"{_HERE}.forecast"},

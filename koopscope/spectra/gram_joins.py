@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,7 @@ def picked(gram: SnapshotGram, indices: npt.NDArray[np.intp]) -> SnapshotGram:
     borders = indices - first
     sums = np.zeros((len(indices) - 1, max(0, last - first)))
     unchanged = np.zeros(len(sums), np.int64)
-    for k, (start, stop) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+    for k, (start, stop) in enumerate(pairwise(borders.tolist())):
         sums[k, start:stop] = 1.0
         unchanged[k] = inside.changes.unchanged[start:stop].min()
     return replace(
