@@ -13,11 +13,11 @@ Record a run while it trains, then ask what it shows::
 
 Recording: ``Recorder`` for a loop of your own, ``Tracker`` for a schedule and a stop; callbacks of
 frameworks are in ``koopscope.integrations``. Reading: ``open_run`` gives a ``Run``. Asking:
-``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``prune`` gives masks, ``forecast`` weights
-that are still to come, ``restore`` those of a recorded step, ``average`` the mean of the last
-ones, ``write_modes`` a file of modes.
-``DMD`` decomposes any snapshots, ``KoopmanAccelerator`` extrapolates while training. What cannot be
-done raises ``KoopscopeError``.
+``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``compare`` tells whether trainings are the
+same dynamics; ``prune`` gives masks, ``forecast`` weights that are still to come, ``restore`` those
+of a recorded step, ``average`` the mean of the last ones, ``write_modes`` a file of modes. ``DMD``
+decomposes any snapshots, ``KoopmanAccelerator`` extrapolates while training. What cannot be done
+raises ``KoopscopeError``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from koopscope._moved import Moved
 sys.meta_path.append(Moved)
 
 # As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
-# koopscope.cli.start can give it a meaning.
+# koopscope_command can give it a meaning.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from koopscope._version import __version__
     from koopscope.analysis.settings import Settings
     from koopscope.averaging.average import average
+    from koopscope.comparison.compare import compare
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.errors import KoopscopeError
     from koopscope.estimator.dmd import DMD
@@ -63,6 +64,7 @@ __all__ = [
     "__version__",
     "analyze",
     "average",
+    "compare",
     "forecast",
     "open_run",
     "prune",
@@ -84,6 +86,7 @@ _HOMES = {
     "Tracker": "koopscope.integrations.tracker",
     "analyze": "koopscope.diagnostics.diagnosis",
     "average": "koopscope.averaging.average",
+    "compare": "koopscope.comparison.compare",
     "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",
@@ -102,6 +105,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'koopscope' has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = found  # so that it is looked up once, and `help` lists it
-    return found
+    member = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = member  # so that it is looked up once, and `help` lists it
+    return member

@@ -36,6 +36,7 @@ MOVED = {
     "integrations.parameter_window": "integrations.torch.parameter_window",
     "modefile": "export.modes",
     "pruning.judging": "pruning.basis",
+    "pruning.roles": "runs.roles",
     "pruning.spool": "pruning.score_file",
     "reading": "analysis.plan",
     "report.canvas": "report.text.canvas",

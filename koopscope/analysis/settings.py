@@ -16,8 +16,8 @@ from koopscope.spectra.measured import Measurement
 from koopscope.spectra.noise import NOISE_FILTERS, NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
-Method = Literal["auto", "exact", "compressed"]
-METHODS: tuple[Method, ...] = ("auto", "exact", "compressed")
+Method = Literal["auto", "exact", "compressed", "sketch"]
+METHODS: tuple[Method, ...] = ("auto", "exact", "compressed", "sketch")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Settings:
         Filter along time before a spectrum is computed; see ``koopscope.spectra.noise``.
     method
         ``exact`` reads every weight, ``compressed`` measures some, ``auto`` reads every weight
-        unless that would take long.
+        unless that would take long. A run that holds sketches is read by ``sketch`` alone, which
+        ``auto`` means there.
     measurement, measurements, seed, tolerance
         See ``koopscope.engine.sampled.Measuring``; they matter where the method is compressed.
     metric
@@ -92,6 +93,13 @@ class Settings:
         _ = self.measuring
         if self.metric is not None:
             parsed_choice(self.metric)
+
+    @property
+    def asks_for_a_spectrum(self) -> bool:
+        """Whether something was chosen that only matters to a spectrum."""
+        usual = Settings()
+        names = ("observable", "rank", "delay", "noise_filter")
+        return any(getattr(self, name) != getattr(usual, name) for name in names)
 
     @property
     def asked_steps(self) -> tuple[int | None, int | None]:

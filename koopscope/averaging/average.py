@@ -125,7 +125,7 @@ def average(
         If the run has fewer snapshots, some of them are not finite, or the file cannot be written.
     """
     wanted = TensorFilter(_globs(include), _globs(exclude))
-    with open_run(run, key=key) as opened:
+    with open_run(run, key=key, weights_for="averaging") as opened:
         choice = choose(opened, last, until, weighing, wanted)
         if output is not None:
             return write_average(opened, choice, output, wanted, force=force)

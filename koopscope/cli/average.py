@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from koopscope.cli import console
-from koopscope.cli.options import key_option
 from koopscope.cli.outputs import Outputs, force_option
+from koopscope.cli.reading import Reading, run_options
 
 if TYPE_CHECKING:
     from koopscope.averaging.average import Average, Weighing
@@ -52,7 +51,7 @@ _NAMED = 3
     "--include", multiple=True, metavar="GLOB", help="Average only tensors named like this."
 )
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
-@key_option
+@run_options
 @force_option
 def command(
     run: str,
@@ -63,7 +62,7 @@ def command(
     output: Path,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    key: str | None,
+    reading: Reading,
     force: bool,
 ) -> None:
     """Average the last snapshots of RUN, and say whether that is likely to help.
@@ -76,16 +75,15 @@ def command(
     from koopscope.averaging.average import choose, write_average
     from koopscope.errors import KoopscopeError
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
     from koopscope.runs.names import TensorFilter
     from koopscope.runs.run import select_tensors
 
     if auto and last is not None:
         raise KoopscopeError("--auto and --last both say how many", "give one of them")
     check_suffix(output)
-    Outputs(force=force).check((run,), others=[output])
+    Outputs(force=force).check((run,), inputs=reading.inputs, others=[output])
     wanted = TensorFilter(include, exclude)
-    with partial(open_run, run, key=key)() as opened:
+    with reading.opened(run, weights_for="averaging") as opened:
         volume = opened.volume(select_tensors(opened.description, include, exclude))
         with console.progress(f"reading {run}", volume) as listener:
             choice = choose(opened, last, until, weighing, wanted, listener)

@@ -31,6 +31,10 @@ VERBS = {
         "koopscope.cli.explain",
         "Explain a rule: what it asks, how right it is, its limits.",
     ),
+    "compare": (
+        "koopscope.cli.compare",
+        "Tell whether trainings are the same dynamics, and where they part.",
+    ),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
     "average": (
         "koopscope.cli.average",
@@ -148,7 +152,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         if can_contain():
             os._exit(contain(lambda: _done(words), console.complain))
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope_command leaves it
         interruption.listen()
     sys.exit(_done(words))
 

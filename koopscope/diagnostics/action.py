@@ -64,6 +64,16 @@ class Action:
         return _LINES[self.do](self)
 
 
+#: What to multiply a rate by that is too high, where no more is known: at least, most likely, most.
+LOWER = (0.1, 0.3, 0.5)
+
+
+def lower_rate() -> Action:
+    """Return the advice to lower a learning rate of which only the side is known."""
+    low, factor, high = LOWER
+    return Action("lower_lr", factor=factor, factor_range=(low, high))
+
+
 def _at(action: Action, words: str) -> str:
     return "" if action.step is None else f"{words} {action.step}"
 

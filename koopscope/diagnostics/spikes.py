@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.action import Action
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding
 from koopscope.diagnostics.statistics.jumps import (
@@ -29,9 +29,6 @@ State = Literal["none", "recovered", "not recovered", "not asked", "inconclusive
 
 #: From so many spikes on, a lower rate (or clipping) is worth more than a look at single batches.
 MANY = 3
-
-#: What to multiply the rate by then, at least and at most.
-LOWER_BY = (0.1, 0.5)
 
 #: Layers and spikes that a sentence names.
 _NAMED = 2
@@ -139,7 +136,6 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
         others = [str(spike.step) for spike in spikes if spike is not worst]
         named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
         message += f" {len(spikes)} spikes in all, also at step {named}."
-    factor = (LOWER_BY[0] * LOWER_BY[1]) ** 0.5
     if worst.recovered_step is None:
         action = Action("restore", step=worst.before_step)
         hint = (
@@ -147,7 +143,7 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
             "the rate, a batch, the data"
         )
     elif len(spikes) >= MANY:
-        action = Action("lower_lr", factor=factor, factor_range=LOWER_BY)
+        action = lower_rate()
         hint = "lower the learning rate or clip gradients"
     else:
         action = Action()

@@ -121,6 +121,8 @@ class DaskEngine:
 def records(task: Task) -> list[Float64]:
     """Return the packed Gram matrix of each of a task's portions: what runs on a worker.
 
+    Each is float64 [words], as ``koopscope.engine.gram_words`` packs it.
+
     Raises
     ------
     KoopscopeError
@@ -201,10 +203,10 @@ def _item(made: list[Float64], index: int) -> Float64:
 
 
 def _added(parts: list[Float64]) -> Float64:
-    whole: Float64 = parts[0].copy()
+    total: Float64 = parts[0].copy()
     for part in parts[1:]:
-        whole += part
-    return whole
+        total += part
+    return total
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -214,14 +216,14 @@ def _stamp(path: str) -> tuple[int, int]:
 
 def _sees(stamps: Mapping[str, tuple[int, int]]) -> list[str]:
     """Return which of the files a worker sees as they are."""
-    seen = []
+    visible = []
     for path, stamp in stamps.items():
         try:
             if _stamp(path) == stamp:
-                seen.append(path)
+                visible.append(path)
         except OSError:
             continue
-    return seen
+    return visible
 
 
 def _homes(client: Any, stamps: Mapping[str, tuple[int, int]]) -> dict[str, list[str] | None]:
@@ -230,8 +232,8 @@ def _homes(client: Any, stamps: Mapping[str, tuple[int, int]]) -> dict[str, list
         answers: dict[str, Any] = within(
             ALONE_SECONDS, lambda: client.run(_sees, dict(stamps), on_error="return")
         )
-        seen = {name: found for name, found in answers.items() if isinstance(found, list)}
-        if not seen:
+        visible = {name: paths for name, paths in answers.items() if isinstance(paths, list)}
+        if not visible:
             raise TimeoutError
     except (OSError, TimeoutError):
         raise KoopscopeError(
@@ -240,13 +242,13 @@ def _homes(client: Any, stamps: Mapping[str, tuple[int, int]]) -> dict[str, list
         ) from None
     homes: dict[str, list[str] | None] = {}
     for path in stamps:
-        workers = [worker for worker in seen if path in seen[worker]]
+        workers = [worker for worker in visible if path in visible[worker]]
         # Hosts, not workers: one that was lost comes back under another port.
         hosts = {worker.rpartition("://")[2].rpartition(":")[0] for worker in workers}
-        homes[path] = None if len(workers) == len(seen) else sorted(hosts)
+        homes[path] = None if len(workers) == len(visible) else sorted(hosts)
         if not workers:
             raise KoopscopeError(
-                f"none of the {len(seen)} workers sees {path} as it is here",
+                f"none of the {len(visible)} workers sees {path} as it is here",
                 "start workers where the file lies, or put it on a file system that all share",
             )
     return homes

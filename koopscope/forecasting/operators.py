@@ -244,7 +244,7 @@ class Laws:
 def by_node(
     shape: tuple[int, ...], axis: int, start: int, stop: int
 ) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """Yield each node with weights in the flattened range, and their places in that range."""
+    """Yield each node of a flattened range, and intp [its weights]: their places in the range."""
     owners = positions(shape, axis, start, stop)
     order = np.argsort(owners, kind="stable")
     cuts = np.flatnonzero(np.diff(owners[order])) + 1

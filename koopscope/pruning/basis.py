@@ -98,16 +98,16 @@ def pruning_basis(
     KoopscopeError
         If the run cannot be read, nothing may be pruned, or no snapshot lies at the step.
     """
-    whole = Analysis.of(
+    everything = Analysis.of(
         run, Settings(observable="weights", rank=settings.rank, method="exact"), on_progress
     )
-    prunable, kept = chosen_tensors(whole, settings.include, settings.exclude)
+    prunable, kept = chosen_tensors(everything, settings.include, settings.exclude)
     analysis = Analysis(
-        whole.description,
-        SomeGrams(whole.grams, tuple(p.tensor.name for p in prunable)),
-        replace(whole.settings, window=_stretch(whole.description.steps, settings)),
+        everything.description,
+        SomeGrams(everything.grams, tuple(p.tensor.name for p in prunable)),
+        replace(everything.settings, window=_stretch(everything.description.steps, settings)),
     )
-    basis = PruningBasis(analysis, prunable, tied_tensors(whole), kept, ())
+    basis = PruningBasis(analysis, prunable, tied_tensors(everything), kept, ())
     return replace(basis, notes=tuple(_notes(basis, settings)))
 
 

@@ -1,6 +1,6 @@
 """What a pruning keeps, as text and as JSON: per layer, and the mode that it rests on.
 
-Shows prunings and nothing else; it must never score a weight or write a mask.
+Shows prunings and nothing else; scores no weight and writes no mask.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from koopscope.pruning.basis import PruningBasis, PruningSettings
 from koopscope.pruning.prune import Pruning, TensorDensity
-from koopscope.pruning.roles import SMALL
 from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, fitted_table, wrapped
+from koopscope.runs.roles import SMALL
 
 #: Share of a layer's squared norm from which losing it is warned about: of the masks that took more
 #: from a layer most cost a tenth of the accuracy, of the others few did (docs/evidence/pruning.md).

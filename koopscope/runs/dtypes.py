@@ -136,7 +136,7 @@ def weights_left_out(name: str, value: Any) -> int | None:
 def widen_bfloat16(
     words: npt.NDArray[np.uint16], out: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return bfloat16 words as the float32 numbers they stand for, exactly."""
+    """Return bfloat16 words as the float32 numbers they stand for, exactly, in the same shape."""
     if out is None:
         out = np.empty(words.shape, np.float32)
     np.left_shift(words, np.uint32(16), out=out.view(np.uint32), dtype=np.uint32)

@@ -75,13 +75,13 @@ class Law:
     def _factors(self, horizons: Float64) -> Complex128:
         """Return complex128 [r, h]: what each mode's start is multiplied with."""
         values = self.eigenvalues if self.allow_growth else _held(self.eigenvalues)
-        whole = np.floor(horizons)
-        rest = horizons - whole
+        floor = np.floor(horizons)
+        rest = horizons - floor
         with np.errstate(over="ignore", invalid="ignore"):
             # The last increment has been made: lambda + ... + lambda^k come after it. The next
             # step has not: 1 + ... + lambda^(k-1).
             first = values if self.observable == "increments" else np.ones_like(values)
-            before, after = (geometric_sum(first, values, k) for k in (whole, whole + 1.0))
+            before, after = (geometric_sum(first, values, k) for k in (floor, floor + 1.0))
             mixed = np.where(rest > 0.0, (1.0 - rest) * before + rest * after, before)
         return mixed.astype(np.complex128)
 

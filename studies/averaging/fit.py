@@ -17,15 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from koopscope.diagnostics.statistics import scores
-from studies.averaging.study import COUNTS, RESULTS, STATISTICS
+from studies.averaging.study import COUNTS, RESULTS
 
 TABLE = Path("koopscope/diagnostics/tables/averaging.json")
 
-#: Statistics that the curves are of; more of them did not score better across families.
-USED = ("cosine", "recent_directness", "recent_share", "speed_trend")
+#: Statistics that the curves are of; more did not score better across the tuning families.
+USED = ("cosine", "cosine_far")
 
 #: Strength of the penalty on a curve's values (smaller is stronger).
-INVERSE_PENALTY = 0.1
+INVERSE_PENALTY = 1.0
 
 #: Edges of the probabilities within which gains are summed up.
 EDGES = (0.3, 0.5, 0.7, 0.85)
@@ -98,12 +98,14 @@ def score(name: str, rows: list[dict[str, Any]], said: np.ndarray) -> None:
     cosine = np.array([r["cosine"] for r in rows])
     line = f"  {name:10s} {len(rows):4d} rows, helps in {helps.mean():.0%}"
     if 0 < helps.sum() < len(helps):
-        line += f"; AUROC {roc_auc_score(helps, said):.3f}, cosine alone {roc_auc_score(helps, -cosine):.3f}"
+        fitted, plain = roc_auc_score(helps, said), roc_auc_score(helps, -cosine)
+        line += f"; AUROC {fitted:.3f}, cosine alone {plain:.3f}"
     for low, high in ((0.0, 0.4), (0.4, 0.7), (0.7, 1.01)):
         inside = (said >= low) & (said < high)
         if inside.any():
             gain = np.median([r["gain"] for r, i in zip(rows, inside, strict=True) if i])
-            line += f"; p in [{low},{min(high, 1.0)}]: {helps[inside].mean():.0%} of {inside.sum()}, median gain {gain:+.4f}"
+            line += f"; p from {low}: {helps[inside].mean():.0%} of {inside.sum()}"
+            line += f", median gain {gain:+.4f}"
     print(line)
 
 
@@ -173,8 +175,8 @@ def chosen(rows: list[dict[str, Any]], table: dict[str, Any]) -> None:
         )
     for c, values in fixed.items():
         print(
-            f"always {c}: helps in {np.mean(np.array(values) > 0):.0%}, mean {np.mean(values):+.4f}, "
-            f"10% point {np.quantile(values, 0.1):+.4f}"
+            f"always {c}: helps in {np.mean(np.array(values) > 0):.0%}, "
+            f"mean {np.mean(values):+.4f}, 10% point {np.quantile(values, 0.1):+.4f}"
         )
 
 

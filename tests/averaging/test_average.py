@@ -1,4 +1,4 @@
-"""Averages are the means of the recorded weights, in the run's dtypes, and told for what they are."""
+"""Averages are the means of the recorded weights, in its dtypes, and told for what they are."""
 
 from __future__ import annotations
 

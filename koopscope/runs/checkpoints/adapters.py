@@ -101,15 +101,15 @@ def with_products(snapshot: Snapshot, config: Path) -> Snapshot:
     for module, (left, right, style) in pairs.items():
         name = f"{module}.{PRODUCT}"
         try:
-            found = _product(module, left, right, style, said)
+            product = _product(module, left, right, style, said)
         except LeftOutError as error:
             skipped.append(Skipped(name, error.reason))
             continue
         double = "float64" in (left.dtype, right.dtype)
         # A convolution's kernel has the axes of its A beyond the rank.
-        shape = (found.rows, *((found.columns,) if style == "mlx" else right.shape[1:]))
+        shape = (product.rows, *((product.columns,) if style == "mlx" else right.shape[1:]))
         infos.append(TensorInfo(name, shape, "float64" if double else "float32", "buffer"))
-        products[name] = found
+        products[name] = product
     return replace(
         snapshot,
         kind=f"adapter ({snapshot.kind})",
@@ -143,11 +143,11 @@ def _pairs(tensors: tuple[TensorInfo, ...]) -> dict[str, _Pair]:
     """Return for each module B, A and whose names they have: ``peft`` or ``mlx``."""
     factors: dict[tuple[str, str], dict[str, TensorInfo]] = {}
     for tensor in tensors:
-        found, style = _PEFT.fullmatch(tensor.name), "peft"
-        if found is None:
-            found, style = _MLX.fullmatch(tensor.name), "mlx"
-        if found is not None:
-            factors.setdefault((found["module"], style), {})[found["which"].upper()] = tensor
+        match, style = _PEFT.fullmatch(tensor.name), "peft"
+        if match is None:
+            match, style = _MLX.fullmatch(tensor.name), "mlx"
+        if match is not None:
+            factors.setdefault((match["module"], style), {})[match["which"].upper()] = tensor
     return {
         module: (pair["B"], pair["A"], style)
         for (module, style), pair in factors.items()

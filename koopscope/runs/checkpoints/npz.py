@@ -87,17 +87,7 @@ def npz_snapshot(path: Path) -> Snapshot:
         tensor = contents.add(shown[member.name], member.shape, member.dtype.name, number)
         if tensor is not None:
             places[tensor.name] = member
-    contents.check()
-    return Snapshot(
-        path=str(path),
-        kind="npz",
-        tensors=tuple(contents.tensors),
-        open=partial(_NpzReader, path, places),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("npz", partial(_NpzReader, path, places))
 
 
 def _number(path: Path, member: Member) -> float:
@@ -203,7 +193,13 @@ def _described(name: str, stream: IO[bytes]) -> Member:
 
 
 def read_member(path: Path, member: Member) -> np.ndarray[Any, Any]:
-    """Return one array as a whole: a scalar, or one stored column by column."""
+    """Return one array as a whole: a scalar, or one stored column by column.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
     try:
         with _opened(path) as archive, archive.open(f"{member.name}.npy") as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)

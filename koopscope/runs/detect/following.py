@@ -147,11 +147,11 @@ class Following:
             known = self._known.get(path)
             if known is None or known[0] != looks:
                 try:
-                    (found,) = snapshots_of([path], self.choice.key)
+                    (snapshot,) = snapshots_of([path], self.choice.key)
                 except (KoopscopeError, OSError) as error:  # half written, or gone meanwhile
                     self.waiting[str(path)] = str(error)
                     continue
-                known, fresh = (looks, found), True
+                known, fresh = (looks, snapshot), True
                 self._known[path] = known
             self.waiting.pop(str(path), None)
             snapshots.append(known[1])

@@ -1,7 +1,7 @@
 """From what a file of PyTorch holds to a description of its weights, its step and its metrics.
 
-Takes the value that was unpickled and a way to find where a tensor lies; it must never know which
-form of file they came from.
+Takes the value that was unpickled and a way to find where a tensor lies; does not depend on the
+form of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from koopscope.runs.checkpoints.torch.dtypes import READ_AS
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, scalar
-from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds
+from koopscope.runs.checkpoints.torch.search import Weights, find_weights, holds
 from koopscope.runs.checkpoints.torch.tensors import OtherTensor, StoredTensor
 from koopscope.runs.dtypes import unread_weights
 from koopscope.runs.names import Unit, counter_of, how_far, is_metric, is_training_state
@@ -66,16 +66,16 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
     DamagedError
         If they are not where they should be.
     """
-    found = find_weights(value, key)
-    if found is None:
+    taken = find_weights(value, key)
+    if taken is None:
         raise _nothing_found(path, value, key)
-    shown = plain_names(list(found.tensors))
+    shown = plain_names(list(taken.tensors))
     tensors: list[TensorInfo] = []
     pieces: dict[str, tuple[Piece, ...]] = {}
     skipped: list[Skipped] = []
     owners: dict[tuple[Piece, ...], str] = {}
     widened: dict[str, str] = {}
-    for name, tensor in found.tensors.items():
+    for name, tensor in taken.tensors.items():
         reason, weights = _reason(tensor), _unread(shown[name], tensor)
         if not reason:
             places = locate(tensor)
@@ -93,11 +93,11 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
     return Described(
         tensors=tuple(tensors),
         pieces=pieces,
-        skipped=(*skipped, *found.left),
+        skipped=(*skipped, *taken.left),
         step=step,
         unit=unit,
         metrics=_metrics(value, locate),
-        notes=(*_taken(found, value), *(f"{a} values are read as {b}" for a, b in widened.items())),
+        notes=(*_taken(taken, value), *(f"{a} values are read as {b}" for a, b in widened.items())),
     )
 
 
@@ -125,12 +125,12 @@ def _listed(names: Sequence[Any]) -> str:
     return ", ".join(str(name)[:64] for name in names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def _taken(found: Found, value: Any) -> list[str]:
-    if not found.key:
+def _taken(weights: Weights, value: Any) -> list[str]:
+    if not weights.key:
         return []
-    others = [name for name in holds(value) if name != found.key.partition("/")[0]]
+    others = [name for name in holds(value) if name != weights.key.partition("/")[0]]
     more = f" (--key chooses others: {_listed(others)})" if others else ""
-    return [f"the weights are what lies under {found.key}{more}"]
+    return [f"the weights are what lies under {weights.key}{more}"]
 
 
 def _reason(tensor: Any) -> str:
@@ -166,14 +166,14 @@ def _step(value: Any, locate: Locate) -> tuple[int | None, Unit]:
 
 def _metrics(value: Any, locate: Locate) -> dict[str, float]:
     held = entries(value)
-    found = {
+    numbers = {
         name: _number(part, locate)
         for name, part in held.items()
         if isinstance(name, str) and is_metric(name)
     }
     return {
         name: float(number)
-        for name, number in found.items()
+        for name, number in numbers.items()
         if number is not None and abs(number) < 2.0**1023
     }
 

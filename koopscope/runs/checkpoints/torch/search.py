@@ -27,7 +27,7 @@ _LISTED = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class Weights:
     """The weights of a checkpoint.
 
     Attributes
@@ -45,7 +45,7 @@ class Found:
     left: tuple[Skipped, ...]
 
 
-def find_weights(value: Any, key: str | None = None) -> Found | None:
+def find_weights(value: Any, key: str | None = None) -> Weights | None:
     """Return the weights, ``None`` if there are none where they are looked for.
 
     Parameters
@@ -66,13 +66,13 @@ def find_weights(value: Any, key: str | None = None) -> Found | None:
         tensors = named_tensors(target)
         if path and "" in tensors:
             tensors = {path.rpartition("/")[2]: target}
-        found = (path, tensors) if tensors else None
+        taken = (path, tensors) if tensors else None
     else:
-        found = _search(value, 0)
-    if found is None:
+        taken = _search(value, 0)
+    if taken is None:
         return None
-    path, tensors = found
-    return Found(path, tensors, tuple(_left(value, path, tensors)))
+    path, tensors = taken
+    return Weights(path, tensors, tuple(_left(value, path, tensors)))
 
 
 def holds(value: Any) -> list[str]:
@@ -94,9 +94,9 @@ def _under(value: Any, key: str) -> Any:
         return held[key]
     for cut in (i for i, sign in enumerate(key) if sign in "./"):
         if key[:cut] in held:
-            found = _under(held[key[:cut]], key[cut + 1 :])
-            if found is not None:
-                return found
+            inner = _under(held[key[:cut]], key[cut + 1 :])
+            if inner is not None:
+                return inner
     return None
 
 
@@ -159,12 +159,12 @@ def _parts(held: Mapping[str, Any], depth: int) -> tuple[str, dict[str, Any]] | 
     if len(networks) == 1 and depth <= _WRAPPED_DEEP:
         (name,) = networks
         inner = _search(held[name], depth + 1)
-        if inner is not None and any(is_of_a_layer(found) for found in inner[1]):
+        if inner is not None and any(is_of_a_layer(inside) for inside in inner[1]):
             return f"{name}/{inner[0]}" if inner[0] else name, inner[1]
     tensors = {
         f"{name}/{inside}": tensor
-        for name, found in networks.items()
-        for inside, tensor in found.items()
+        for name, held_here in networks.items()
+        for inside, tensor in held_here.items()
     }
     return ("", tensors) if tensors else None
 

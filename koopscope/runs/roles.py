@@ -46,9 +46,9 @@ def role(names: Sequence[str], tensor: TensorInfo, matrices: Sequence[TensorInfo
         All parameters of the network with two axes or more, in model order, tied ones once.
     """
     for name in names:
-        found = _by_words(words_of(name))
-        if found is not None:
-            return found
+        told = _by_words(words_of(name))
+        if told is not None:
+            return told
     return _by_place(names, tensor, matrices)
 
 
