@@ -36,15 +36,14 @@ def sentence(seen: AverageOutlook | None) -> str:
             "Nothing tells whether this average helps: the run is too short, or nothing moved. "
             "Compare its validation loss with the last snapshot's."
         )
-    against = (
-        "bounce" if seen.cosine < 0.0 else "wander" if seen.cosine < _STRAIGHT else "travel on"
-    )
+    how = "bounce" if seen.cosine < 0.0 else "wander" if seen.cosine < _STRAIGHT else "travel on"
     helps = "likely" if seen.probability >= LIKELY else "unlikely"
     if UNLIKELY < seen.probability < LIKELY:
-        helps = "about as likely as not"
+        helps = "as likely as not"
     return (
-        f"Averaging the last {seen.count} snapshots is {helps} to lower the validation loss: of "
-        f"100 runs whose weights {against} like these, it did in {100 * seen.probability:.0f}."
+        f"Averaging the last {seen.count} snapshots is {helps} to lower the validation loss "
+        f"(chance {seen.probability:.0%}): the weights {how} (mean cosine of successive changes "
+        f"{seen.cosine:.2f})."
     )
 
 
