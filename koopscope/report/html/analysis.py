@@ -101,6 +101,8 @@ def _run(diagnosis: Diagnosis, index: int) -> Markup:
         element("h2", "Findings"),
         _findings(diagnosis),
     ]
+    for part in diagnosis.parts:
+        parts += [element("h2", f"{part.group.name}, judged by itself"), verdict(part.diagnosis)]
     parts += _parts_over_time(diagnosis)
     parts += _spectrum(diagnosis)
     parts.append(_made(analysis))
