@@ -16,8 +16,8 @@ from koopscope.spectra.measured import Measurement
 from koopscope.spectra.noise import NOISE_FILTERS, NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
-Method = Literal["auto", "exact", "compressed"]
-METHODS: tuple[Method, ...] = ("auto", "exact", "compressed")
+Method = Literal["auto", "exact", "compressed", "sketch"]
+METHODS: tuple[Method, ...] = ("auto", "exact", "compressed", "sketch")
 
 #: In place of groups: judge a run as one network, whatever its names look like.
 NO_GROUPS = "none"
@@ -43,7 +43,8 @@ class Settings:
         Filter along time before a spectrum is computed; see ``koopscope.spectra.noise``.
     method
         ``exact`` reads every weight, ``compressed`` measures some, ``auto`` reads every weight
-        unless that would take long.
+        unless that would take long. A run that holds sketches is read by ``sketch`` alone, which
+        ``auto`` means there.
     measurement, measurements, seed, tolerance
         See ``koopscope.engine.sampled.Measuring``; they matter where the method is compressed.
     metric

@@ -135,7 +135,7 @@ def command(
         (run,), (PICTURE,), inputs=reading.inputs, others=[output] if output is not None else []
     )
     began = time.perf_counter()
-    with reading.opened(run) as opened:
+    with reading.opened(run, "a forecast") as opened:
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             forecaster = Forecaster(opened, settings, listener)

@@ -19,6 +19,7 @@ from koopscope.diagnostics.finding import Diagnostic, Finding
 from koopscope.diagnostics.first_look import FirstLook, first_look
 from koopscope.diagnostics.next_step import RECORDING, NextStep, next_step
 from koopscope.diagnostics.registry import cannot_tell, diagnostics_for
+from koopscope.diagnostics.sketched import on_sketch
 from koopscope.diagnostics.statistics.keeping import BestSnapshot, best_snapshot
 from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
@@ -27,7 +28,7 @@ from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.gram import Observable
-from koopscope.spectra.measured import Measurement
+from koopscope.spectra.measured import GROUPS, Measurement
 from koopscope.spectra.noise import NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule
 
@@ -176,10 +177,23 @@ def _judged_alone(part: Analysis) -> Diagnosis:
 
 
 def _findings(analysis: Analysis, asked: Sequence[Diagnostic]) -> tuple[Finding, ...]:
+    """Return the answers; of a sketch, each with what the sketch costs it."""
+    found = _answers(analysis, asked)
+    info = analysis.description.sketch
+    if info is not None:
+        parts = [_answers(analysis.without(group), asked) for group in range(GROUPS)]
+        found = {
+            name: on_sketch(answer, [part[name] for part in parts], info)
+            for name, answer in found.items()
+        }
+    return tuple(found.values())
+
+
+def _answers(analysis: Analysis, asked: Sequence[Diagnostic]) -> dict[str, Finding]:
     found: dict[str, Finding] = {}
     for diagnostic in asked:
         found[diagnostic.id] = diagnostic.answer(analysis, found)
-    return tuple(found.values())
+    return found
 
 
 def analyze(

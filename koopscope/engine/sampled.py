@@ -123,6 +123,10 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
             return MeasuredGram.of_all_weights(self._store[f"0/{name}"])
         return MeasuredGram(tuple(g.standing_for(self._sizes[name]) for g in self.groups(name)))
 
+    def without(self, group: int) -> Mapping[str, SnapshotGram]:
+        """Return the estimates that leave one group out."""
+        return _WithoutGroup(self, group)
+
     def is_exact(self, name: str | None = None) -> bool:
         """Whether every weight of a tensor, or of all of them, was read."""
         return all(self._exact.values()) if name is None else self._exact[name]
@@ -145,6 +149,23 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
 
     def __len__(self) -> int:
         return len(self._sizes)
+
+
+class _WithoutGroup(Mapping[str, SnapshotGram]):
+    """The estimates of ``MeasuredGrams`` from all groups but one."""
+
+    def __init__(self, grams: MeasuredGrams, group: int) -> None:
+        self._grams, self._group = grams, group
+
+    def __getitem__(self, name: str) -> SnapshotGram:
+        measured = self._grams.measured(name)
+        return measured.gram if measured.exact else measured.without(self._group)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._grams)
+
+    def __len__(self) -> int:
+        return len(self._grams)
 
 
 def projected_grams(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koopscope.errors import KoopscopeError
+from koopscope.integrations.rank_sketches import RankSketches
 from koopscope.integrations.tensors import (
     TensorSelection,
     agreed,
@@ -23,6 +24,7 @@ from koopscope.integrations.tensors import (
 from koopscope.runs.native.buffer import SnapshotBuffer
 from koopscope.runs.native.places import MODES
 from koopscope.runs.native.recorder import Recorder
+from koopscope.runs.native.sketch_recording import sketch_recording
 
 if TYPE_CHECKING:
     from koopscope.integrations.acting import FindingWatch, Reaction
@@ -67,6 +69,10 @@ class Tracker:
         What to do where a run is recorded already: ``"new"``, ``"resume"`` or ``"overwrite"``, as
         ``koopscope.Recorder`` does. A training that goes on from a checkpoint continues its run
         with ``"new"`` as well.
+    sketch, sketch_seed, keep_every
+        Record so many numbers of each tensor in place of its weights: see ``koopscope.Recorder``.
+        Of a model that is spread over ranks each rank sketches its part, and rank 0 records the
+        sums, in one file and without gathering a weight; nothing can be kept then.
 
     Attributes
     ----------
@@ -109,6 +115,9 @@ class Tracker:
         patience: int = 0,
         start_from_epoch: int = 0,
         mode: str = "new",
+        sketch: int | bool = False,
+        sketch_seed: int = 0,
+        keep_every: int | None = None,
     ) -> None:
         if mode not in MODES:
             raise KoopscopeError(f"mode {mode!r} is not known", f"use one of {', '.join(MODES)}")
@@ -131,7 +140,15 @@ class Tracker:
             from koopscope.integrations.acting import questions
 
             self._act_on = questions(act_on)
+        sketching = sketch_recording(sketch, sketch_seed, keep_every)
+        if shards and sketching is not None:
+            raise KoopscopeError(
+                "shards=True gives every rank a file, and sketches of parts add up in one",
+                "leave shards out",
+            )
         self.rank = current_rank()
+        self._sketch, self._sketch_seed, self._keep_every = sketch, sketch_seed, keep_every
+        self._ranks = RankSketches(sketching.info, self.rank) if sketching is not None else None
         self._asked, self._mode = Path(path), mode
         if shards:
             name = f"{self._asked.stem}.rank{self.rank}{self._asked.suffix}"
@@ -167,12 +184,21 @@ class Tracker:
         KoopscopeError
             If nothing can be recorded: no tensor is left, or the directory does not exist.
         """
-        if not self._writes:
-            if model is not None:
-                self._collected(model)
+        problem: KoopscopeError | None = None
+        if self._writes:
+            try:
+                self._begin(step if step > 0 and self._mode != "overwrite" else None)
+            except KoopscopeError as error:
+                problem = error
+        if self._ranks is not None:  # sketches add up: all ranks take the same snapshots, or none
+            problem, self._last_step = agreed((problem, self._last_step))
+        if problem is not None:
+            raise problem
+        if model is None:
             return
-        self._begin(step if step > 0 and self._mode != "overwrite" else None)
-        if model is not None and self._last_step != step:
+        if not self._writes and self._ranks is None:
+            self._collected(model)
+        elif self._last_step != step:
             self._record(step, model, {})
 
     @property
@@ -243,7 +269,13 @@ class Tracker:
     def _begin(self, resume_from: int | None) -> SnapshotBuffer:
         self.close()  # what a training before this one has left to write
         self._recorder = Recorder(
-            self._asked, metadata=self._metadata, resume_from=resume_from, mode=self._mode
+            self._asked,
+            metadata=self._metadata,
+            resume_from=resume_from,
+            mode=self._mode,
+            sketch=self._sketch,
+            sketch_seed=self._sketch_seed,
+            keep_every=self._keep_every,
         )
         self._buffer = SnapshotBuffer(self._recorder, self._write_every_seconds)
         self._last_step = self._recorder.last_step
@@ -271,11 +303,18 @@ class Tracker:
         if self._shards:
             return local_parts(tensors, self.rank, whole=not isinstance(model, Mapping))
         spread = spread_over_ranks(tensors)
-        if spread is not None:
+        if spread and self._ranks is None:
             raise KoopscopeError(
-                f"{spread} is spread over several ranks, and rank {self.rank} holds a part",
-                "pass shards=True: every rank records its own part",
+                f"{spread[0]} is spread over several ranks, and rank {self.rank} holds a part",
+                "pass shards=True: every rank records its own part; or sketch=True",
             )
+        if spread and self._ranks is not None:
+            if self._keep_every is not None:
+                raise KoopscopeError(
+                    f"{spread[0]} is spread over several ranks, and its weights cannot be kept",
+                    "leave keep_every out, and keep the checkpoints of the training",
+                )
+            return {**self._ranks.summed(tensors, spread)}
         return tensors
 
     def _decide(self, step: int, epoch: int) -> None:

@@ -108,9 +108,9 @@ class ParameterWindow:
                 "the model has no trainable floating parameter", "unfreeze what is to be trained"
             )
         spread = spread_over_ranks(named)
-        if spread is not None:
+        if spread:
             raise KoopscopeError(
-                f"{spread} is spread over several ranks", "accelerate a model that is whole"
+                f"{spread[0]} is spread over several ranks", "accelerate a model that is whole"
             )
         self._starts: list[Row] = []
         self._lay_out(named)
