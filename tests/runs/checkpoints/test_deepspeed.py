@@ -93,9 +93,8 @@ def test_the_last_rank_is_missed_as_well(saved: Path) -> None:
     folder = saved / "global_step3"
     for what in ("optim", "model"):
         rank(folder, 2, what).unlink()
-    with pytest.raises(
-        KoopscopeError, match="lacks its share of frozen|one of 3 ranks', and 2 are"
-    ):
+    missing = r"lacks its share of frozen|one of 3 ranks', and 2 are"
+    with pytest.raises(KoopscopeError, match=missing):
         koopscope.open_run(folder)
 
 
@@ -126,12 +125,15 @@ def test_a_key_or_model_parallel_ranks_are_refused(saved: Path) -> None:
 def test_damaged_files_are_refused_or_read(saved: Path) -> None:
     folder = saved / "global_step6"
     chance = random.Random(0)
+    said: list[str] = []
     for number in range(40):
         path = rank(folder, number % 3, ("optim", "model")[number % 2])
         sound = path.read_bytes()
         path.write_bytes(mutate(sound, chance))
-        try:
+        try:  # some damage is in numbers that are not looked at
             weights(folder)
         except KoopscopeError as error:
-            assert error.message.isprintable()
+            said.append(error.message)
         path.write_bytes(sound)
+    assert len(said) > 10
+    assert all(message.isprintable() for message in said)
