@@ -20,7 +20,7 @@ FLOORS = (
     {"engine", "estimator"},
     {"analysis"},
     {"export"},
-    {"diagnostics", "forecasting", "pruning"},
+    {"comparison", "diagnostics", "forecasting", "pruning"},
     {"gate", "integrations", "restoring"},
     {"report", "testing"},
     {"agents"},

@@ -31,6 +31,10 @@ VERBS = {
         "koopscope.cli.explain",
         "Explain a rule: what it asks, how right it is, its limits.",
     ),
+    "compare": (
+        "koopscope.cli.compare",
+        "Tell whether trainings are the same dynamics, and where they part.",
+    ),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
     "forecast": (
         "koopscope.cli.forecast",

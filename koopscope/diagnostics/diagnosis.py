@@ -14,8 +14,11 @@ from koopscope.analysis.scope import NETWORK, Level, Scope
 from koopscope.analysis.settings import Method, Settings
 from koopscope.analysis.summary import Summary, summarize
 from koopscope.diagnostics.finding import Finding
-from koopscope.diagnostics.registry import diagnostics_for
+from koopscope.diagnostics.first_look import FirstLook, first_look
+from koopscope.diagnostics.next_step import NextStep, next_step
+from koopscope.diagnostics.registry import cannot_tell, diagnostics_for
 from koopscope.diagnostics.sketched import on_sketch
+from koopscope.diagnostics.statistics.keeping import BestSnapshot, best_snapshot
 from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
 from koopscope.markup import table
@@ -82,6 +85,24 @@ class Diagnosis:
                 return finding
         known = ", ".join(finding.id for finding in self.findings)
         raise KoopscopeError(f"there is no finding {name!r}", f"there are: {known}")
+
+    @cached_property
+    def next(self) -> NextStep:
+        """The single most useful thing to do, and which finding says so."""
+        return next_step(self.findings)
+
+    @cached_property
+    def keep(self) -> BestSnapshot | None:
+        """The weights to keep: those of the best validation metric, ``None`` without one.
+
+        When to stop is another question: see the finding ``convergence``.
+        """
+        return best_snapshot(self.analysis.description, self.analysis.settings.metric)
+
+    @cached_property
+    def first_look(self) -> FirstLook:
+        """What the findings come to, in a few lines."""
+        return first_look(self.findings, self.next, self.keep, cannot_tell)
 
     @cached_property
     def summary(self) -> Summary:

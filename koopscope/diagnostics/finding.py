@@ -73,6 +73,10 @@ def _unit(unit: str | None) -> str:
     return f" {unit}" if unit else ""
 
 
+#: What to do about too few snapshots; more may come by themselves.
+TOO_FEW = "wait for more snapshots if the run is still going; else record more often"
+
+
 def usable(snapshots: int) -> str:
     """Return "8 usable snapshots are", for a sentence on what they are too few for."""
     return f"{snapshots} usable snapshot" + (" is" if snapshots == 1 else "s are")

@@ -46,6 +46,7 @@ class ForecastOptions(TypedDict, total=False):
     exclude: str | Sequence[str]
     allow_growth: bool
     beyond_trust: bool
+    max_error: float
 
 
 @dataclass(frozen=True)

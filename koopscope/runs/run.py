@@ -132,6 +132,8 @@ class RunDescription:
         What was left out, and why.
     notes
         Sentences a reader of the numbers should know (an interrupted write, a newer format, ...).
+    unread
+        Those of the notes that tell of snapshots which are there and could not be read.
     generation
         How often snapshots were taken out of the file: two looks at a growing run see the same
         snapshots at the same steps only if they see the same number.
@@ -147,6 +149,7 @@ class RunDescription:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     generation: int = 0
     sketch: SketchInfo | None = None
 

@@ -124,7 +124,9 @@ def open_foreign(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
-    return CheckpointSeries(snapshots_of(looks, key), step_pattern=step_pattern, keep=keep)
+    torn: list[str] = []
+    snapshots = snapshots_of(looks, key, torn)
+    return CheckpointSeries(snapshots, step_pattern=step_pattern, keep=keep, torn=torn)
 
 
 def open_shards(
