@@ -1,4 +1,4 @@
-"""A run file of sketches: what is in it after resuming, taking back, damage, and with weights kept."""
+"""A run file of sketches: what is in it after resuming, taking back, damage, and with weights."""
 
 import tracemalloc
 import warnings
@@ -57,12 +57,8 @@ def test_it_is_a_run_without_weights(path):
         assert (about.sketch.numbers, about.sketch.kept, about.parameters) == (16, (), 1205)
         assert about.steps.tolist() == [0, 10, 20, 30, 40, 50]
         assert run.volume(about.tensors) == 4 * 6 * (16 + 5)
-        for block in (
-            run.blocks(),
-            run.with_weights("pruning").blocks() if False else run.blocks(),
-        ):
-            with pytest.raises(KoopscopeError, match="no weights"):
-                next(block)
+        with pytest.raises(KoopscopeError, match="no weights"):
+            next(run.blocks())
         with pytest.raises(KoopscopeError, match="pruning needs weights") as refused:
             run.with_weights("pruning")
         assert "keep_every" in refused.value.hint
@@ -79,7 +75,8 @@ def test_small_changes_survive_float32(path):
     np.testing.assert_allclose(found.fact("change")[1:], exact, rtol=1e-6)
     estimated = np.square(np.diff(found.values, axis=0)).sum(axis=1)
     assert 0.5 < np.mean(estimated / exact) < 1.6  # 16 numbers; not rounding of |w|, 1e4 as long
-    np.testing.assert_array_equal(sketches(path)["fc.bias"].values[:, 0], np.arange(40) * 0.1)
+    bias = sketches(path)["fc.bias"].values[:, 0]
+    np.testing.assert_allclose(bias, np.arange(40) * 0.1, rtol=3e-8, atol=1e-12)
 
 
 def test_resuming_continues_the_sketch_and_knows_what_it_does_not_know(path):
@@ -216,7 +213,7 @@ def test_parts_in_files_of_their_own_are_one_run_together(tmp_path):
         together, single = run.sketched(names["fc.weight"]), sketches(whole)["fc.weight"]
         np.testing.assert_allclose(together.values, single.values, atol=1e-5)
         np.testing.assert_allclose(together.facts[:, :6], single.facts[:, :6], rtol=1e-5)
-    with pytest.raises(KoopscopeError, match="world_size|recorded in 2 shards"):
+    with pytest.raises(KoopscopeError, match="recorded in 2 shards"):
         open_shards(files[:1])
 
 
