@@ -24,6 +24,7 @@ from koopscope.diagnostics.statistics.progress import (
     loss_progress,
     rate_left,
 )
+from koopscope.diagnostics.statistics.standstill import dead_since
 
 State = Literal["too low", "about right", "too high", "schedule ended", "inconclusive"]
 
@@ -51,7 +52,7 @@ FAR = 2.0
 
 #: A schedule has ended below this part of the largest rate; it cut learning short where the last
 #: half of the run still brought this part of the gain.
-ENDED, CUT_SHORT = 0.2, 0.1
+ENDED, CUT_SHORT = 0.2, 0.05
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,12 @@ def ask(analysis: Analysis) -> Finding:
             f"No weight {what}, so there is no learning rate to judge.",
             LearningRateEvidence(),
         )
+    if dead_since(analysis) == 0:
+        return DIAGNOSTIC.finding(
+            "inconclusive",
+            "No weight matrix ever changes, only biases do: that says nothing of the rate.",
+            LearningRateEvidence(motion=motion),
+        )
     curves = (training_curve(analysis), validation_curve(analysis))
     losses = tuple(each for each in map(loss_progress, curves) if each is not None)
     left = rate_left(analysis)
@@ -136,8 +143,8 @@ def _too_high(motion: Drift, losses: tuple[LossProgress, ...]) -> Called | None:
     if not any(loss.gained for loss in losses) and motion.travel > FAR:
         return Called(
             "too high",
-            f"a loss that falls, or weights within {FAR:g} times their first size of the start",
-            f"no gain, {motion.travel:.1f} times away",
+            f"a loss that falls, or weights that go less far than {FAR:g} times their first size",
+            f"no loss that falls, and weights {motion.travel:.1f} times their first size away",
             ruined=True,
         )
     if motion.cosine > BOUNCING:
@@ -147,14 +154,14 @@ def _too_high(motion: Drift, losses: tuple[LossProgress, ...]) -> Called | None:
         return Called(
             "too high",
             f"a loss that scatters by at most {ROUGH:.0%} of its gain",
-            f"{rough:.0%}",
+            f"a loss that scatters by {rough:.0%} of its gain",
             ruined=rough > RUINED_ROUGH or above > RUINED_ABOVE,
         )
     if above > ABOVE and any(loss.gained for loss in losses):
         return Called(
             "too high",
-            f"an end within {ABOVE:.0%} of the gain of the best loss",
-            f"{above:.0%} above it",
+            f"an end at most {ABOVE:.0%} of the gain above the best loss",
+            f"an end {above:.0%} of the gain above the best loss",
             ruined=above > RUINED_ABOVE,
         )
     return None
@@ -225,8 +232,8 @@ def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> F
             action = Action("lower_lr", factor=0.1, factor_range=(0.03, 0.3))
         return DIAGNOSTIC.finding(
             "fail" if called.ruined else "warn",
-            f"The learning rate is too high: expected {called.expected}, found {called.found}"
-            + (", and the run is ruined by it." if called.ruined else "."),
+            f"The learning rate is too high: {called.found}"
+            + (", so the run is ruined." if called.ruined else ", while the weights bounce."),
             evidence,
             value=motion.cosine,
             hint=f"{action.line}, or clip gradients",

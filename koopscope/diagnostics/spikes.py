@@ -23,6 +23,7 @@ from koopscope.diagnostics.statistics.jumps import (
     loss_spikes,
 )
 from koopscope.diagnostics.statistics.loss_curve import LossCurve, training_curve, validation_curve
+from koopscope.diagnostics.statistics.standstill import dead_since
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 
 State = Literal["none", "recovered", "not recovered", "not asked", "inconclusive"]
@@ -95,6 +96,12 @@ def ask(analysis: Analysis) -> Finding:
             f"are too few to tell a spike: it takes {LEAST_BEFORE + 1}.",
             SpikesEvidence(metric=curve.choice.name, points=len(curve)),
             action=Action("record_more", count=LEAST_BEFORE + 1),
+        )
+    if dead_since(analysis) == 0:
+        return DIAGNOSTIC.finding(
+            "inconclusive",
+            "No weight matrix ever changes, so nothing was learned that a spike could undo.",
+            SpikesEvidence(metric=curve.choice.name, points=len(curve)),
         )
     spikes = tuple(_described(analysis, curve, spike) for spike in loss_spikes(curve))
     lasting = [spike for spike in spikes if spike.recovered_step is None]

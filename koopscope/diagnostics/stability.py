@@ -232,8 +232,8 @@ def _criterion(state: State, motion: Steadiness) -> Criterion | None:
         )
     if state == "wandering":
         part = max(part for part, far in WANDERING if motion.travel > far)
-        return Criterion.number(
-            motion.directness, part, "lower", "of the distance covered leads away from the start"
+        return Criterion(
+            f"at least {part:.0%} of the way leads somewhere", f"{motion.directness:.0%} does"
         )
     return None
 
