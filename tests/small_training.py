@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -137,7 +138,7 @@ def _data(rng: np.random.Generator, count: int, wrong: float) -> tuple[np.ndarra
 def _initial(rng: np.random.Generator, width: int) -> Arrays:
     sizes = (7, width, width, 3)
     weights = {}
-    for layer, (before, after) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (before, after) in enumerate(pairwise(sizes)):
         name = f"hidden.{layer}" if layer < 2 else "head"
         scale = np.sqrt(2.0 / before)
         weights[f"{name}.weight"] = (scale * rng.standard_normal((after, before))).astype("f4")

@@ -33,7 +33,7 @@ LEAST_SNAPSHOTS = 12
 #: The rate is too low where motion is so straight, in all and from one change to the next, and so
 #: short beside the first weights, while the loss still gains this part of everything in the last
 #: half: half of it would be a straight line.
-STRAIGHT, AHEAD, SHORT, STILL_FALLING = 0.9, 0.9, 0.15, 0.35
+STRAIGHT, AHEAD, SHORT, STILL_FALLING = 0.9, 0.85, 0.15, 0.25
 
 #: The same where no loss can say that it still falls, or a schedule slowed the end.
 VERY_STRAIGHT, VERY_SHORT = 0.95, 0.03
@@ -47,8 +47,9 @@ USUAL_TRAVEL, LEAST_FACTOR, MOST_FACTOR, FACTOR_ERROR = 0.3, 3.0, 100.0, 3.0
 BOUNCING, ROUGH, ABOVE = 0.3, 0.1, 0.25
 RUINED_ROUGH, RUINED_ABOVE = 0.3, 0.4
 
-#: Weights that travelled this many times their first norm, or more, and learned nothing.
-FAR = 2.0
+#: Weights that travelled this many times their first norm, or more, and learned nothing; unless
+#: they started so small (root mean square) that any motion is many times that.
+FAR, TINY = 2.0, 1e-3
 
 #: A schedule has ended below this part of the largest rate; it cut learning short where the last
 #: half of the run still brought this part of the gain.
@@ -140,7 +141,8 @@ def _too_high(motion: Drift, losses: tuple[LossProgress, ...]) -> Called | None:
     """Every loss has to say so: that of single minibatches scatters by itself."""
     if not losses:
         return None
-    if not any(loss.gained for loss in losses) and motion.travel > FAR:
+    far = motion.travel > FAR and motion.first_scale > TINY
+    if far and not any(loss.gained for loss in losses):
         return Called(
             "too high",
             f"a loss that falls, or weights that go less far than {FAR:g} times their first size",

@@ -143,7 +143,7 @@ def _judged(curve: LossCurve, training: LossCurve | None, named: OverfittingEvid
         risen, noise = _change(training, int(curve.steps[rise.best]))
         if risen > max(noise, RISE * training.gain):
             state = "the run got worse"
-        elif risen > -noise:
+        elif risen >= -noise:
             state = "none"  # training rests: a validation loss that wanders is not over-fitting
     evidence = OverfittingEvidence(
         state=state,
