@@ -28,7 +28,7 @@ from koopscope._moved import Moved
 sys.meta_path.append(Moved)
 
 # As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
-# koopscope.cli.start can give it a meaning.
+# koopscope_command can give it a meaning.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

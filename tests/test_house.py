@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
     {"_moved", "_types", "_version", "inert"},
-    {"errors", "messages"},
+    {"errors", "markup", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
     {"engine", "estimator"},

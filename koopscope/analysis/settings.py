@@ -94,6 +94,13 @@ class Settings:
             parsed_choice(self.metric)
 
     @property
+    def asks_for_a_spectrum(self) -> bool:
+        """Whether something was chosen that only matters to a spectrum."""
+        usual = Settings()
+        names = ("observable", "rank", "delay", "noise_filter")
+        return any(getattr(self, name) != getattr(usual, name) for name in names)
+
+    @property
     def asked_steps(self) -> tuple[int | None, int | None]:
         """First and last step to look at, by ``window`` and ``until`` together."""
         low, high = self.window

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
-from koopscope.cli.options import key_option
+from koopscope.cli.reading import key_option, metrics_option, time_axis_option
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -29,22 +29,13 @@ _INTERVAL = 1.0
 @click.command("convert")
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("-o", "--output", required=True, metavar="RUN", help="The run file to write.")
-@click.option(
-    "--metrics",
-    metavar="FILE",
-    help="Losses and other numbers that training logged: CSV, JSON lines, trainer_state.json, "
-    "TensorBoard's event file, or the folder of a run of MLflow, W&B or Lightning.",
-)
+@metrics_option
 @click.option(
     "--step-pattern",
     metavar="REGEX",
     help="Read the step from each name: the first group of this expression.",
 )
-@click.option(
-    "--time-axis",
-    type=click.Choice(["first", "last"]),
-    help="Which axis of an HDF5 file's datasets is time, if the file does not say.",
-)
+@time_axis_option
 @key_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")

@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         if can_contain():
             os._exit(contain(lambda: _done(words), console.complain))
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope_command leaves it
         interruption.listen()
     sys.exit(_done(words))
 

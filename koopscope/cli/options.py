@@ -148,14 +148,6 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
 }
 
 
-#: Where the weights lie in checkpoints, for verbs that read them.
-key_option = click.option(
-    "--key",
-    metavar="NAME",
-    help="PyTorch checkpoints: take the weights under this name, such as ema.",
-)
-
-
 def analysis_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the analysis to a verb; it receives them as one ``settings``."""
     return some_analysis_options(*_ANALYSIS_OPTIONS)(verb)

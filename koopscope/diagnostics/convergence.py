@@ -20,6 +20,7 @@ from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed, shown_with
 from koopscope.diagnostics.finding import (
+    TOO_FEW,
     Criterion,
     Diagnostic,
     Explanation,
@@ -269,9 +270,7 @@ def ask(analysis: Analysis) -> Finding:
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
         action = Action("record_more", count=LEAST_SNAPSHOTS)
-        return DIAGNOSTIC.finding(
-            "inconclusive", message, evidence, hint="record more often", action=action
-        )
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
@@ -352,6 +351,7 @@ _WORDS = {
     "diverging": "Diverging",
     "inconclusive": "Cannot tell whether training is done",
 }
+_FOUND = {"stalled": "one that stalled", "diverging": "one that diverges"}
 _HINTS = {
     "stalled": "look at the initialization and stability findings; restart rather than go on",
     "diverging": "restart with a lower learning rate",
@@ -362,9 +362,11 @@ def _criterion(evidence: ConvergenceEvidence) -> Criterion:
     """Return what the state was held against: the state decides, whatever lies ahead."""
     ratio = evidence.training_loss_ratio
     if evidence.state == "diverging" and ratio is not None:
-        unit = "times the first training loss"
-        return Criterion.number(ratio, float(np.exp(DIVERGED)), "higher", unit)
-    return Criterion("converged or training", evidence.state)
+        return Criterion(
+            f"a last training loss of at most {np.exp(DIVERGED):.2g} times the first one",
+            f"{ratio:.3g} times",
+        )
+    return Criterion("a run that learns or has converged", _FOUND.get(evidence.state, "one"))
 
 
 def _verdict(
@@ -375,8 +377,8 @@ def _verdict(
 ) -> Finding:
     state = evidence.state
     message = (
-        f"{_WORDS[state]}: judged by the weights, {rule.ahead[-1]:.1%} of the total improvement "
-        f"is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
+        f"{_WORDS[state]}: {_part(rule.ahead[-1])} of all improvement is still to come "
+        f"({_part(rule.low[-1])} to {_part(rule.high[-1])}), judged by the weights"
     )
     if state == "diverging" and evidence.training_loss_ratio is not None:
         times = f"{evidence.training_loss_ratio:.3g} times"
@@ -386,13 +388,13 @@ def _verdict(
             f"; but {evidence.unchanged:.0%} of the weights keep the same stored value from one "
             "snapshot to the next, which hides slow changes"
         )
-    if stop is not None and state != "diverging":
+    if stop is not None and state not in ("diverging", "inconclusive"):
         span = float(steps[-1] - steps[0])
         message += (
-            f"; training could have stopped at step {steps[stop]}, "
-            f"after {(steps[stop] - steps[0]) / span:.0%} of the run"
+            f"; stopping at step {steps[stop]}, after {(steps[stop] - steps[0]) / span:.0%} of "
+            "the run, would have been enough"
         )
-    message += f" ({len(steps)} snapshots)."
+    message += "."
     return DIAGNOSTIC.finding(
         _STATUS[state],
         message,
@@ -410,6 +412,13 @@ def _action(evidence: ConvergenceEvidence) -> Action:
     if evidence.state == "converged":
         return Action("stop", step=evidence.stop_step)
     return Action("restart") if evidence.state == "stalled" else Action()
+
+
+def _part(of_improvement: float) -> str:
+    """Return a part of the improvement with no more digits than a person reads."""
+    if of_improvement < 0.0005:
+        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
+    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
 
 
 DIAGNOSTIC = Diagnostic(

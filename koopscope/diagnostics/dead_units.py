@@ -186,10 +186,10 @@ def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
     worst = max(layers, key=lambda layer: layer.dead / layer.units)
     dead, never = sum(layer.dead for layer in layers), sum(layer.never_moved for layer in layers)
     message = (
-        f"{dead} of {evidence.units:,} units no longer learn, in {worst.tensor} {worst.dead} of "
-        f"{worst.units}"
+        f"{dead} of {evidence.units:,} units no longer learn: {worst.dead} of {worst.units} in "
+        f"{worst.tensor}"
     )
-    message += f"; {never} of them never did." if never else "."
+    message += f"; {never} of all never did." if never else "."
     status: Status = "info"
     hint, action = None, Action()
     if part >= DEAD_PART:
@@ -228,8 +228,8 @@ def _of_adapters(evidence: DeadUnitsEvidence, pairs: list[Adapter]) -> Finding:
     status: Status = "fail" if len(idle) == len(pairs) else "warn"
     return DIAGNOSTIC.finding(
         status,
-        f"{len(idle)} of {len(pairs)} low-rank adapters do not train, so they add nothing new: "
-        f"{', '.join(named[:_NAMED])} throughout{more}.",
+        f"{len(idle)} of {len(pairs)} low-rank adapters do not train: "
+        f"{', '.join(named[:_NAMED])} throughout{more}, so they add nothing new.",
         evidence,
         value=len(idle) / len(pairs),
         hint="check that the optimizer got both halves of each adapter and that its rate is not 0",
@@ -243,9 +243,7 @@ DIAGNOSTIC = Diagnostic(
     code="KS302",
     title="Dead units",
     explanation=Explanation(
-        asks=(
-            "Which units no longer learn although their layer does, and which adapters add nothing?"
-        ),
+        asks="Which units no longer learn while their layer does, and which adapters add nothing?",
         matters=(
             "A unit that gets no gradient is capacity that is paid for and not used; a layer "
             "that lost most of its units limits the whole network."

@@ -14,8 +14,13 @@ from koopscope.analysis.scope import NETWORK, Level, Scope
 from koopscope.analysis.settings import Method, Settings
 from koopscope.analysis.summary import Summary, summarize
 from koopscope.diagnostics.finding import Finding
-from koopscope.diagnostics.registry import diagnostics_for
+from koopscope.diagnostics.first_look import FirstLook, first_look
+from koopscope.diagnostics.next_step import NextStep, next_step
+from koopscope.diagnostics.registry import cannot_tell, diagnostics_for
+from koopscope.diagnostics.statistics.keeping import BestSnapshot, best_snapshot
+from koopscope.engine.room import within_memory
 from koopscope.errors import KoopscopeError
+from koopscope.markup import table
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.progression import evenly_spaced
 from koopscope.spectra.dmd import Spectrum
@@ -52,6 +57,20 @@ class Diagnosis:
     analysis: Analysis
     findings: tuple[Finding, ...]
 
+    def __repr__(self) -> str:
+        statuses = [finding.status for finding in self.findings]
+        counts = [f"{statuses.count(each)} {each}" for each in dict.fromkeys(statuses)]
+        return f"Diagnosis({self.analysis.description.path!r}: {', '.join(counts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: every finding, and what to do."""
+        rows = [
+            (each.id, each.status, each.message, each.action.line or each.hint or "")
+            for each in self.findings
+        ]
+        heads = ("finding", "status", "what was seen", "do")
+        return table(self.analysis.description.path, heads, rows)
+
     def finding(self, name: str) -> Finding:
         """Return the finding with this id or code.
 
@@ -65,6 +84,24 @@ class Diagnosis:
                 return finding
         known = ", ".join(finding.id for finding in self.findings)
         raise KoopscopeError(f"there is no finding {name!r}", f"there are: {known}")
+
+    @cached_property
+    def next(self) -> NextStep:
+        """The single most useful thing to do, and which finding says so."""
+        return next_step(self.findings)
+
+    @cached_property
+    def keep(self) -> BestSnapshot | None:
+        """The weights to keep: those of the best validation metric, ``None`` without one.
+
+        When to stop is another question: see the finding ``convergence``.
+        """
+        return best_snapshot(self.analysis.description, self.analysis.settings.metric)
+
+    @cached_property
+    def first_look(self) -> FirstLook:
+        """What the findings come to, in a few lines."""
+        return first_look(self.findings, self.next, self.keep, cannot_tell)
 
     @cached_property
     def summary(self) -> Summary:
@@ -142,4 +179,5 @@ def analyze(
         }
     )
     with open_run(path) as run:
-        return diagnose(Analysis.of(evenly_spaced(run, chosen.asked_steps), chosen))
+        fitting = within_memory(run, chosen.asked_steps)
+        return diagnose(Analysis.of(evenly_spaced(fitting, chosen.asked_steps), chosen))

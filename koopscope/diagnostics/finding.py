@@ -9,6 +9,7 @@ from typing import Any, Literal
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import Evidence, plain_form
+from koopscope.markup import Markup, element, joined
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
@@ -49,6 +50,10 @@ def limit_words(limit: float, worse: Side) -> str:
 
 def _unit(unit: str | None) -> str:
     return f" {unit}" if unit else ""
+
+
+#: What to do about too few snapshots; more may come by themselves.
+TOO_FEW = "wait for more snapshots if the run is still going; else record more often"
 
 
 def usable(snapshots: int) -> str:
@@ -94,6 +99,23 @@ class Finding:
     evidence: Evidence = field(default_factory=Evidence)
     criterion: Criterion | None = None
     action: Action = field(default_factory=Action)
+
+    def __repr__(self) -> str:
+        return f"Finding({self.code} {self.id}: {self.status}, {self.message!r})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was found, and what to do."""
+        return joined(self.shown())
+
+    def shown(self) -> tuple[Markup, ...]:
+        """Return the finding as paragraphs of HTML."""
+        name = element("strong", f"{self.status}: {self.id}")
+        lines = [element("p", name, f" ({self.code}) ", self.message)]
+        if self.action.line:
+            lines.append(element("p", f"Do: {self.action.line}."))
+        elif self.hint:
+            lines.append(element("p", self.hint))
+        return tuple(lines)
 
     def plain(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""

@@ -11,7 +11,7 @@ from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.coverage import share_read, unread
 from koopscope.diagnostics.evidence import Evidence
-from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,19 @@ def ask(analysis: Analysis) -> Finding:
             else broken.hint
         )
     evidence = FinitenessEvidence(tuple(bad))
+    tensors = f"{len(bad)} tensor{'s' if len(bad) > 1 else ''}" if bad else ""
+    criterion = Criterion(
+        "finite weights throughout",
+        f"NaN or infinite ones in {tensors}" if bad else "finite weights",
+        of_value=True,
+    )
     return DIAGNOSTIC.finding(
         status,
         message,
         evidence,
         value=float(len(bad)),
         hint=hint,
+        criterion=criterion,
         action=_action(analysis) if bad else None,
     )
 

@@ -8,6 +8,7 @@ and the layers that stand out by mechanism. May not look at a run's name, family
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +19,7 @@ from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed
 from koopscope.diagnostics.finding import (
+    TOO_FEW,
     Criterion,
     Diagnostic,
     Explanation,
@@ -57,6 +59,9 @@ VANISHING = -4.0
 
 #: log(root mean square x sqrt(fan-in)) of default starts lies well inside these.
 SCALES = (-3.0, 2.0)
+
+#: Unusual matrices that a sentence names.
+_NAMED = 3
 
 #: Share of a matrix's moving entries that have an exact twin, from which on units are symmetric.
 SYMMETRIC = 0.5
@@ -165,9 +170,7 @@ def ask(analysis: Analysis) -> Finding:
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
         message = f"{usable(snapshots)} too few: the start is judged by the first {count}."
         action = Action("record_more", count=count)
-        return DIAGNOSTIC.finding(
-            "inconclusive", message, evidence, hint="record more often", action=action
-        )
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
     if beginning is None:
@@ -212,7 +215,16 @@ _STATUS: dict[State, Status] = {"healthy": "pass", "suspect": "warn", "bad": "fa
 _WORDS = {
     "healthy": "Healthy start",
     "suspect": "Suspect start",
-    "bad": "Bad start: restart with another initialization or learning rate",
+    "bad": "Bad start",
+}
+
+#: What is unusual about matrices, before their names.
+_UNUSUAL = {
+    "symmetric units": "units that are copies of each other in",
+    "frozen": "hardly any change of",
+    "exploding": "explosive growth of",
+    "vanishing": "changes that die away in",
+    "wrong scale": "changes too small or too large for the size of",
 }
 
 
@@ -221,16 +233,32 @@ def _verdict(
 ) -> Finding:
     first, last = window
     message = (
-        f"{_WORDS[state]}: score {score:.2f} between 0 (good) and 1 (bad), by the "
+        f"{_WORDS[state]}: {score:.2f} on a scale from 0 (good) to 1 (bad), judged by the "
         f"{evidence.source} of steps {first} to {last}"
     )
-    outliers = evidence.layers
-    if outliers:
-        named = [f"{each.name} ({each.why})" for each in outliers[:3]]
-        more = f" and {len(outliers) - 3} more" if len(outliers) > 3 else ""
-        message += f"; unusual: {', '.join(named)}{more}"
-    action = Action("restart") if state == "bad" else None
-    return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score, action=action)
+    if evidence.layers:
+        harmless = ", without harm so far" if state == "healthy" else ""
+        message += f"; unusual{harmless}: {_unusual(evidence.layers)}"
+    criterion = Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True)
+    return DIAGNOSTIC.finding(
+        _STATUS[state],
+        message + ".",
+        evidence,
+        value=score,
+        hint="start again with another initialization or learning rate" if state == "bad" else None,
+        criterion=criterion,
+        action=Action("restart") if state == "bad" else None,
+    )
+
+
+def _unusual(outliers: Sequence[Reason]) -> str:
+    """Return what is unusual about the first few matrices, those of one kind together."""
+    kinds: dict[str, list[str]] = {}
+    for each in outliers[:_NAMED]:
+        kinds.setdefault(each.why, []).append(each.name)
+    told = [f"{_UNUSUAL.get(why, why)} {', '.join(names)}" for why, names in kinds.items()]
+    more = len(outliers) - _NAMED
+    return "; ".join(told) + (f" and {more} more" if more > 0 else "")
 
 
 DIAGNOSTIC = Diagnostic(

@@ -16,6 +16,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.statistics.keeping import best_point
 from koopscope.diagnostics.statistics.loss_curve import (
     LossCurve,
     training_curve,
@@ -91,10 +92,9 @@ class Rise:
 def rise_of(curve: LossCurve) -> Rise:
     """Return the rise of a curve's last smooth value above its least one."""
     lowest = int(np.argmin(curve.smooth))
-    near = curve.values[lowest : lowest + curve.width]
     noise = curve.noise(lowest)
     return Rise(
-        best=lowest + int(np.argmin(near)),
+        best=best_point(curve.values),
         height=float(curve.smooth[-1] - curve.smooth[lowest]),
         error=noise * math.sqrt(2.0 / curve.width),
         noise=noise,
@@ -188,8 +188,9 @@ def _verdict(evidence: OverfittingEvidence, gained: bool) -> Finding:
     elif evidence.state == "the run got worse":
         status = "warn"
         message = (
-            f"{best} and is {evidence.last:.4g} at the end, but the training loss rises as well: "
-            "the run got worse, which is not over-fitting."
+            f"The run got worse since step {evidence.best_step}: {best} and is "
+            f"{evidence.last:.4g} at the end, but the training loss rises as well, so this is not "
+            "over-fitting."
         )
         action = Action("restore", step=evidence.best_step)
         hint = "look at the learning-rate and spikes findings"

@@ -127,8 +127,8 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
     if evidence.state == "on the way":
         return DIAGNOSTIC.finding(
             "info",
-            f"The loss is flat ({fell}), but the weights go straight on (mean cosine "
-            f"{motion.cosine:.2f}): either it falls again later, or they grow without end. A lower "
+            f"A flat loss while the weights go straight on: {fell} (mean cosine "
+            f"{motion.cosine:.2f}). Either it falls again later, or they grow without end; a lower "
             "rate helps neither.",
             evidence,
             value=loss.quarter,

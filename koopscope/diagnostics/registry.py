@@ -57,3 +57,11 @@ ITERATE_DIAGNOSTICS: tuple[Diagnostic, ...] = (
 def diagnostics_for(analysis: Analysis) -> tuple[Diagnostic, ...]:
     """Return the questions that fit what the run holds, weights or iterates."""
     return ITERATE_DIAGNOSTICS if contraction.has_states(analysis) else DIAGNOSTICS
+
+
+def cannot_tell(name: str) -> str:
+    """Return what the finding with this id cannot tell, in words; empty for an unknown one."""
+    for diagnostic in (*DIAGNOSTICS, *ITERATE_DIAGNOSTICS):
+        if diagnostic.id == name:
+            return diagnostic.explanation.cannot_tell
+    return ""

@@ -188,7 +188,7 @@ def _verdict(evidence: RestEvidence) -> Finding:
     names = [f"{layer.layer} (since step {layer.since})" for layer in own]
     if evidence.state == "schedule ended":
         message = (
-            f"{len(own)} of {count} layers are at rest because the learning rate went down, not "
+            f"{len(own)} of {count} layers rest since the learning rate went down: that is not "
             "because they are done."
         )
         return DIAGNOSTIC.finding("info", message + as_meant, evidence, value=value)

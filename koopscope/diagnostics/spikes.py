@@ -171,17 +171,17 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
 
 
 def _sentence(spike: Spike, name: str) -> str:
-    """Return one spike in words: where, how high, which layers first, and whether it is over."""
+    """Return one spike in words: where, whether it is over, how high, and which layer first."""
+    over = spike.recovered_step
+    end = "not recovered" if over is None else f"recovered by step {over}"
     message = (
-        f"{name} spikes at step {spike.step}: it rises by {spike.height:.3g}, "
+        f"Loss spike at step {spike.step}, {end}: {name} rises by {spike.height:.3g}, "
         f"{spike.of_gain:.0%} of what had been gained"
     )
     if spike.layers:
         first = spike.layers[0]
-        message += f"; {first.layer} jumps first, to {first.times:.1f} times its usual change"
-    if spike.recovered_step is None:
-        return f"{message}, and the run has not recovered."
-    return f"{message}, and the run has recovered by step {spike.recovered_step}."
+        message += f", and {first.layer} jumps first, to {first.times:.3g} times its usual change"
+    return f"{message}."
 
 
 DIAGNOSTIC = Diagnostic(

@@ -113,11 +113,11 @@ def _verdict(evidence: WastedEvidence, first: int) -> Finding:
         message = "Nothing was wasted: the run was still getting better at the end."
     else:
         seen = (
-            f" {evidence.metric} got better by less than {NOTHING:.1%} of its gain since."
+            f"{evidence.metric} got better by less than {NOTHING:.1%} of its gain since."
             if evidence.metric is not None
-            else " That is judged by the weights alone: no loss was recorded."
+            else "judged by the weights alone, since no loss was recorded."
         )
-        message = f"{share:.0%} of the budget came after step {useful}, where it could stop.{seen}"
+        message = f"{share:.0%} of the budget came after it could stop at step {useful}: {seen}"
     wasteful = evidence.state == "wasted"
     return DIAGNOSTIC.finding(
         "warn" if wasteful else "pass",

@@ -64,6 +64,10 @@ class Prediction:
     forecast: Forecast
     weights: Mapping[str, npt.NDArray[np.floating[Any]]]
 
+    def __repr__(self) -> str:
+        run = self.forecast.description.path
+        return f"Prediction({run!r}, {len(self.weights)} tensors: {self.forecast.verdict})"
+
 
 def forecast(
     run: str | os.PathLike[str], to: int | None = None, **options: Unpack[ForecastOptions]

@@ -10,6 +10,7 @@ from koopscope.forecasting.backtest import FEWEST_ORIGINS, FORECAST, Backtest
 from koopscope.forecasting.operators import Growth
 from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.forecasting.projection import Plane
+from koopscope.markup import element
 from koopscope.runs.run import RunDescription
 
 
@@ -68,6 +69,13 @@ class Forecast:
     growth: Growth
     plane: Plane
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Forecast({self.description.path!r}: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the verdict."""
+        return element("p", element("strong", self.description.path), f": {self.verdict}.")
 
     @property
     def seen(self) -> ForecastPlan:

@@ -103,6 +103,7 @@ def _of_finding(rule: Rule, finding: Finding, setting: RuleSetting) -> Outcome:
         found=found,
         interval=finding.evidence.value_interval,
         hint=finding.hint,
+        do=finding.action.line,
     )
 
 

@@ -31,7 +31,11 @@ def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonOb
     summary = summary or diagnosis.confident_summary
     return enveloped(
         {
-            "run": _run(analysis),
+            "run": {
+                **_run(analysis),
+                "next": diagnosis.next.plain(),
+                "keep": diagnosis.keep.plain() if diagnosis.keep is not None else None,
+            },
             "settings": {
                 **asdict(analysis.settings),
                 "method_reason": analysis.method_reason,

@@ -51,7 +51,7 @@ def test_a_spike_that_stays_fails_and_names_the_weights_before_it() -> None:
     assert found.status == "fail"
     assert found.evidence["spikes"][0]["recovered_step"] is None
     assert (found.action.do, found.action.step) == ("restore", 39)
-    assert "has not recovered" in found.message
+    assert found.message.startswith("Loss spike at step 40, not recovered: loss rises")
 
 
 def test_what_ends_far_below_a_high_peak_and_far_above_the_start_has_not_recovered() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
-from koopscope.report.html.markup import Markup, element
+from koopscope.markup import Markup, element
 
 WIDTH = 720
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 26, 30

@@ -74,17 +74,7 @@ def msgpack_snapshot(path: Path) -> Snapshot:
             number = partial(_number, window, item) if item.dtype in _NUMBERS else None
             if contents.add(shown[name], item.shape, item.dtype, number) is not None:
                 places[shown[name]] = item
-        contents.check()
-    return Snapshot(
-        path=str(path),
-        kind="Flax msgpack",
-        tensors=tuple(contents.tensors),
-        open=partial(_MsgpackReader, path, places),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("Flax msgpack", partial(_MsgpackReader, path, places))
 
 
 def is_msgpack(path: Path) -> bool:

@@ -166,24 +166,12 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
         number = partial(_number, places[name], dtype) if dtype in _WORDS else None
         if contents.add(shown[name], shape, dtype, number) is not None:
             homes[shown[name]] = places[name]
-    contents.check()
-    step, unit = _step(said)
-    if step is None:
-        step, unit = contents.step, contents.unit
     # safetensors.torch.save_model stores a tied tensor once and notes its other names.
     for name, owner in said.items():
         if owner in infos:
             contents.leave_out(name, f"tied to {owner}")
-    return Snapshot(
-        path=str(path),
-        kind="safetensors" if weight_map is None else "sharded safetensors",
-        tensors=tuple(contents.tensors),
-        open=partial(SafetensorsReader, homes),
-        step=step,
-        unit=unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    kind = "safetensors" if weight_map is None else "sharded safetensors"
+    return contents.snapshot(kind, partial(SafetensorsReader, homes), _step(said))
 
 
 def _number(place: _Place, dtype: str) -> float:

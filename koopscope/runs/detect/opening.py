@@ -24,7 +24,12 @@ Source: TypeAlias = str | os.PathLike[str]
 ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout | TimeLastLayout"
 
 
-def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Run:
+def open_run(
+    source: Source | Sequence[Source],
+    *,
+    key: str | None = None,
+    time_axis: TimeAxis | None = None,
+) -> Run:
     """Open a recorded run.
 
     Parameters
@@ -35,6 +40,9 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
         looking again.
     key
         Where in each checkpoint of PyTorch the weights lie, if not where they are looked for.
+    time_axis
+        ``"first"`` or ``"last"``: which axis of the datasets of an HDF5 file in another layout is
+        time, if the file does not say.
 
     Raises
     ------
@@ -46,10 +54,15 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
     if len(sources) == 1:
         look = _look(sources[0])
         if look.kind == "run file":
+            if time_axis is not None:
+                raise KoopscopeError(
+                    f"{look.path} is a run file, in which time is always the first axis",
+                    "leave --time-axis out",
+                )
             with structure.reading(look.path):
                 return RunFile(look.path, look.committed)
         sources = [look]
-    return open_foreign(sources, key=key)
+    return open_foreign(sources, key=key, time_axis=time_axis)
 
 
 def open_foreign(
@@ -69,7 +82,7 @@ def open_foreign(
     step_pattern, keep
         See ``CheckpointSeries``.
     time_axis
-        See ``koopscope.runs.checkpoints.hdf5_layouts.open_layout``; only for a single HDF5 file.
+        See ``open_run``; only for a single HDF5 file.
     key
         See ``open_run``.
 
@@ -100,8 +113,17 @@ def open_foreign(
     return CheckpointSeries(snapshots_of(looks, key), step_pattern=step_pattern, keep=keep)
 
 
-def open_shards(sources: Sequence[Source]) -> Run:
+def open_shards(
+    sources: Sequence[Source], *, key: str | None = None, time_axis: TimeAxis | None = None
+) -> Run:
     """Open files that together are one run: the same steps, each with some of the tensors.
+
+    Parameters
+    ----------
+    sources
+        The files.
+    key, time_axis
+        See ``open_run``; the same for all of them.
 
     Raises
     ------
@@ -111,7 +133,10 @@ def open_shards(sources: Sequence[Source]) -> Run:
     from koopscope.runs.views.shards import ShardedRun
 
     with ExitStack() as opened:
-        shards = [opened.enter_context(open_run(source)) for source in sources]
+        shards = [
+            opened.enter_context(open_run(source, key=key, time_axis=time_axis))
+            for source in sources
+        ]
         run = ShardedRun(shards)
         opened.pop_all()
     return run

@@ -26,10 +26,8 @@ from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.header import checked_version, generation_of, read_metadata, said_skipped
+from koopscope.runs.native.steps import checked_steps, read_steps, refused, unusable
 from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
-
-#: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
-SNAPSHOT_LIMIT = 2**24
 
 #: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
 METRIC_BYTES = 128 * 2**20
@@ -124,11 +122,11 @@ class RunFile(StackedRun):
     def _describe(self, root: h5py.h5g.GroupID, committed: int) -> RunDescription:
         layout = checked_version(self.path, root, self._notes)
         contents = dict(safety.members(root))
-        steps = _read_steps(self.path, contents.pop("step", None), committed)
+        steps = read_steps(self.path, contents.pop("step", None), committed)
         weights = contents.pop("weights", None)
         metrics = contents.pop("metrics", None)
         if not isinstance(weights, h5py.h5g.GroupID):
-            raise _unusable(self.path, "/weights", weights, "a group")
+            raise unusable(self.path, "/weights", weights, "a group")
         for name, member in contents.items():
             self._skip(f"/{name}", getattr(member, "reason", "not a part of run files"))
         tensors = tuple(self._read_tensors(weights, len(steps), _kind_of(root, "parameter")))
@@ -152,7 +150,7 @@ class RunFile(StackedRun):
         for name, dataset in self._walk(weights, "", {safety.address(weights): "/weights"}):
             problem = safety.storage_problem(dataset)
             if problem:
-                raise _refused(self.path, name, problem)
+                raise refused(self.path, name, problem)
             shape, dtype = (dataset.shape or ())[1:], safety.stored_dtype(dataset)
             problem = (
                 values_problem(dtype, shape)
@@ -186,7 +184,7 @@ class RunFile(StackedRun):
         for key, member in safety.members(group, prefix.count("/")):
             name = prefix + key
             if isinstance(member, safety.Refused):
-                raise _refused(self.path, name, member.reason)
+                raise refused(self.path, name, member.reason)
             where = safety.address(member)
             if where in seen:
                 self._skip(name, f"another name of {seen[where]}")
@@ -292,44 +290,15 @@ def committed_in(path: Path, root: h5py.h5g.GroupID) -> Committed:
     """
     checked_version(path, root, [])
     if not root.links.exists(b"step"):
-        raise _unusable(path, "/step", None, "a list of whole numbers")
+        raise unusable(path, "/step", None, "a list of whole numbers")
     step = safety.member(root, b"step")
-    rows = int(_checked_steps(path, step).shape[0])
+    rows = int(checked_steps(path, step).shape[0])
     return Committed(snapshots=rows, generation=generation_of(root))
 
 
 def _committed_now(path: Path) -> Committed:
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
         return committed_in(path, h5py.h5g.open(file.id, b"/"))
-
-
-def _checked_steps(path: Path, member: safety.Member | None) -> h5py.h5d.DatasetID:
-    if not isinstance(member, h5py.h5d.DatasetID):
-        raise _unusable(path, "/step", member, "a list of whole numbers")
-    problem = safety.storage_problem(member)
-    if problem:
-        raise _refused(path, "/step", problem)
-    shape = member.shape
-    if not isinstance(member.get_type(), h5py.h5t.TypeIntegerID) or len(shape or ()) != 1:
-        raise _unusable(path, "/step", safety.Refused("of another kind"), "a list of whole numbers")
-    if shape[0] > SNAPSHOT_LIMIT:
-        raise _refused(path, "/step", f"{shape[0]} snapshots long, more than {SNAPSHOT_LIMIT}")
-    return member
-
-
-def _read_steps(path: Path, member: safety.Member | None, committed: int) -> npt.NDArray[np.int64]:
-    dataset = _checked_steps(path, member)
-    steps = np.empty(min(int(dataset.shape[0]), committed), np.int64)
-    if steps.size:
-        read_slab(dataset, Slab((), ()), steps[:, None])
-    wrong = np.flatnonzero(steps[1:] <= steps[:-1])
-    if wrong.size:
-        row = int(wrong[0])
-        raise KoopscopeError(
-            f"the steps of {path} do not increase: {steps[row + 1]} follows {steps[row]}",
-            "record each step once, in order",
-        )
-    return steps
 
 
 def _kind_of(labelled: h5py.h5g.GroupID | h5py.h5d.DatasetID, default: str) -> str:
@@ -350,16 +319,3 @@ def _metric_problem(member: safety.Member) -> str:
     if len(member.shape or ()) != 1 or not isinstance(member.get_type(), numeric):
         return "not a list of numbers"
     return ""
-
-
-def _unusable(path: Path, name: str, member: safety.Member | None, wanted: str) -> KoopscopeError:
-    found = "is missing" if member is None else getattr(member, "reason", "something else")
-    found = found if member is None else f"is {found}, not {wanted}"
-    return KoopscopeError(f"{name} of {path} {found}", "the file was not written by a Recorder")
-
-
-def _refused(path: Path, name: str, problem: str) -> KoopscopeError:
-    return KoopscopeError(
-        f"{name} of {path} is refused: {problem}",
-        "koopscope reads only what the file itself stores",
-    )

@@ -9,6 +9,9 @@ from typing import Any
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import named_tensors
 
+#: No step is as large: the distance of any two is a whole number of 64 bits.
+STEP_LIMIT = 2**62
+
 
 @dataclass(frozen=True)
 class Row:
@@ -43,8 +46,10 @@ def checked_step(step: Any) -> int:
             f"step must be a whole number, not {step!r}", "pass the number of the optimizer step"
         )
     number = int(step.__index__())
-    if not -(2**63) <= number < 2**63:
-        raise KoopscopeError(f"step {number} does not fit 64 bits", "count optimizer steps")
+    if not -STEP_LIMIT < number < STEP_LIMIT:
+        raise KoopscopeError(
+            f"step {number} is beyond what can be counted", "count optimizer steps"
+        )
     return number
 
 
