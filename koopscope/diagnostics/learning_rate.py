@@ -224,7 +224,7 @@ def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> F
             "times their first size, and nothing shows an end of it.",
             evidence,
             value=motion.cosine,
-            hint=f"{action.line}, and look again",
+            hint="then look again: a rate is found in steps",
             criterion=criterion,
             action=action,
         )
@@ -238,7 +238,7 @@ def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> F
             + (", so the run is ruined." if called.ruined else ", while the weights bounce."),
             evidence,
             value=motion.cosine,
-            hint=f"{action.line}, or clip gradients",
+            hint="or clip gradients, or warm the rate up",
             criterion=criterion,
             action=action,
         )

@@ -181,10 +181,7 @@ def _verdict(evidence: OverfittingEvidence, gained: bool) -> Finding:
             f"the end, {lost} lost again, while training went on."
         )
         action = Action("restore", step=evidence.best_step)
-        hint = (
-            f"use the weights of step {evidence.best_step}; to gain more: more data, augmentation, "
-            "weight decay or a smaller network"
-        )
+        hint = "to gain more: more data, augmentation, weight decay or a smaller network"
     elif evidence.state == "the run got worse":
         status = "warn"
         message = (

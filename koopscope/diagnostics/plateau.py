@@ -108,7 +108,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
             f"{motion.speed:.0%} of their mean speed and bounce (mean cosine {motion.cosine:.2f}).",
             evidence,
             value=loss.quarter,
-            hint=f"{action.line}: the weights can then settle",
+            hint="the weights can then settle; averaging the last snapshots does so at once",
             action=action,
             criterion=Criterion(
                 f"a loss that falls by {FLAT:.0%} of its gain, or weights that settle",

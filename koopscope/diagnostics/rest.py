@@ -145,9 +145,9 @@ def _dead(layers: list[LayerRest], steps: npt.NDArray[np.int64], since: int) -> 
         "gets through.",
         evidence,
         value=1.0,
-        hint="start again with another initialization"
+        hint="a smaller bias or a scale for ReLU keeps units alive"
         if since == 0
-        else f"go back to the weights of step {before}, and lower the learning rate",
+        else "and lower the learning rate from there",
         action=Action("restart") if since == 0 else Action("restore", step=before),
         criterion=Criterion("weight matrices that change", f"none that does {when}"),
     )

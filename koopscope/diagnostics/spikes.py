@@ -145,13 +145,10 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
         message += f" {len(spikes)} spikes in all, also at step {named}."
     if worst.recovered_step is None:
         action = Action("restore", step=worst.before_step)
-        hint = (
-            f"go back to the weights of step {worst.before_step}, and look at what changed there: "
-            "the rate, a batch, the data"
-        )
+        hint = "look at what changed there: the rate, a batch, the data"
     elif len(spikes) >= MANY:
         action = lower_rate()
-        hint = "lower the learning rate or clip gradients"
+        hint = "or clip gradients"
     else:
         action = Action()
         hint = "nothing, if it stays alone; clip gradients if it comes back"

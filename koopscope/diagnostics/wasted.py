@@ -124,7 +124,7 @@ def _verdict(evidence: WastedEvidence, first: int) -> Finding:
         message,
         evidence,
         value=share,
-        hint=f"stop at step {useful} next time, or lower the rate there" if wasteful else None,
+        hint="or lower the rate there, to gain more from the same budget" if wasteful else None,
         action=Action("stop", step=useful) if wasteful else Action(),
         criterion=Criterion(
             f"less than {WASTED:.0%} of the budget after the run could have stopped",
