@@ -29,6 +29,7 @@ OPTIONAL = (
     "distributed",
     "equinox",
     "flax",
+    "gymnasium",
     "jax",
     "keras",
     "lightning",
