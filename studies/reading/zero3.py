@@ -1,8 +1,7 @@
-"""Writes ``zero3.zip``: checkpoints of DeepSpeed's ZeRO stage 3, and what its own tool joins.
+"""Write ``zero3.zip`` for the tests: checkpoints of ZeRO stage 3, and what DeepSpeed joins them to.
 
-Run by hand, once for each of three ranks: ``DS_ACCELERATOR=cpu python write.py RANK FOLDER``. Then
-``DS_ACCELERATOR=cpu python write.py pack FOLDER``. What is committed was written by DeepSpeed
-0.19.8.
+Run by hand, once for each of three ranks: ``DS_ACCELERATOR=cpu python studies/reading/zero3.py RANK
+FOLDER``; then once with ``pack`` in place of the rank. What is committed is DeepSpeed 0.19.8's.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 RANKS, STEPS = 3, (3, 6)
+PACKED = Path(__file__).parents[2] / "tests/runs/checkpoints/deepspeed/zero3.zip"
 
 
 class Network(torch.nn.Module):
@@ -64,7 +64,7 @@ def train(rank: int, folder: str) -> None:
 def pack(folder: str) -> None:
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-    with zipfile.ZipFile(Path(__file__).with_name("zero3.zip"), "w", zipfile.ZIP_LZMA) as archive:
+    with zipfile.ZipFile(PACKED, "w", zipfile.ZIP_LZMA) as archive:
         for path in sorted(Path(folder).glob("global_step*/*")):
             archive.write(path, path.relative_to(folder))
         archive.write(Path(folder) / "latest", "latest")
