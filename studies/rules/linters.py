@@ -34,6 +34,8 @@ def _findings(report):
 def snitch(log: Path) -> list[str]:
     """Return the names that gradsnitch reports, at its defaults."""
     frame = pd.read_csv(log).rename(columns={"loss": "train_loss", "eval_loss": "val_loss"})
+    if pd.isna(frame["train_loss"].iloc[0]):
+        frame = frame.iloc[1:]  # no minibatch before the first step: no sign of trouble
     return sorted({finding.name for finding in gradsnitch.lint(frame)})
 
 
