@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
-@run_options
 @click.option(
     "--spectrum",
     is_flag=True,
     help="Show each network's spectrum after the findings; so do options that shape it.",
 )
+@run_options
 @output_options
 @click.pass_context
 def command(
@@ -40,8 +40,8 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
-    reading: Reading,
     spectrum: bool,
+    reading: Reading,
     outputs: Outputs,
 ) -> None:
     """Tell from the recorded weights how training went.

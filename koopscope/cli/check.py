@@ -94,6 +94,8 @@ def command(
     _write(gate, outputs)
     for judgement in gate.judgements:
         _warn_of_nothing(judgement)
+        for sentence in judgement.diagnosis.analysis.description.unread:
+            console.complain(sentence, "--strict makes that an exit code of 2", "warning")
     console.say(_closing_sentence(gate, policy))
     ctx.exit(_exit_code(gate, policy))
 
@@ -150,7 +152,8 @@ def _exit_code(gate: Gate, policy: Policy) -> int:
         return FOUND
     if not all(judgement.is_decided for judgement in gate.judgements):
         return COULD_NOT
-    return COULD_NOT if policy.strict and gate.count("inconclusive") else 0
+    unread = any(judged.diagnosis.analysis.description.unread for judged in gate.judgements)
+    return COULD_NOT if policy.strict and (gate.count("inconclusive") or unread) else 0
 
 
 def _closing_sentence(gate: Gate, policy: Policy) -> str:

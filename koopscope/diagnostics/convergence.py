@@ -71,6 +71,9 @@ DIVERGED = 0.1
 COARSE = 0.5
 COARSE_ROUNDING = 0.1
 
+#: 0.9 quantile of Student's t with seven degrees of freedom, for the interval of level 0.8.
+T_80 = 1.415
+
 #: Eigenvalues of the raw spectrum at most this far from 1 count as clustered around it.
 CLUSTER_RADIUS = 0.05
 
@@ -189,11 +192,25 @@ class StopRule:
         return int(below[0]) if len(below) else None
 
 
-def stop_rule(course: Course) -> StopRule:
-    """Apply the stop rule to a run's course."""
+def weights_score(course: Course) -> Float64:
+    """Return the stop rule's score of the weights alone, float64 [T]."""
+    return scores.curve_score(scores.table("convergence")["weights"])(course.weights)
+
+
+def stop_rule(course: Course, errors: Float64 | None = None) -> StopRule:
+    """Apply the stop rule to a run's course.
+
+    Parameters
+    ----------
+    errors
+        Standard error of the weights' score from having measured and not read them, float64 [T]:
+        it widens the interval, and moves nothing else.
+    """
     table = scores.table("convergence")
-    score = scores.curve_score(table["weights"])(course.weights)
-    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *table["interval"])]
+    score = weights_score(course)
+    more = np.zeros_like(score) if errors is None else T_80 * errors
+    shifts = [np.copysign(np.hypot(shift, more), shift) for shift in table["interval"]]
+    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *shifts)]
     ahead, low, high = (np.clip(bound, 0.0, 1.0) for bound in bounds)
     allowed = np.arange(len(score)) >= EARLIEST_STOP
     threshold = STOP_BELOW
@@ -278,7 +295,13 @@ def ask(analysis: Analysis) -> Finding:
         message = f"No weight {what}, so convergence cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     course = course_of(analysis)
-    rule = stop_rule(course)
+    # A sketch or a sample leaves errors of its own.
+    errors = None
+    if not analysis.is_exact:
+        errors = analysis.measured_spread(
+            "convergence", lambda part: weights_score(course_of(part))
+        )
+    rule = stop_rule(course, errors)
     drawn = training_state(course)
     recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)
     rest = remainder(recent)
@@ -353,8 +376,8 @@ _WORDS = {
 }
 _FOUND = {"stalled": "one that stalled", "diverging": "one that diverges"}
 _HINTS = {
-    "stalled": "look at the initialization and stability findings; restart rather than go on",
-    "diverging": "restart with a lower learning rate",
+    "stalled": "restart rather than go on; the other findings say what to change",
+    "diverging": "go on from before it diverged: koopscope restore RUN --at healthy -o FILE",
 }
 
 
@@ -406,19 +429,19 @@ def _verdict(
     )
 
 
+def _part(of_improvement: float) -> str:
+    """Return a part of the improvement with no more digits than a person reads."""
+    if of_improvement < 0.0005:
+        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
+    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
+
+
 def _action(evidence: ConvergenceEvidence) -> Action:
     if evidence.state == "diverging":
         return lower_rate()
     if evidence.state == "converged":
         return Action("stop", step=evidence.stop_step)
     return Action("restart") if evidence.state == "stalled" else Action()
-
-
-def _part(of_improvement: float) -> str:
-    """Return a part of the improvement with no more digits than a person reads."""
-    if of_improvement < 0.0005:
-        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
-    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
 
 
 DIAGNOSTIC = Diagnostic(

@@ -103,8 +103,8 @@ def ask(analysis: Analysis) -> Finding:
     if suggested >= stack.depth:
         layers = "The stacked layer" if stack.depth == 1 else f"All {stack.depth} stacked layers"
         message = (
-            f"{layers} seem{'s' if stack.depth == 1 else ''} to be needed: they learn as if there "
-            f"were {motions:.1f} independent ones."
+            f"{layers} seem{'s' if stack.depth == 1 else ''} to be needed: the layers learn as if "
+            f"there were {motions:.1f} independent ones."
         )
         return DIAGNOSTIC.finding("pass", message, evidence, value=motions, threshold=built)
     redundant = sum(layer.redundant for layer in evidence.layers)

@@ -43,6 +43,27 @@ class Criterion:
         )
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What a finding on a sketched run rests on.
+
+    Attributes
+    ----------
+    numbers
+        Of the sketch, a tensor.
+    standard_error
+        Of the finding's value, from having sketched and not recorded the weights; ``None`` where
+        there is no value.
+    agreeing, parts
+        How many parts of the sketch give the same status, of how many.
+    """
+
+    numbers: int
+    standard_error: float | None
+    agreeing: int
+    parts: int
+
+
 def limit_words(limit: float, worse: Side) -> str:
     """Return "at most 0.5", or "at least" where lower is worse."""
     return f"at {'least' if worse == 'lower' else 'most'} {limit:.4g}"
@@ -86,6 +107,8 @@ class Finding:
         What the status was decided by, which need not be the value; ``None`` where nothing was.
     action
         The one thing to do about it, for programs; ``Action("none")`` where there is nothing.
+    basis
+        Of a run of sketches, what the sketch costs; ``None`` where weights were read.
     """
 
     id: str
@@ -99,6 +122,7 @@ class Finding:
     evidence: Evidence = field(default_factory=Evidence)
     criterion: Criterion | None = None
     action: Action = field(default_factory=Action)
+    basis: Basis | None = None
 
     def __repr__(self) -> str:
         return f"Finding({self.code} {self.id}: {self.status}, {self.message!r})"
@@ -119,7 +143,11 @@ class Finding:
 
     def plain(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""
-        return {each.name: plain_form(getattr(self, each.name)) for each in fields(self)}
+        return {
+            each.name: plain_form(getattr(self, each.name))
+            for each in fields(self)
+            if each.name != "basis" or self.basis is not None
+        }
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.coverage import share_read, unread
 from koopscope.diagnostics.evidence import Evidence
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.statistics.keeping import last_healthy
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,14 @@ def ask(analysis: Analysis) -> Finding:
 
 
 def _action(analysis: Analysis) -> Action:
-    """Go back to the last snapshot without NaN, or start again where there is none."""
-    window = analysis.window
-    if not analysis.finite_tensors or not window.snapshots:
+    """Go back to the last healthy snapshot, with a lower rate if weights grew after it."""
+    healthy = last_healthy(analysis)
+    if healthy is None:
         return Action("restart")
-    return Action("restore", step=int(analysis.description.steps[window.stop - 1]))
+    broken = break_of(analysis)
+    if broken is not None and broken.grew:
+        return replace(broken.action, step=healthy.step)
+    return Action("restore", step=healthy.step)
 
 
 def _all_finite(read_share: float) -> str:

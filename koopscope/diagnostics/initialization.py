@@ -239,14 +239,13 @@ def _verdict(
     if evidence.layers:
         harmless = ", without harm so far" if state == "healthy" else ""
         message += f"; unusual{harmless}: {_unusual(evidence.layers)}"
-    criterion = Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True)
     return DIAGNOSTIC.finding(
         _STATUS[state],
         message + ".",
         evidence,
         value=score,
-        hint="start again with another initialization or learning rate" if state == "bad" else None,
-        criterion=criterion,
+        hint="a learning rate that is far off starts like this, too" if state == "bad" else None,
+        criterion=Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True),
         action=Action("restart") if state == "bad" else None,
     )
 

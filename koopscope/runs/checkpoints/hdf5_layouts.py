@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -28,6 +28,7 @@ from koopscope.runs.checkpoints.hdf5_trajectories import (
 )
 from koopscope.runs.checkpoints.series import CheckpointSeries
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.checkpoints.torn import what_it_lacks
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.names import COUNTERS
 from koopscope.runs.run import Skipped
@@ -160,9 +161,8 @@ class GroupPerStep(CheckpointSeries):
             with safety.hdf5_failures(path):
                 listed = all_datasets(path, self._file)
                 groups = _step_groups(listed)
-                super().__init__(
-                    self._snapshot(path, group, members) for group, members in groups.items()
-                )
+                torn: list[str] = []
+                super().__init__(self._snapshots(path, groups, torn), torn=torn)
                 outside = [n for n in listed if not n.startswith(tuple(f"{g}/" for g in groups))]
         except BaseException:
             self._file.close()
@@ -180,6 +180,30 @@ class GroupPerStep(CheckpointSeries):
         """Close the file, which all snapshots are read from."""
         super().close()
         self._file.close()
+
+    def _snapshots(
+        self, path: Path, groups: Mapping[str, Datasets], torn: list[str]
+    ) -> Iterator[Snapshot]:
+        """Describe the groups; the last one is left out where its writer has not ended it."""
+        first: Snapshot | None = None
+        last = next(reversed(list(groups)), "")
+        for group, members in groups.items():
+            try:
+                snapshot = self._snapshot(path, group, members)
+            except KoopscopeError as error:
+                if first is None or group != last:
+                    raise
+                torn.append(f"the last group is left out, it is not whole: {error.message}")
+                return
+            lacking = what_it_lacks(snapshot, first) if first and group == last else ""
+            if lacking:
+                torn.append(
+                    f"the last group is left out, it is not whole: {group} of {path} lacks "
+                    f"{lacking}, which the others hold"
+                )
+                return
+            first = first or snapshot
+            yield snapshot
 
     def _snapshot(self, path: Path, group: str, members: Datasets) -> Snapshot:
         contents = Contents(f"{path}/{group}")
@@ -218,13 +242,19 @@ def _step_groups(listed: Datasets) -> dict[str, Datasets]:
                 return {}
     if len(parents) != 1 or (len(groups) < 2 and parents == {""} and not _named(groups)):
         return {}
-    if not _named(groups) and len({_signature(members) for members in groups.values()}) > 1:
+    if not _named(groups) and not _are_alike(list(groups.values())):
         return {}
     return groups
 
 
 def _named(groups: Mapping[str, Datasets]) -> bool:
     return all(_STEP_GROUP.fullmatch(group.rpartition("/")[2]) for group in groups)
+
+
+def _are_alike(groups: Sequence[Datasets]) -> bool:
+    """Whether all hold the same; the last may lack something, which its writer did not come to."""
+    *others, last = (_signature(members) for members in groups)
+    return len(set(others)) <= 1 and (not others or set(last) <= set(others[0]))
 
 
 def _signature(members: Datasets) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -49,7 +49,7 @@ _WORDS |= {"U64": "<u8", "U32": "<u4", "I16": "<i2", "U16": "<u2", "I8": "i1", "
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class HeaderEntry:
     """A tensor of any kind: ``dtype`` is NumPy's name of a float, else the format's own code."""
 
     name: str
@@ -58,7 +58,7 @@ class StoredTensor:
     start: int
 
 
-def stored_tensors(path: Path) -> tuple[list[StoredTensor], dict[str, str]]:
+def stored_tensors(path: Path) -> tuple[list[HeaderEntry], dict[str, str]]:
     """Return every tensor of one file in its order, floats or not, and the file's metadata.
 
     Raises
@@ -69,7 +69,7 @@ def stored_tensors(path: Path) -> tuple[list[StoredTensor], dict[str, str]]:
     header, base = _header(path)
     said = _said(header.pop("__metadata__", {}))
     entries = sorted(header.items(), key=lambda entry: _offsets(path, *entry))
-    return [StoredTensor(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
+    return [HeaderEntry(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
 
 
 @dataclass(frozen=True)
