@@ -21,7 +21,7 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.npz import DAMAGE, Member, described_array
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torch.reading import Piece, Place, TorchReader
+from koopscope.runs.checkpoints.torch.reading import Piece, StoragePlace, TorchReader
 from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, opened
 
 _MAGIC = b"\x93NUMPY"
@@ -105,4 +105,6 @@ def _piece(path: Path, leaf: Member, dtype: str) -> Piece:
     big_endian = leaf.dtype.byteorder == ">" or (
         leaf.dtype.byteorder == "=" and sys.byteorder == "big"
     )
-    return Piece((0,) * len(shape), Place(path, leaf.offset, shape, steps, dtype, big_endian))
+    return Piece(
+        (0,) * len(shape), StoragePlace(path, leaf.offset, shape, steps, dtype, big_endian)
+    )
