@@ -97,8 +97,10 @@ def headline(finding: Finding) -> str:
 
 def _reason(finding: Finding) -> str:
     """Return what stands behind the headline, up to the end of that sentence."""
-    behind = finding.message[len(headline(finding)) :].lstrip(":; ").strip()
-    return behind.partition(". ")[0].rstrip(".")
+    behind = finding.message[len(headline(finding)) :]
+    if behind.startswith(";"):  # what else there is to say is no reason
+        return ""
+    return behind.removeprefix(":").strip().partition(". ")[0].rstrip(".")
 
 
 def _joined(parts: Sequence[str]) -> str:
