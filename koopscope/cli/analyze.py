@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
+@click.option(
+    "--spectrum",
+    is_flag=True,
+    help="Show each network's spectrum after the findings; so do options that shape it.",
+)
 @run_options
 @output_options
 @click.pass_context
@@ -35,16 +40,18 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
+    spectrum: bool,
     reading: Reading,
     outputs: Outputs,
 ) -> None:
     """Tell from the recorded weights how training went.
 
-    Reads each RUN once and prints how the network moved (its spectrum), a row per layer, and the
-    findings: is training done, is the learning rate too high, did it start well, and more. Several
-    runs are analysed one by one, unless they are --shards of one; if they differ only in depth,
-    the smallest depth that is enough is reported as well. The exit code is 0 if every run could be
-    analysed, whatever the findings say.
+    Reads each RUN once and prints its state, why, and what to do; then the findings, each with what
+    to do about it (is training done, is the learning rate too high, did it start well, and more),
+    and a row per layer. --spectrum shows how the network moved as well. Several runs are analysed
+    one by one, unless they are --shards of one; if they differ only in depth, the smallest depth
+    that is enough is reported as well. The exit code is 0 if every run could be analysed, whatever
+    the findings say.
     """
     from koopscope.diagnostics.depth import sweep
     from koopscope.report.analysis_report import Report
@@ -62,7 +69,9 @@ def command(
                 raise
             console.complain_of(error)
             failures.append(Failure(path, error))
-    report = Report(tuple(diagnoses), tuple(failures), sweep([run.analysis for run in diagnoses]))
+    swept = sweep([run.analysis for run in diagnoses])
+    with_spectrum = spectrum or settings.asks_for_a_spectrum
+    report = Report(tuple(diagnoses), tuple(failures), swept, with_spectrum)
     outputs.write(report)
     console.say(_closing_sentence(report, time.perf_counter() - began))
     if failures:

@@ -66,7 +66,8 @@ def command(
     if output is not None:
         check_suffix(output)
     outputs.check((run,), inputs=reading.inputs, others=[output] if output is not None else [])
-    with reading.opened(run) as recorded:
+    purpose = "" if output is None else "writing a fixed point"
+    with reading.opened(run, purpose) as recorded:
         opened = within_memory(recorded, settings.asked_steps)
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:

@@ -14,7 +14,7 @@ from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
 from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.choices import ACCEPTANCES, FEWEST, OPERATORS, RECENT
+from koopscope.forecasting.choices import ACCEPTANCES, FEWEST, MAX_ERROR, OPERATORS, RECENT
 from koopscope.report.registry import formats
 
 #: Name of the picture.
@@ -87,6 +87,14 @@ PICTURE = "forecast"
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Keep tensors named like this.")
 @click.option("--allow-growth", is_flag=True, help="Forecast even where the weights keep growing.")
 @click.option(
+    "--max-error",
+    type=float,
+    default=MAX_ERROR,
+    show_default=True,
+    metavar="E",
+    help="The largest error that is trusted, relative to that of assuming no change.",
+)
+@click.option(
     "--beyond-trust",
     is_flag=True,
     help="Forecast farther ahead than the test on the run's own past allows.",
@@ -127,7 +135,7 @@ def command(
         (run,), (PICTURE,), inputs=reading.inputs, others=[output] if output is not None else []
     )
     began = time.perf_counter()
-    with reading.opened(run) as opened:
+    with reading.opened(run, "a forecast") as opened:
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             forecaster = Forecaster(opened, settings, listener)

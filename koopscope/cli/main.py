@@ -31,6 +31,10 @@ VERBS = {
         "koopscope.cli.explain",
         "Explain a rule: what it asks, how right it is, its limits.",
     ),
+    "compare": (
+        "koopscope.cli.compare",
+        "Tell whether trainings are the same dynamics, and where they part.",
+    ),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
     "forecast": (
         "koopscope.cli.forecast",
@@ -48,6 +52,7 @@ VERBS = {
         "koopscope.cli.contraction",
         "Find the fixed point of a layer that is iterated.",
     ),
+    "report": ("koopscope.cli.report", "Make a site of HTML pages about many runs."),
     "mcp": ("koopscope.cli.mcp", "Answer the questions of agents about runs, read-only."),
 }
 

@@ -99,7 +99,7 @@ def command(
     check_modes_name(output)
     Outputs(force=force).check((run,), inputs=reading.inputs, others=[output])
     began = time.perf_counter()
-    with reading.opened(run) as recorded:
+    with reading.opened(run, "writing modes") as recorded:
         opened = within_memory(recorded, settings.asked_steps)
         tensors = select_tensors(opened.description, settings.include, settings.exclude)
         with console.progress(f"reading {run}", opened.volume(tensors)) as listener:

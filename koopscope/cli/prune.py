@@ -157,7 +157,7 @@ def command(
     outputs.check((run,), (PICTURE,), inputs=[checkpoint, *reading.inputs], others=files)
     began = time.perf_counter()
     with ExitStack() as stack:
-        opened = stack.enter_context(reading.opened(run))
+        opened = stack.enter_context(reading.opened(run, "pruning"))
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             basis = pruning_basis(opened, settings, listener)

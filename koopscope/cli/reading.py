@@ -61,8 +61,13 @@ class Reading:
         """What is read besides the run, for outputs not to overwrite it."""
         return () if self.metrics is None else (self.metrics,)
 
-    def opened(self, source: Any) -> Run:
+    def opened(self, source: Any, weights_for: str = "") -> Run:
         """Open what ``koopscope.open_run`` takes.
+
+        Parameters
+        ----------
+        weights_for
+            What weights are needed for, if they are.
 
         Raises
         ------
@@ -71,7 +76,9 @@ class Reading:
         """
         from koopscope.runs.detect.opening import open_run
 
-        return self._with_metrics(open_run(source, key=self.key, time_axis=self.time_axis))
+        return self._with_metrics(
+            open_run(source, key=self.key, time_axis=self.time_axis, weights_for=weights_for)
+        )
 
     def openers(self, paths: Sequence[str], shards: bool = False) -> dict[str, Callable[[], Run]]:
         """Return how to open each run by its name; shards are one run, called after the first.

@@ -81,7 +81,7 @@ def command(
     check_suffix(output)
     Outputs(force=force).check((run,), inputs=reading.inputs, others=[output])
     wanted = TensorFilter(include, exclude)
-    with reading.opened(run) as opened:
+    with reading.opened(run, "restoring") as opened:
         volume = opened.volume(select_tensors(opened.description, include, exclude))
         with console.progress(f"reading {run}", volume) as listener:
             choice = choose(opened, at, wanted, metric, listener)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.forecasting.backtest import FEWEST_ORIGINS, FORECAST, Backtest
+from koopscope.forecasting.backtest import BETTER, FEWEST_ORIGINS, FORECAST, Backtest
 from koopscope.forecasting.operators import Growth
 from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.forecasting.projection import Plane
@@ -143,7 +143,12 @@ class Forecast:
                 else f"only {tested} past moments test it"
             )
         ahead = int(self.backtest.horizons[index]) * self.plan.every
+        nearer = round(score.better * tested)
+        useless = ""
+        if score.median > self.backtest.max_error and score.better >= BETTER:
+            useless = f", and an error above {self.backtest.max_error:g} is not worth having"
         return (
-            f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, {round(score.better * tested)} of "
-            f"{tested} past forecasts were nearer to the truth than no change"
+            f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, past forecasts had "
+            f"{score.median:.2f} times the error of assuming no change (median), and {nearer} of "
+            f"{tested} were nearer to the truth{useless}"
         )

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.names import TensorFilter, layer_of
 from koopscope.runs.names import usual_kind as usual_kind
+from koopscope.runs.sketches import SketchInfo, TensorSketch
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -136,6 +137,8 @@ class RunDescription:
     generation
         How often snapshots were taken out of the file: two looks at a growing run see the same
         snapshots at the same steps only if they see the same number.
+    sketch
+        How the snapshots were sketched; ``None`` where they hold weights.
     """
 
     path: str
@@ -148,6 +151,7 @@ class RunDescription:
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     generation: int = 0
+    sketch: SketchInfo | None = None
 
     @property
     def snapshots(self) -> int:
@@ -184,6 +188,47 @@ class Run(ABC):
 
         ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
         """
+
+    @property
+    def parts(self) -> Mapping[TensorInfo, int]:
+        """How many weights went into the sketch of tensors of which only a part is here."""
+        return {}
+
+    def sketched(self, tensor: TensorInfo) -> TensorSketch:
+        """Return the sketches of a tensor's snapshots, where the description says there are some.
+
+        Raises
+        ------
+        KoopscopeError
+            If the run holds weights, or cannot be read.
+        """
+        raise KoopscopeError(
+            f"{self.description.path} holds weights and no sketches",
+            "record sketches with koopscope.Recorder(..., sketch=True)",
+        )
+
+    def with_weights(self, purpose: str) -> Run:
+        """Return the run, or the snapshots of it whose weights are there, for what needs weights.
+
+        Closing what is returned closes the run.
+
+        Parameters
+        ----------
+        purpose
+            What for: "pruning", for the sentence that says why it is not possible.
+
+        Raises
+        ------
+        KoopscopeError
+            If it holds sketches alone.
+        """
+        if self.description.sketch is None:
+            return self
+        raise KoopscopeError(
+            f"{purpose} needs weights, and {self.description.path} holds "
+            f"{self.description.sketch.words} and no weights",
+            "keep the weights of some snapshots: Recorder(..., sketch=True, keep_every=N)",
+        )
 
     @abstractmethod
     def close(self) -> None:

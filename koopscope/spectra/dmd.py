@@ -174,7 +174,10 @@ class Spectrum:
         return self.half_lives_of(self.magnitudes)
 
     def half_lives_of(self, magnitudes: Float64) -> Float64:
-        """float64 [r], optimizer steps in which a mode halves; infinite where it never does."""
+        """Return float64 [r]: half-lives in optimizer steps of modes of these |lambda|.
+
+        NaN of NaN.
+        """
         with np.errstate(divide="ignore"):
             rates = -np.log(magnitudes)
         lives = np.where(np.isnan(rates), np.nan, np.inf)

@@ -11,6 +11,7 @@ import io
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.npz import DAMAGE, Member, described_array
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torch.reading import Piece, Place, TorchReader
-from koopscope.runs.checkpoints.torch.window import DamagedError, Window, opened
+from koopscope.runs.checkpoints.torch.reading import Piece, StoragePlace, TorchReader
+from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, opened
 
 _MAGIC = b"\x93NUMPY"
 
@@ -58,14 +59,9 @@ def equinox_snapshot(path: Path) -> Snapshot:
             f"{path} is no readable file of Equinox: {error}",
             "save it with eqx.tree_serialise_leaves(path, module), or copy it again",
         ) from None
-    contents.check()
-    return Snapshot(
-        path=str(path),
-        kind="Equinox",
-        tensors=tuple(contents.tensors),
-        open=partial(TorchReader, pieces),
+    return replace(
+        contents.snapshot("Equinox", partial(TorchReader, pieces)),
         metadata=metadata,
-        skipped=tuple(contents.skipped),
         notes=(
             "Equinox stores leaves without names: they are numbered in the order of the module's "
             "fields, and what is trained is not told from what is not",
@@ -73,7 +69,7 @@ def equinox_snapshot(path: Path) -> Snapshot:
     )
 
 
-def _beginning(window: Window) -> tuple[int, dict[str, Any]]:
+def _beginning(window: FileWindow) -> tuple[int, dict[str, Any]]:
     """Return where the leaves begin, and what the line before them says."""
     head = window.read(0, min(_LINE, window.size))
     if head.startswith(_MAGIC):
@@ -85,7 +81,7 @@ def _beginning(window: Window) -> tuple[int, dict[str, Any]]:
     return len(line) + 1, said if isinstance(said, dict) else {}
 
 
-def _leaves(window: Window, start: int) -> Iterator[Member]:
+def _leaves(window: FileWindow, start: int) -> Iterator[Member]:
     number = 0
     while start < window.size:
         if number == _MOST_LEAVES:
@@ -109,4 +105,6 @@ def _piece(path: Path, leaf: Member, dtype: str) -> Piece:
     big_endian = leaf.dtype.byteorder == ">" or (
         leaf.dtype.byteorder == "=" and sys.byteorder == "big"
     )
-    return Piece((0,) * len(shape), Place(path, leaf.offset, shape, steps, dtype, big_endian))
+    return Piece(
+        (0,) * len(shape), StoragePlace(path, leaf.offset, shape, steps, dtype, big_endian)
+    )

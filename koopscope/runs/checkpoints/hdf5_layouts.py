@@ -208,18 +208,11 @@ class GroupPerStep(CheckpointSeries):
     def _snapshot(self, path: Path, group: str, members: Datasets) -> Snapshot:
         contents = Contents(f"{path}/{group}")
         sort_datasets(path, members, contents, home=f"{group}/")
-        contents.check()
         places = {tensor.name: f"{group}/{tensor.name}" for tensor in contents.tensors}
-        step, unit = step_attribute(self._file[group])
-        return Snapshot(
-            path=f"{path}/{group}",
-            kind="HDF5 group",
-            tensors=tuple(contents.tensors),
-            open=lambda: _GroupReader(self._file, path, places),
-            step=contents.step if step is None else step,
-            unit=contents.unit if step is None else unit,
-            metrics=contents.metrics,
-            skipped=tuple(contents.skipped),
+        return contents.snapshot(
+            "HDF5 group",
+            lambda: _GroupReader(self._file, path, places),
+            step_attribute(self._file[group]),
         )
 
 

@@ -87,17 +87,7 @@ def npz_snapshot(path: Path) -> Snapshot:
         tensor = contents.add(shown[member.name], member.shape, member.dtype.name, number)
         if tensor is not None:
             places[tensor.name] = member
-    contents.check()
-    return Snapshot(
-        path=str(path),
-        kind="npz",
-        tensors=tuple(contents.tensors),
-        open=partial(_NpzReader, path, places),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("npz", partial(_NpzReader, path, places))
 
 
 def _number(path: Path, member: Member) -> float:

@@ -29,6 +29,7 @@ def open_run(
     *,
     key: str | None = None,
     time_axis: TimeAxis | None = None,
+    weights_for: str = "",
 ) -> Run:
     """Open a recorded run.
 
@@ -43,11 +44,15 @@ def open_run(
     time_axis
         ``"first"`` or ``"last"``: which axis of the datasets of an HDF5 file in another layout is
         time, if the file does not say.
+    weights_for
+        What weights are needed for ("pruning"): of a run of sketches, the snapshots are opened
+        whose weights were kept.
 
     Raises
     ------
     KoopscopeError
-        If it cannot be read, or nothing here knows how to read it.
+        If it cannot be read, nothing here knows how to read it, or it lacks weights that are
+        needed.
     """
     sources = _sources([source] if isinstance(source, (str, os.PathLike)) else source)
     structure.walk_first([Path(source) for source in sources], open_run)
@@ -60,9 +65,18 @@ def open_run(
                     "leave --time-axis out",
                 )
             with structure.reading(look.path):
-                return RunFile(look.path, look.committed)
+                run = RunFile(look.path, look.committed)
+            return _with_weights(run, weights_for) if weights_for else run
         sources = [look]
     return open_foreign(sources, key=key, time_axis=time_axis)
+
+
+def _with_weights(run: Run, purpose: str) -> Run:
+    try:
+        return run.with_weights(purpose)
+    except BaseException:
+        run.close()
+        raise
 
 
 def open_foreign(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +26,11 @@ from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.header import checked_version, generation_of, read_metadata, said_skipped
+from koopscope.runs.native.sketch_layout import GROUP as SKETCH
+from koopscope.runs.native.sketch_reader import KeptRun, SketchTable
 from koopscope.runs.native.steps import checked_steps, read_steps, refused, unusable
-from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, Run, RunDescription, Skipped, TensorInfo
+from koopscope.runs.sketches import TensorSketch
 
 #: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
 METRIC_BYTES = 128 * 2**20
@@ -67,6 +70,8 @@ class RunFile(StackedRun):
         structure.walk_first([self.path], RunFile)
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
+        self._sketches: SketchTable | None = None
+        self._kept: tuple[TensorInfo, ...] = ()
         # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
         # whatever was committed then lies before the end that the second opening sees.
         counted = committed or self._counted()
@@ -89,8 +94,71 @@ class RunFile(StackedRun):
             If they cannot be read, or if snapshots were taken out of the file since it was opened:
             what is read of them may be those recorded since.
         """
+        if self._sketches is not None:
+            super().with_weights("reading")
         super().read(tensor, start, stop, out)
         self._content.check()
+
+    def sketched(self, tensor: TensorInfo) -> TensorSketch:
+        """Return the sketches of a tensor's snapshots.
+
+        Raises
+        ------
+        KoopscopeError
+            If there are none, or as ``read`` does.
+        """
+        if self._sketches is None:
+            return super().sketched(tensor)
+        found = self._sketches.of(tensor)
+        self._content.check()
+        return found
+
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield ranges that are read well; of a sketched run, whose weights are not there, none.
+
+        Raises
+        ------
+        KoopscopeError
+            If the run holds sketches.
+        """
+        if self._sketches is not None:
+            super().with_weights("reading")
+        return super().cuts(tensor, width)
+
+    @property
+    def parts(self) -> Mapping[TensorInfo, int]:
+        """How many weights went in, of sketched tensors of which the file holds a part alone."""
+        return {} if self._sketches is None else self._sketches.parts
+
+    def volume(self, tensors: Sequence[TensorInfo]) -> int:
+        """Return how many bytes are read for these tensors."""
+        if self._sketches is None:
+            return super().volume(tensors)
+        return sum(self._sketches.volume(tensor) for tensor in tensors)
+
+    def with_weights(self, purpose: str) -> Run:
+        """Return the run, or of a sketched one the snapshots whose weights were kept; it owns both.
+
+        Raises
+        ------
+        KoopscopeError
+            If no weights were kept.
+        """
+        info = self.description.sketch
+        if info is None or not info.kept or not self._kept:
+            return super().with_weights(purpose)
+        about, rows = self.description, list(info.kept)
+        description = replace(
+            about,
+            steps=about.steps[rows],
+            tensors=self._kept,
+            metrics={name: values[rows] for name, values in about.metrics.items()},
+            notes=(*about.notes, f"{purpose} uses the {len(rows)} snapshots with weights"),
+            sketch=None,
+        )
+        return KeptRun(
+            self.path, description, self._file, self._tensors, self._content.check, self.close
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -124,12 +192,18 @@ class RunFile(StackedRun):
         contents = dict(safety.members(root))
         steps = read_steps(self.path, contents.pop("step", None), committed)
         weights = contents.pop("weights", None)
+        self._sketches = self._read_sketches(contents.pop(SKETCH, None), len(steps))
         metrics = contents.pop("metrics", None)
         if not isinstance(weights, h5py.h5g.GroupID):
             raise unusable(self.path, "/weights", weights, "a group")
         for name, member in contents.items():
             self._skip(f"/{name}", getattr(member, "reason", "not a part of run files"))
-        tensors = tuple(self._read_tensors(weights, len(steps), _kind_of(root, "parameter")))
+        info = self._sketches.info if self._sketches is not None else None
+        rows = len(steps) if info is None else len(info.kept)
+        tensors = tuple(self._read_tensors(weights, rows, _kind_of(root, "parameter")))
+        if self._sketches is not None:
+            self._kept, tensors = tensors, self._sketches.tensors
+            self._skipped.extend(self._sketches.skipped)
         self._skipped.extend(said_skipped(root))
         return RunDescription(
             path=str(self.path),
@@ -141,7 +215,15 @@ class RunFile(StackedRun):
             skipped=tuple(self._skipped),
             notes=tuple(self._notes),
             generation=generation_of(root),
+            sketch=info,
         )
+
+    def _read_sketches(self, member: safety.Member | None, snapshots: int) -> SketchTable | None:
+        if member is None:
+            return None
+        if not isinstance(member, h5py.h5g.GroupID):
+            raise unusable(self.path, f"/{SKETCH}", member, "a group")
+        return SketchTable(self.path, member, snapshots)
 
     def _read_tensors(
         self, weights: h5py.h5g.GroupID, snapshots: int, default_kind: str

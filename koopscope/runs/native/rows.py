@@ -15,14 +15,20 @@ STEP_LIMIT = 2**62
 
 @dataclass(frozen=True)
 class Row:
-    """One snapshot: its step, its tensors by their full names, its metrics as numbers."""
+    """One snapshot: its step, its tensors by their full names, its metrics as numbers.
+
+    Where snapshots are sketched, ``tensors`` become ``Sketched`` ones; with ``keep``, or as often
+    as the recorder was told to, the weights stay in ``kept`` until they are written.
+    """
 
     step: int
     tensors: dict[str, Any]
     metrics: dict[str, float]
+    keep: bool = False
+    kept: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, step: Any, tensors: Any, metrics: Mapping[str, Any]) -> Row:
+    def of(cls, step: Any, tensors: Any, metrics: Mapping[str, Any], keep: bool = False) -> Row:
         """Check a snapshot.
 
         Raises
@@ -30,7 +36,7 @@ class Row:
         KoopscopeError
             If it is none: see ``Recorder.snapshot``.
         """
-        return cls(checked_step(step), _checked_tensors(tensors), _checked_metrics(metrics))
+        return cls(checked_step(step), _checked_tensors(tensors), _checked_metrics(metrics), keep)
 
 
 def checked_step(step: Any) -> int:

@@ -27,7 +27,7 @@ from koopscope.runs.checkpoints.torch.description import Described, described
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, TorchReader, place_of
 from koopscope.runs.checkpoints.torch.tensors import StoredTensor
-from koopscope.runs.checkpoints.torch.window import DamagedError, Window, damage_of, opened
+from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, damage_of, opened
 
 #: A stable-baselines3 archive: its weights, and what says how far training was.
 _POLICY, _ABOUT_POLICY = "policy.pth", "data"
@@ -110,7 +110,7 @@ def snapshot_of(path: Path, kind: str, description: Described, step: int | None 
     )
 
 
-def _content(window: Window) -> tuple[Content, int | None]:
+def _content(window: FileWindow) -> tuple[Content, int | None]:
     """Return what a file holds, and the step that an archive says beside its weights."""
     if window.size < 4 or window.read(0, 4) != ZIP:
         return content_of(window), None
@@ -124,7 +124,7 @@ def _content(window: Window) -> tuple[Content, int | None]:
 
 
 @contextmanager
-def _zip_with_policy(window: Window) -> Iterator[ZipFile | None]:
+def _zip_with_policy(window: FileWindow) -> Iterator[ZipFile | None]:
     with open_zip(window) as archive:
         yield archive if _POLICY in archive.namelist() else None
 
