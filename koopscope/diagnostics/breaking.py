@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.statistics.trajectory import layer_grams
-from koopscope.spectra.gram import total
+from koopscope.diagnostics.statistics.trajectory import trained_network
 
 #: The weights grew before they broke if they moved this many times faster than usual at the end,
 #: or, where too few intervals are left for a usual one, if their norm rose by so much. An unstable
@@ -65,10 +64,9 @@ class Break:
 
 def break_of(analysis: Analysis) -> Break | None:
     """Return how the window ended, ``None`` where it did not end in weights that are not finite."""
-    layers = layer_grams(analysis)
-    if not analysis.breaks_off or not layers:
+    network = trained_network(analysis) if analysis.breaks_off else None
+    if network is None:
         return None
-    network = total(layers.values())
     norms = np.sqrt(np.maximum(np.diagonal(network.raw()), 0.0))
     speeds = network.speeds()
     if len(speeds) < _FEW:

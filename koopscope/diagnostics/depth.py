@@ -122,7 +122,7 @@ def ask(analysis: Analysis) -> Finding:
 
 def _layers(stack: Stack, similar: Float64) -> tuple[LayerLikeness, ...]:
     layers = []
-    for index, (name, gram) in enumerate(zip(stack.names, stack.grams, strict=True)):
+    for index, (name, travel) in enumerate(zip(stack.names, stack.travels, strict=True)):
         before = similar[index, :index]
         layers.append(
             LayerLikeness(
@@ -130,7 +130,7 @@ def _layers(stack: Stack, similar: Float64) -> tuple[LayerLikeness, ...]:
                 likeness_to_earlier=float(before.max()) if index else None,
                 most_like=stack.names[int(before.argmax())] if index else None,
                 redundant=bool(index and before.max() > ALIKE),
-                travel=gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
+                travel=travel,
             )
         )
     return tuple(layers)
@@ -144,10 +144,12 @@ def sweep(analyses: Sequence[Analysis]) -> dict[str, Any] | None:
     recorded losses, the least smoothed training and validation losses are compared; without, how
     far each run's motion came to rest.
     """
+    if len(analyses) < LEAST_RUNS:
+        return None
     stacks = [stack_of(analysis) for analysis in analyses]
     known = [(s.depth, a) for s, a in zip(stacks, analyses, strict=True) if s is not None]
     depths = [depth for depth, _ in known]
-    if len(known) < len(analyses) or len(known) < LEAST_RUNS or len(set(depths)) < len(depths):
+    if len(known) < len(analyses) or len(set(depths)) < len(depths):
         return None
     if len({_ends(analysis) for analysis in analyses}) > 1:
         return None

@@ -5,6 +5,8 @@ The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,9 @@ _COUNTS = 4  # size, still, compared, twins
 
 #: Rows of the upper triangle that are mirrored into the lower one at once.
 _MIRRORED = 128
+
+#: Up to so many increments a table says where each product lies; beyond, it would be large itself.
+_TABLED = 256
 
 
 def record_words(snapshots: int) -> int:
@@ -46,16 +51,8 @@ def pack(gram: SnapshotGram) -> Float64:
 def unpack(words: Float64, snapshots: int) -> SnapshotGram:
     """Return the Gram matrix that ``pack`` turned into these words."""
     moves = snapshots - 1
-    increments = np.empty((moves, moves))
-    read = 0
-    for first in range(0, moves, _MIRRORED):
-        stop = min(first + _MIRRORED, moves)
-        for t in range(first, stop):
-            increments[t, t:] = words[read : read + moves - t]
-            increments[t:stop, t] = increments[t, t:stop]
-            read += moves - t
-        # Columns of a large matrix lie far apart: many are written at once.
-        increments[stop:, first:stop] = increments[first:stop, stop:].T
+    read = moves * (moves + 1) // 2
+    increments = words[_places(moves)] if moves <= _TABLED else _mirrored(words, moves)
     rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves])))
     return SnapshotGram(
         increments=increments,
@@ -70,6 +67,29 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
         ),
         nonfinite=_counts(next(rest)),
     )
+
+
+@cache
+def _places(moves: int) -> npt.NDArray[np.intp]:
+    """Return [moves, moves]: which word is the product of two increments."""
+    row, column = np.indices((moves, moves))
+    low, high = np.minimum(row, column), np.maximum(row, column)
+    places: npt.NDArray[np.intp] = low * moves - low * (low - 1) // 2 + high - low
+    return places
+
+
+def _mirrored(words: Float64, moves: int) -> Float64:
+    increments = np.empty((moves, moves))
+    read = 0
+    for first in range(0, moves, _MIRRORED):
+        stop = min(first + _MIRRORED, moves)
+        for t in range(first, stop):
+            increments[t, t:] = words[read : read + moves - t]
+            increments[t:stop, t] = increments[t, t:stop]
+            read += moves - t
+        # Columns of a large matrix lie far apart: many are written at once.
+        increments[stop:, first:stop] = increments[first:stop, stop:].T
+    return increments
 
 
 def _counts(words: Float64) -> npt.NDArray[np.int64]:

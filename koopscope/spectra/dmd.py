@@ -38,7 +38,9 @@ class Spectrum:
     spacing_steps
         Optimizer steps between two snapshots; eigenvalues are per snapshot.
     singular_values
-        float64 [m], descending, of X with columns scaled to unit norm.
+        float64 [m], descending, of X with columns scaled to unit norm. Beyond
+        ``koopscope.spectra.leading.DIRECT_UP_TO`` pairs only leading ones where the rank is a
+        number or ``auto``: the retained ones to rounding, further ones to a relative 1e-3.
     eigenvalues
         complex128 [r]. Complex ones come in neighbouring conjugate pairs, positive imaginary first
         (of real data; complex data have no such pairs).
@@ -115,7 +117,7 @@ class Spectrum:
     @property
     def pairs(self) -> int:
         """Number m of pairs (y_t, y_{t+1}) the operator was fitted to."""
-        return len(self.singular_values)
+        return len(self.scales)
 
     @property
     def nbytes(self) -> int:
@@ -225,8 +227,10 @@ def dmd(
             f"it takes at least {needed}; record more often",
         )
     series = Series.of(gram, observable, delay)
-    reduction = reduce(series)
-    r = reduction.rank(held_out_rank(series) if rank == AUTO else rank)
+    rank = held_out_rank(series) if rank == AUTO else rank
+    # An energy, a threshold and no truncation rest on every singular value.
+    reduction = reduce(series, leading=rank if isinstance(rank, int) and rank > 0 else None)
+    r = reduction.rank(rank)
     eigenvalues, Q = reduction.eigen(r)
     trajectory = reduction.coordinates(r)
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]

@@ -152,7 +152,9 @@ class SnapshotGram:
     def anchored(self) -> Products:
         """Return [T, T] products of w_t - w_0."""
         total = np.zeros((self.snapshots, self.snapshots), self.increments.dtype)
-        total[1:, 1:] = self.increments.cumsum(axis=0).cumsum(axis=1)
+        inner = total[1:, 1:]
+        np.cumsum(self.increments, axis=0, out=inner)
+        np.cumsum(inner, axis=1, out=inner)
         return total
 
     def raw(self) -> Products:

@@ -208,7 +208,7 @@ def held_out(series: Series, eigenvalues: Complex128) -> HeldOut:
     unknown = np.full(rank, np.nan)
     if not rank or fitted < 2 or pairs == fitted:
         return HeldOut(float("nan"), unknown)
-    reduction = reduce(series, fitted)
+    reduction = reduce(series, fitted, leading=rank)
     used = reduction.operator(min(rank, reduction.numerical_rank))
     error = float(forecast_errors(reduction, pairs - fitted, [used])[0])
     if reduction.numerical_rank < rank:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics.trajectory import layer_grams
-from koopscope.spectra.geometry import Geometry
 from koopscope.spectra.gram import SnapshotGram
 
 #: A place in a stack; the 2 of ``conv2d`` is none.
 _NUMBER = re.compile(r"\d+(?!\d*d(?![a-z]))")
+
+
+#: Bytes of cosines of all layers together; where there are more, they are held in float32, which
+#: changes a likeness by less than 1e-7.
+LIKENESS_BYTES = 64 * 2**20
+
+#: Cosines of every layer that are multiplied at once.
+_COLUMNS = 2**14
 
 
 @dataclass(frozen=True)
@@ -28,30 +39,35 @@ class Stack:
         Of the layers.
     depth
         Hidden layers, or repeated blocks: how deep the network was built.
+    travels
+        Of each layer, the distance from its first weights over their norm.
     grams
-        Inner products of each layer's trained tensors.
+        Inner products of each layer's trained tensors, by name; added up when asked for.
     """
 
     names: tuple[str, ...]
     depth: int
-    grams: tuple[SnapshotGram, ...]
+    travels: tuple[float, ...]
+    grams: Mapping[str, SnapshotGram]
 
 
 def stack_of(analysis: Analysis) -> Stack | None:
     """Return the stack, or ``None`` where fewer than two layers have weight matrices that moved."""
     grams = layer_grams(analysis)
-    names = [
-        layer
-        for layer, gram in grams.items()
-        if gram.path_length() > 0.0
-        and any(
+    travels: dict[str, float] = {}
+    for layer in grams:
+        has_matrix = any(
             len(tensor.shape) >= 2 and tensor.kind == "parameter"
             for tensor in analysis.members(Scope("layer", layer))
         )
-    ]
+        gram = grams[layer] if has_matrix else None
+        if gram is not None and gram.path_length() > 0.0:
+            norm = max(float(np.sqrt(max(gram.anchor_square, 0.0))), 1e-12)
+            travels[layer] = gram.displacement() / norm
+    names = list(travels)
     if len(names) < 2:
         return None
-    return Stack(tuple(names), _depth(names), tuple(grams[name] for name in names))
+    return Stack(tuple(names), _depth(names), tuple(travels.values()), grams)
 
 
 def _depth(names: list[str]) -> int:
@@ -83,16 +99,36 @@ def likeness(stack: Stack) -> Float64:
     centred matrices (centred kernel alignment, Kornblith et al., ICML 2019; of increments, and
     without their products with themselves: ours).
     """
-    centred = []
-    for gram in stack.grams:
-        cosines = Geometry(gram).cosines
-        cosines = cosines - cosines.mean(axis=0)
-        cosines = cosines - cosines.mean(axis=1)[:, None]
-        np.fill_diagonal(cosines, 0.0)
-        centred.append(cosines.ravel() / max(float(np.linalg.norm(cosines)), 1e-300))
-    flat = np.array(centred)
-    similar: Float64 = flat @ flat.T
+    first = stack.grams[stack.names[0]]
+    moves = first.snapshots - 1
+    pairs = moves * (moves - 1) // 2
+    words = 8 if 8 * pairs * len(stack.names) <= LIKENESS_BYTES else 4
+    flat = np.empty((len(stack.names), pairs), f"f{words}")
+    for row, name in zip(flat, stack.names, strict=True):
+        _turns(stack.grams[name], row)
+    similar: Float64 = np.zeros((len(flat), len(flat)))
+    for start in range(0, pairs, _COLUMNS):
+        part = flat[:, start : start + _COLUMNS].astype(np.float64, copy=False)
+        similar += part @ part.T
     return similar
+
+
+def _turns(gram: SnapshotGram, row: npt.NDArray[np.floating[Any]]) -> None:
+    """Write a layer's centred cosines of two different increments, as a unit vector."""
+    lengths = gram.speeds()
+    lengths[lengths == 0.0] = np.inf
+    cosines = np.real(gram.increments) / lengths[:, None]
+    cosines /= lengths
+    cosines -= cosines.mean(axis=0)
+    cosines -= cosines.mean(axis=1)[:, None]
+    # A symmetric matrix: each pair of increments is in it twice.
+    written = 0
+    for t in range(len(cosines) - 1):
+        later = cosines[t, t + 1 :]
+        row[written : written + len(later)] = later
+        written += len(later)
+    np.fill_diagonal(cosines, 0.0)
+    row /= max(float(np.linalg.norm(cosines)), 1e-300) / math.sqrt(2.0)
 
 
 def distinct(similar: Float64) -> float:
@@ -101,7 +137,6 @@ def distinct(similar: Float64) -> float:
     Layers that all move straight ahead have cosines without a pattern, a matrix of zeros, and are
     one motion.
     """
-    eigenvalues = np.maximum(np.linalg.eigvalsh(similar), 0.0)
-    if not eigenvalues.any():
-        return 1.0
-    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+    # Both sums are those over its eigenvalues, none of which is negative but for rounding.
+    squares = float(np.square(similar).sum())
+    return float(np.trace(similar)) ** 2 / squares if squares > 0.0 else 1.0
