@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope._threads import product_threads
 from koopscope.analysis.motion import Motion
@@ -29,6 +30,7 @@ from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
+from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.gram import Observable, SnapshotGram, total
@@ -69,7 +71,13 @@ class Analysis:
         self.description = description
         self.grams = grams
         self.method_reason = "the inner products were given"
-        self._finite = {name: gram.finite for name, gram in grams.items()}
+        self._counts = {
+            name: grams.counts(name)
+            if isinstance(grams, GramStore)
+            else (grams[name].nonfinite, grams[name].changes)
+            for name in grams
+        }
+        self._finite = {name: nonfinite == 0 for name, (nonfinite, _) in self._counts.items()}
         self._look(settings)
 
     def _look(self, settings: Settings) -> None:
@@ -89,7 +97,7 @@ class Analysis:
         self._spectra_bytes = 0
         self._windowed: dict[Scope, SnapshotGram] = {}
         self._latest: tuple[Scope, SnapshotGram] | None = None
-        self._anchor_squares: dict[Scope, float] = {}
+        self._tensor_motions: dict[str, tuple[Motion, float]] = {}
         self._confidences: dict[tuple[object, ...], Confidence] = {}
 
     @classmethod
@@ -212,15 +220,36 @@ class Analysis:
         if self._latest is not None and self._latest[0] == scope:
             return self._latest[1]
         self._latest = None
-        recorded = total(self.grams[tensor.name] for tensor in self.members(scope))
-        gram = recorded.window(self.window.first, self.window.stop)
+        gram = self.gram_of(self.members(scope))
         if 8 * gram.snapshots**2 < 2 * SUMS_BYTES:
             # Whoever walks through the scopes asks for each several times, one after the other.
             self._latest = (scope, gram)
-        self._anchor_squares[scope] = gram.anchor_square
         if scope == NETWORK or 8 * gram.snapshots**2 * len(self._windowed) < SUMS_BYTES:
             self._windowed[scope] = gram
         return gram
+
+    def gram_of(self, tensors: Sequence[TensorInfo]) -> SnapshotGram:
+        """Return the Gram matrix of some tensors together inside the window; it is not kept."""
+        names = [tensor.name for tensor in tensors]
+        if isinstance(self.grams, GramStore):
+            recorded = self.grams.total(names)
+        else:
+            recorded = total(self.grams[name] for name in names)
+        gram = recorded.window(self.window.first, self.window.stop)
+        if len(names) == 1 and names[0] not in self._tensor_motions:
+            # Small numbers that are asked for again when the matrix is no longer at hand.
+            square = increment_variance(tensors[0].dtype, max(gram.anchor_square, 0.0))
+            motion = Motion.of(names[0], gram, float(np.sqrt(square)))
+            self._tensor_motions[names[0]] = (motion, square)
+        return gram
+
+    def nonfinite(self, tensor: str) -> npt.NDArray[np.int64]:
+        """Return int64 [T], a tensor's non-finite entries in every recorded snapshot."""
+        return self._counts[tensor][0]
+
+    def changes(self, tensor: str) -> ChangeCounts:
+        """Return the counts of a tensor's entries that did not change, over the whole run."""
+        return self._counts[tensor][1]
 
     @product_threads(1)
     def spectrum(
@@ -341,17 +370,16 @@ class Analysis:
     def motion(self, scope: Scope | str = NETWORK) -> Motion:
         """Return how a scope moved inside the window."""
         scope = self.scope(scope)
-        return Motion.of(scope.name, self.gram(scope), self._rounding_length(scope))
+        if scope.level == "tensor":
+            return self._tensor_motion(scope.name)[0]
+        square = sum(self._tensor_motion(tensor.name)[1] for tensor in self.members(scope))
+        return Motion.of(scope.name, self.gram(scope), float(np.sqrt(square)))
 
-    def _rounding_length(self, scope: Scope) -> float:
-        """Length of the rounding error of one increment."""
-        square = 0.0
-        for tensor in self.members(scope):
-            own = Scope("tensor", tensor.name)
-            if own not in self._anchor_squares:
-                self.gram(own)
-            square += increment_variance(tensor.dtype, max(self._anchor_squares[own], 0.0))
-        return float(np.sqrt(square))
+    def _tensor_motion(self, tensor: str) -> tuple[Motion, float]:
+        """Return a tensor's motion and the squared length of the rounding of one increment."""
+        if tensor not in self._tensor_motions:
+            self.gram(Scope("tensor", tensor))
+        return self._tensor_motions[tensor]
 
     def modes(
         self,

@@ -74,7 +74,9 @@ def break_of(analysis: Analysis) -> Break | None:
     else:
         usual = float(np.median(speeds))
         grew = bool(speeds[-_LAST:].max() > FASTER * usual)
-    finite = np.logical_and.reduce([analysis.grams[t.name].finite for t in analysis.finite_tensors])
+    finite = np.logical_and.reduce(
+        [analysis.nonfinite(t.name) == 0 for t in analysis.finite_tensors]
+    )
     first_bad = analysis.window.stop + int(np.argmin(finite[analysis.window.stop :]))
     steps = analysis.description.steps
     return Break(

@@ -51,22 +51,31 @@ def pack(gram: SnapshotGram) -> Float64:
 def unpack(words: Float64, snapshots: int) -> SnapshotGram:
     """Return the Gram matrix that ``pack`` turned into these words."""
     moves = snapshots - 1
-    read = moves * (moves + 1) // 2
     increments = words[_places(moves)] if moves <= _TABLED else _mirrored(words, moves)
-    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves])))
+    rest = words[count_words(snapshots) :]
+    anchored = words[moves * (moves + 1) // 2 :]
+    nonfinite, changes = unpack_counts(rest, snapshots)
     return SnapshotGram(
         increments=increments,
-        anchor_increments=next(rest).copy(),
-        anchor_square=float(next(rest)[0]),
-        size=int(next(rest)[0]),
-        changes=ChangeCounts(
-            still=int(next(rest)[0]),
-            compared=int(next(rest)[0]),
-            twins=int(next(rest)[0]),
-            unchanged=_counts(next(rest)),
-        ),
-        nonfinite=_counts(next(rest)),
+        anchor_increments=anchored[:moves].copy(),
+        anchor_square=float(anchored[moves]),
+        size=int(rest[0]),
+        changes=changes,
+        nonfinite=nonfinite,
     )
+
+
+def count_words(snapshots: int) -> int:
+    """Return how many words come before the counts."""
+    moves = max(0, snapshots - 1)
+    return moves * (moves + 1) // 2 + moves + 1
+
+
+def unpack_counts(words: Float64, snapshots: int) -> tuple[npt.NDArray[np.int64], ChangeCounts]:
+    """Return the non-finite entries of each snapshot and the changes, from the words of counts."""
+    _, still, compared, twins = (int(word) for word in words[:_COUNTS])
+    unchanged, nonfinite = np.split(_counts(words[_COUNTS:]), [snapshots - 1])
+    return nonfinite, ChangeCounts(still=still, compared=compared, twins=twins, unchanged=unchanged)
 
 
 @cache

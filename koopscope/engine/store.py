@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
-from koopscope.engine.gram_words import pack, record_words, unpack
+from koopscope._types import Float64
+from koopscope.engine.gram_words import count_words, pack, record_words, unpack, unpack_counts
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.changes import ChangeCounts
+from koopscope.spectra.gram import SnapshotGram, total
 
 #: Bytes of Gram matrices that stay in memory.
 MEMORY_BYTES = 32 * 2**20
@@ -82,11 +85,38 @@ class GramStore(Mapping[str, SnapshotGram]):
         kept = self._kept[name]
         if isinstance(kept, SnapshotGram):
             return kept
-        file, offset = kept
-        words = np.empty(record_words(self.snapshots))
-        file.seek(offset)
+        return unpack(self._words(*kept, np.empty(record_words(self.snapshots))), self.snapshots)
+
+    def _words(self, file: IO[bytes], offset: int, words: Float64, first: int = 0) -> Float64:
+        """Read a record from its word ``first`` on."""
+        file.seek(offset + 8 * first)
         file.readinto(words.data)  # type: ignore[attr-defined]
-        return unpack(words, self.snapshots)
+        return words
+
+    def counts(self, name: str) -> tuple[npt.NDArray[np.int64], ChangeCounts]:
+        """Return a tensor's ``nonfinite`` and ``changes`` without reading its products."""
+        kept = self._kept[name]
+        if isinstance(kept, SnapshotGram):
+            return kept.nonfinite, kept.changes
+        first = count_words(self.snapshots)
+        words = np.empty(record_words(self.snapshots) - first)
+        return unpack_counts(self._words(*kept, words, first), self.snapshots)
+
+    def total(self, names: Sequence[str]) -> SnapshotGram:
+        """Return the Gram matrix of several tensors together.
+
+        Records are added up as they lie in the file, half a matrix each, and unpacked once.
+        """
+        kept = [self._kept[name] for name in names]
+        parts = [each for each in kept if isinstance(each, SnapshotGram)]
+        records = [each for each in kept if not isinstance(each, SnapshotGram)]
+        if records:
+            added = self._words(*records[0], np.empty(record_words(self.snapshots)))
+            words = np.empty_like(added) if len(records) > 1 else added
+            for record in records[1:]:
+                added += self._words(*record, words)
+            parts.append(unpack(added, self.snapshots))
+        return total(parts)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)

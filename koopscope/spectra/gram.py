@@ -117,8 +117,11 @@ class SnapshotGram:
             )
         inside = slice(first, stop - 1)
         to_new_anchor = self.increments[:first]
+        increments = self.increments[inside, inside]
+        if 2 * (stop - first) <= self.snapshots:
+            increments = increments.copy()  # a view would keep all of the matrix in memory
         return SnapshotGram(
-            increments=self.increments[inside, inside],
+            increments=increments,
             anchor_increments=self.anchor_increments[inside] + to_new_anchor[:, inside].sum(axis=0),
             anchor_square=self.anchor_square
             + 2.0 * float(self.anchor_increments[:first].sum().real)

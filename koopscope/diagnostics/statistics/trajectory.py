@@ -70,7 +70,10 @@ class LayerGrams(Mapping[str, SnapshotGram]):
         self._names = [layer for layer, members in self._members.items() if members]
 
     def __getitem__(self, layer: str) -> SnapshotGram:
-        return total(self._analysis.gram(Scope("tensor", t.name)) for t in self._members[layer])
+        scope, members = Scope("layer", layer), self._members[layer]
+        if len(members) == len(self._analysis.members(scope)):
+            return self._analysis.gram(scope)
+        return self._analysis.gram_of(members)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
