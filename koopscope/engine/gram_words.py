@@ -1,6 +1,7 @@
 """Turn a Gram matrix into a fixed number of 8-byte words and back, to store or to send it.
 
-The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so.
+The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so. The
+units' moments come last, six words each. All words add up where weights are joined.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.units import MOMENTS, UnitMoments
 
 _COUNTS = 4  # size, still, compared, twins
 
@@ -23,16 +25,22 @@ _MIRRORED = 128
 _TABLED = 256
 
 
-def record_words(snapshots: int) -> int:
-    """Return how many 8-byte words the Gram matrix of T snapshots takes."""
+def record_words(snapshots: int, units: int = 0) -> int:
+    """Return how many 8-byte words the Gram matrix of T snapshots and the moments of units take."""
     moves = max(0, snapshots - 1)
-    return moves * (moves + 1) // 2 + moves + 1 + _COUNTS + moves + snapshots
+    products = moves * (moves + 1) // 2 + moves + 1
+    return products + _COUNTS + moves + snapshots + MOMENTS * units
+
+
+def words_of(gram: SnapshotGram) -> int:
+    """Return how many words a Gram matrix takes."""
+    return record_words(gram.snapshots, gram.units.units if gram.units else 0)
 
 
 def pack(gram: SnapshotGram) -> Float64:
-    """Return the words; counts are stored as float64, which holds them exactly below 2^53."""
+    """Return float64 [``record_words(T)``]; counts below 2^53 are exact in it."""
     moves, changes = gram.snapshots - 1, gram.changes
-    words = np.empty(record_words(gram.snapshots))
+    words = np.empty(words_of(gram))
     filled = 0
     for t in range(moves):
         words[filled : filled + moves - t] = gram.increments[t, t:]
@@ -43,6 +51,7 @@ def pack(gram: SnapshotGram) -> Float64:
             [gram.anchor_square, gram.size, changes.still, changes.compared, changes.twins],
             changes.unchanged,
             gram.nonfinite,
+            *([] if gram.units is None else [gram.units.values.ravel()]),
         ]
     )
     return words
@@ -55,6 +64,7 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
     rest = words[count_words(snapshots) :]
     anchored = words[moves * (moves + 1) // 2 :]
     nonfinite, changes = unpack_counts(rest, snapshots)
+    units = rest[_COUNTS + moves + snapshots :]
     return SnapshotGram(
         increments=increments,
         anchor_increments=anchored[:moves].copy(),
@@ -62,6 +72,7 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
         size=int(rest[0]),
         changes=changes,
         nonfinite=nonfinite,
+        units=_units(units),
     )
 
 
@@ -74,7 +85,9 @@ def count_words(snapshots: int) -> int:
 def unpack_counts(words: Float64, snapshots: int) -> tuple[npt.NDArray[np.int64], ChangeCounts]:
     """Return the non-finite entries of each snapshot and the changes, from the words of counts."""
     _, still, compared, twins = (int(word) for word in words[:_COUNTS])
-    unchanged, nonfinite = np.split(_counts(words[_COUNTS:]), [snapshots - 1])
+    unchanged, nonfinite = np.split(
+        _counts(words[_COUNTS : _COUNTS + 2 * snapshots - 1]), [snapshots - 1]
+    )
     return nonfinite, ChangeCounts(still=still, compared=compared, twins=twins, unchanged=unchanged)
 
 
@@ -99,6 +112,10 @@ def _mirrored(words: Float64, moves: int) -> Float64:
         # Columns of a large matrix lie far apart: many are written at once.
         increments[stop:, first:stop] = increments[first:stop, stop:].T
     return increments
+
+
+def _units(words: Float64) -> UnitMoments | None:
+    return UnitMoments(words.reshape(2, 3, -1).copy()) if len(words) else None
 
 
 def _counts(words: Float64) -> npt.NDArray[np.int64]:

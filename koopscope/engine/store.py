@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
-from koopscope.engine.gram_words import count_words, pack, record_words, unpack, unpack_counts
+from koopscope.engine.gram_words import (
+    count_words,
+    pack,
+    record_words,
+    unpack,
+    unpack_counts,
+    words_of,
+)
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram, total
@@ -37,9 +44,9 @@ class GramStore(Mapping[str, SnapshotGram]):
     def __init__(self, snapshots: int, memory_bytes: int = MEMORY_BYTES) -> None:
         self.snapshots = snapshots
         self._room = memory_bytes
-        self._kept: dict[str, SnapshotGram | tuple[IO[bytes], int]] = {}
+        self._kept: dict[str, SnapshotGram | tuple[IO[bytes], int, int]] = {}
         self._file: IO[bytes] | None = None
-        self._records = 0
+        self._spilled = 0
         self._notes: list[str] = []
 
     def put(self, name: str, gram: SnapshotGram) -> None:
@@ -50,14 +57,15 @@ class GramStore(Mapping[str, SnapshotGram]):
         KoopscopeError
             If the temporary folder has no room for it.
         """
-        size = 8 * self.snapshots**2
+        words = words_of(gram)
+        size = 8 * (self.snapshots**2 + words - record_words(self.snapshots))
         before = self._kept.get(name)
         if isinstance(before, SnapshotGram) or (before is None and size <= self._room):
             self._room -= size if before is None else 0
             self._kept[name] = gram
             return
-        spilled = isinstance(before, tuple) and before[0] is self._file
-        offset = before[1] if isinstance(before, tuple) and spilled else self.spilled_bytes
+        spilled = isinstance(before, tuple) and before[0] is self._file and before[2] == words
+        offset = before[1] if isinstance(before, tuple) and spilled else self._spilled
         try:
             if self._file is None:
                 # Lives as long as the store; its name is gone at once, so nothing is left behind.
@@ -70,13 +78,13 @@ class GramStore(Mapping[str, SnapshotGram]):
                 f"{tempfile.gettempdir()}: {error.strerror}",
                 "name a larger folder in TMPDIR, or choose fewer tensors with --include",
             ) from error
-        self._kept[name] = (self._file, offset)
-        self._records += not spilled
+        self._kept[name] = (self._file, offset, words)
+        self._spilled += 0 if spilled else 8 * words
 
-    def put_record(self, name: str, file: IO[bytes], offset: int) -> None:
+    def put_record(self, name: str, file: IO[bytes], offset: int, words: int) -> None:
         """Take one that lies in a file as ``pack`` wrote it; the file must stay open."""
-        self._kept[name] = (file, offset)
-        size = 8 * self.snapshots**2
+        self._kept[name] = (file, offset, words)
+        size = 8 * (self.snapshots**2 + words - record_words(self.snapshots))
         if size <= self._room:
             self._room -= size
             self._kept[name] = self[name]
@@ -85,36 +93,35 @@ class GramStore(Mapping[str, SnapshotGram]):
         kept = self._kept[name]
         if isinstance(kept, SnapshotGram):
             return kept
-        return unpack(self._words(*kept, np.empty(record_words(self.snapshots))), self.snapshots)
-
-    def _words(self, file: IO[bytes], offset: int, words: Float64, first: int = 0) -> Float64:
-        """Read a record from its word ``first`` on."""
-        file.seek(offset + 8 * first)
-        file.readinto(words.data)  # type: ignore[attr-defined]
-        return words
+        file, offset, count = kept
+        return unpack(_words(file, offset, np.empty(count)), self.snapshots)
 
     def counts(self, name: str) -> tuple[npt.NDArray[np.int64], ChangeCounts]:
         """Return a tensor's ``nonfinite`` and ``changes`` without reading its products."""
         kept = self._kept[name]
         if isinstance(kept, SnapshotGram):
             return kept.nonfinite, kept.changes
+        file, offset, _ = kept
         first = count_words(self.snapshots)
         words = np.empty(record_words(self.snapshots) - first)
-        return unpack_counts(self._words(*kept, words, first), self.snapshots)
+        return unpack_counts(_words(file, offset + 8 * first, words), self.snapshots)
 
     def total(self, names: Sequence[str]) -> SnapshotGram:
-        """Return the Gram matrix of several tensors together.
+        """Return the Gram matrix of several tensors together, or of one.
 
         Records are added up as they lie in the file, half a matrix each, and unpacked once.
         """
+        if len(names) == 1:
+            return self[names[0]]
         kept = [self._kept[name] for name in names]
         parts = [each for each in kept if isinstance(each, SnapshotGram)]
         records = [each for each in kept if not isinstance(each, SnapshotGram)]
         if records:
-            added = self._words(*records[0], np.empty(record_words(self.snapshots)))
-            words = np.empty_like(added) if len(records) > 1 else added
-            for record in records[1:]:
-                added += self._words(*record, words)
+            # Units are those of one tensor: several together have none.
+            size = record_words(self.snapshots)
+            added, words = np.zeros(size), np.empty(size)
+            for file, offset, _ in records:
+                added += _words(file, offset, words)
             parts.append(unpack(added, self.snapshots))
         return total(parts)
 
@@ -137,7 +144,14 @@ class GramStore(Mapping[str, SnapshotGram]):
     @property
     def spilled_bytes(self) -> int:
         """Bytes in the temporary file."""
-        return self._records * 8 * record_words(self.snapshots)
+        return self._spilled
+
+
+def _words(file: IO[bytes], offset: int, words: Float64) -> Float64:
+    """Fill an array with the words that lie in a file."""
+    file.seek(offset)
+    file.readinto(words.data)  # type: ignore[attr-defined]
+    return words
 
 
 class SomeGrams(Mapping[str, SnapshotGram]):
