@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._threads import product_threads
+from koopscope.analysis.kept_spectra import Asked, KeptSpectra
 from koopscope.analysis.metric_choice import validation_choice
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
@@ -24,6 +25,7 @@ from koopscope.analysis.plan import (
     what_was_measured,
 )
 from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
+from koopscope.analysis.scope_grams import ScopeGrams
 from koopscope.analysis.settings import Settings
 from koopscope.engine.local import LocalPass
 from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
@@ -33,22 +35,17 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.confidence import Confidence, confidence
-from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.dmd import Spectrum, dmd_all
 from koopscope.spectra.fit import fewest_snapshots
-from koopscope.spectra.gram import Observable, SnapshotGram, total
+from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.measured import MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
-from koopscope.spectra.rounding import increment_variance
 from koopscope.spectra.window import Window, usable_window
 
-#: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
-SUMS_BYTES = 16 * 2**20
-
-#: Bytes of spectra of layers and tensors that are kept, beside all of the network's; beyond, the
-#: one computed longest ago makes room. Who needs every scope's asks for them once, in order.
-SPECTRA_BYTES = 48 * 2**20
+#: Bytes of matrices of scopes that are decomposed together.
+STACK_BYTES = 4 * 2**20
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01
@@ -94,12 +91,8 @@ class Analysis:
             low,
             high,
         )
-        self._spectra: dict[tuple[object, ...], Spectrum] = {}
-        self._network_spectra: dict[tuple[object, ...], Spectrum] = {}
-        self._spectra_bytes = 0
-        self._windowed: dict[Scope, SnapshotGram] = {}
-        self._latest: tuple[Scope, SnapshotGram] | None = None
-        self._tensor_motions: dict[str, tuple[Motion, float]] = {}
+        self._spectra = KeptSpectra()
+        self._scope_grams = ScopeGrams(self.grams, self._members, self.window)
         self._confidences: dict[tuple[object, ...], Confidence] = {}
 
     @classmethod
@@ -218,34 +211,11 @@ class Analysis:
 
     def gram(self, scope: Scope | str = NETWORK) -> SnapshotGram:
         """Return the Gram matrix of the network, a layer or a tensor inside the window."""
-        scope = self.scope(scope)
-        if scope in self._windowed:
-            return self._windowed[scope]
-        if self._latest is not None and self._latest[0] == scope:
-            return self._latest[1]
-        self._latest = None
-        gram = self.gram_of(self.members(scope))
-        if 8 * gram.snapshots**2 < 2 * SUMS_BYTES:
-            # Whoever walks through the scopes asks for each several times, one after the other.
-            self._latest = (scope, gram)
-        if scope == NETWORK or 8 * gram.snapshots**2 * len(self._windowed) < SUMS_BYTES:
-            self._windowed[scope] = gram
-        return gram
+        return self._scope_grams[self.scope(scope)]
 
     def gram_of(self, tensors: Sequence[TensorInfo]) -> SnapshotGram:
         """Return the Gram matrix of some tensors together inside the window; it is not kept."""
-        names = [tensor.name for tensor in tensors]
-        if isinstance(self.grams, GramStore):
-            recorded = self.grams.total(names)
-        else:
-            recorded = total(self.grams[name] for name in names)
-        gram = recorded.window(self.window.first, self.window.stop)
-        if len(names) == 1 and names[0] not in self._tensor_motions:
-            # Small numbers that are asked for again when the matrix is no longer at hand.
-            square = increment_variance(tensors[0].dtype, max(gram.anchor_square, 0.0))
-            motion = Motion.of(names[0], gram, float(np.sqrt(square)))
-            self._tensor_motions[names[0]] = (motion, square)
-        return gram
+        return self._scope_grams.of(tensors)
 
     def nonfinite(self, tensor: str) -> npt.NDArray[np.int64]:
         """Return int64 [T], a tensor's non-finite entries in every recorded snapshot."""
@@ -286,31 +256,54 @@ class Analysis:
         observable = observable or self.settings.observable
         rule = self.settings.rank if rank is None else rank
         noise_filter = noise_filter or self.settings.noise_filter
-        kept = self._network_spectra if scope == NETWORK else self._spectra
-        key = (scope, observable, rule, part, noise_filter)
-        if key not in kept:
+        asked = Asked(scope, observable, rule, part, noise_filter)
+        if asked not in self._spectra:
             gram = self.gram(scope)
             if part is not None:
                 gram = gram.window(*part)
             elif noise_filter == "sobolev":
                 gram = filtered(gram, sobolev_kernel())
-            spectrum = dmd(
-                gram,
-                observable,
-                rank=rule,
-                delay=self.settings.delay,
-                spacing_steps=self.window.spacing_steps,
-            )
-            if kept is self._spectra:
-                self._make_room(spectrum.nbytes)
-            kept[key] = spectrum
-        return kept[key]
+            self._spectra.keep(asked, self._of_all([gram], observable, rule)[0])
+        return self._spectra[asked]
 
-    def _make_room(self, size: int) -> None:
-        """Forget the oldest spectra of layers and tensors until ``size`` more bytes fit."""
-        while self._spectra and self._spectra_bytes + size > SPECTRA_BYTES:
-            self._spectra_bytes -= self._spectra.pop(next(iter(self._spectra))).nbytes
-        self._spectra_bytes += size
+    def _of_all(
+        self, grams: Sequence[SnapshotGram], observable: Observable, rule: RankRule
+    ) -> list[Spectrum]:
+        return dmd_all(
+            grams,
+            observable,
+            rank=rule,
+            delay=self.settings.delay,
+            spacing_steps=self.window.spacing_steps,
+        )
+
+    @product_threads(1)
+    def _ahead(self, scopes: Sequence[Scope]) -> None:
+        """Compute the spectra of layers or tensors that the settings ask for, in a stack."""
+        by = self.settings
+        every = [Asked(s, by.observable, by.rank, None, by.noise_filter) for s in scopes]
+        missing = [asked for asked in every if asked not in self._spectra]
+        grams = [self.gram(asked.scope) for asked in missing]
+        if by.noise_filter == "sobolev":
+            grams = [filtered(gram, sobolev_kernel()) for gram in grams]
+        if grams:
+            found = self._of_all(grams, by.observable, by.rank)
+            for asked, spectrum in zip(missing, found, strict=True):
+                self._spectra.keep(asked, spectrum)
+
+    def walk(self, scopes: Sequence[Scope]) -> Iterator[Scope]:
+        """Yield layers or tensors one by one, with the matrices and spectra of a few at hand.
+
+        Whoever asks for each scope's spectrum as it comes gets it many times as fast as one by one.
+        """
+        together = max(1, STACK_BYTES // (8 * self.window.snapshots**2))
+        for first in range(0, len(scopes), together):
+            some = scopes[first : first + together]
+            self._scope_grams.hold(some)
+            if self.has_spectrum:
+                self._ahead(some)
+            yield from some
+        self._scope_grams.hold(())
 
     @product_threads(1)
     def confidence(
@@ -374,17 +367,7 @@ class Analysis:
 
     def motion(self, scope: Scope | str = NETWORK) -> Motion:
         """Return how a scope moved inside the window."""
-        scope = self.scope(scope)
-        if scope.level == "tensor":
-            return self._tensor_motion(scope.name)[0]
-        square = sum(self._tensor_motion(tensor.name)[1] for tensor in self.members(scope))
-        return Motion.of(scope.name, self.gram(scope), float(np.sqrt(square)))
-
-    def _tensor_motion(self, tensor: str) -> tuple[Motion, float]:
-        """Return a tensor's motion and the squared length of the rounding of one increment."""
-        if tensor not in self._tensor_motions:
-            self.gram(Scope("tensor", tensor))
-        return self._tensor_motions[tensor]
+        return self._scope_grams.motion(self.scope(scope))
 
     def modes(
         self,

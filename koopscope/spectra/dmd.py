@@ -9,6 +9,7 @@ combinations of snapshots, so only their coefficients are computed here. Never r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,10 @@ import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.fit import fitted
+from koopscope.spectra.fit import fitted_all
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
 from koopscope.spectra.rank import AUTO, RankRule
-from koopscope.spectra.reduction import DRIFT
+from koopscope.spectra.reduction import DRIFT, Reduction
 
 
 @dataclass(frozen=True)
@@ -211,13 +212,38 @@ def dmd(
     KoopscopeError
         If there are too few snapshots, or some are not finite.
     """
-    if not gram.finite.all():
-        first = int(np.flatnonzero(~gram.finite)[0])
-        raise KoopscopeError(
-            f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
-            "choose a window without them",
-        )
-    reduction, r = fitted(gram, observable, rank, delay, what=f"a spectrum of {observable}")
+    return dmd_all([gram], observable, rank=rank, delay=delay, spacing_steps=spacing_steps)[0]
+
+
+def dmd_all(
+    grams: Sequence[SnapshotGram],
+    observable: Observable = "increments",
+    *,
+    rank: RankRule = AUTO,
+    delay: int = 1,
+    spacing_steps: float = 1.0,
+) -> list[Spectrum]:
+    """Return the spectrum of each of several scopes of one window; together is quicker.
+
+    See ``dmd``; the matrices are held in a stack.
+    """
+    for gram in grams:
+        if not gram.finite.all():
+            first = int(np.flatnonzero(~gram.finite)[0])
+            raise KoopscopeError(
+                f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
+                "choose a window without them",
+            )
+    found = fitted_all(grams, observable, rank, delay, what=f"a spectrum of {observable}")
+    return [
+        _spectrum(reduction, r, observable, delay=delay, spacing_steps=spacing_steps)
+        for reduction, r in found
+    ]
+
+
+def _spectrum(
+    reduction: Reduction, r: int, observable: Observable, *, delay: int, spacing_steps: float
+) -> Spectrum:
     eigenvalues, Q = reduction.eigen(r)
     trajectory = reduction.coordinates(r)
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]

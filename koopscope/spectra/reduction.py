@@ -8,6 +8,7 @@ off. Arrays are float64, or complex128 where the snapshots are complex.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,6 @@ import numpy as np
 
 from koopscope._types import Complex128, Float64
 from koopscope.spectra.gram import Products
-from koopscope.spectra.leading import DIRECT_UP_TO, leading_pairs
 from koopscope.spectra.rank import (
     RankRule,
     check_rank_rule,
@@ -23,6 +23,7 @@ from koopscope.spectra.rank import (
     numerical_rank,
     truncation_rank,
 )
+from koopscope.spectra.roots import roots
 from koopscope.spectra.series import Series
 
 #: An eigenvalue of the moving part nearer to 1 than this is a drift: there is no resting place.
@@ -283,31 +284,58 @@ def reduce(series: Series, pairs: int | None = None, leading: int | None = None)
     Parameters
     ----------
     leading
-        How many coordinates are needed. Beyond ``DIRECT_UP_TO`` pairs only they are computed, to
-        rounding, where that is the quicker way; all there are by default.
+        How many coordinates are needed. Of a long series only they are computed, to rounding, where
+        that is the quicker way (``koopscope.spectra.leading``); all there are by default.
     """
-    m = series.pairs if pairs is None else pairs
-    if series.affine:
-        return _affine(series, m, leading)
+    return reduce_all([series], pairs, [leading])[0]
+
+
+def reduce_all(
+    series: Sequence[Series],
+    pairs: int | None = None,
+    leading: Sequence[int | None] | None = None,
+) -> list[Reduction]:
+    """Reduce several series of one observable and length together; see ``reduce``."""
+    m = series[0].pairs if pairs is None else pairs
+    leading = leading or [None] * len(series)
+    if series[0].columns is not None:
+        return [_of_columns(each, m) for each in series]
+    if series[0].affine:
+        # About the mean of all values first: an anchor far away would cost digits.
+        centred = [_about(_about(each.gram, len(each.gram)), m) for each in series]
+        scales = [_root_mean_square(products, m) for products in centred]
+        directions = [None if wanted is None else wanted - 1 for wanted in leading]
+        found = roots([products[:m, :m] for products in centred], scales, directions)
+        return [
+            AffineReduction(each, scale, *root, products)
+            for each, scale, root, products in zip(series, scales, found, centred, strict=True)
+        ]
+    scales = [_norms(each, m) for each in series]
+    found = roots([each.gram[:m, :m] for each in series], scales, leading)
+    return [
+        Reduction(each, scale, *root)
+        for each, scale, root in zip(series, scales, found, strict=True)
+    ]
+
+
+def _norms(series: Series, m: int) -> Float64:
+    """Return by what the columns of X are divided; see ``Reduction``."""
     norms = np.sqrt(np.maximum(np.diagonal(series.gram)[:m].real, 0.0))
     if series.size <= m:
         norms = np.full(m, np.sqrt(np.mean(norms**2)))
-    scales = np.where(norms > 0.0, norms, 1.0)
-    if series.columns is not None:
-        U, S, Vt = np.linalg.svd(series.columns[:, :m] / scales, full_matrices=False)
-        return ColumnReduction(series, scales, S, Vt.conj().T, U)
-    singular_values, right = _roots(series.gram[:m, :m], scales, leading)
-    return Reduction(series, scales, singular_values, right)
+    return np.where(norms > 0.0, norms, 1.0)
 
 
-def _affine(series: Series, m: int, leading: int | None) -> AffineReduction:
-    # About the mean of all values first: an anchor far away would cost digits.
-    about_mean = _about(_about(series.gram, len(series.gram)), m)
-    length = float(np.sqrt(max(float(np.trace(about_mean[:m, :m]).real), 0.0) / max(1, m)))
-    scales = np.full(m, length if length > 0.0 else 1.0)
-    directions = None if leading is None else leading - 1
-    singular_values, right = _roots(about_mean[:m, :m], scales, directions)
-    return AffineReduction(series, scales, singular_values, right, about_mean)
+def _root_mean_square(products: Products, m: int) -> Float64:
+    length = float(np.sqrt(max(float(np.trace(products[:m, :m]).real), 0.0) / max(1, m)))
+    return np.full(m, length if length > 0.0 else 1.0)
+
+
+def _of_columns(series: Series, m: int) -> ColumnReduction:
+    assert series.columns is not None
+    scales = _norms(series, m)
+    U, S, Vt = np.linalg.svd(series.columns[:, :m] / scales, full_matrices=False)
+    return ColumnReduction(series, scales, S, Vt.conj().T, U)
 
 
 def _about(gram: Products, first: int) -> Products:
@@ -315,17 +343,6 @@ def _about(gram: Products, first: int) -> Products:
     rows: Products = gram - gram[:first].mean(axis=0)
     shifted: Products = rows - rows[:, :first].mean(axis=1)[:, None]
     return shifted
-
-
-def _roots(products: Products, scales: Float64, leading: int | None) -> tuple[Float64, Products]:
-    """Return the singular values, descending, and right singular vectors of scaled columns."""
-    if leading is not None and len(products) > DIRECT_UP_TO and np.isrealobj(products):
-        found = leading_pairs(products, scales, max(1, leading))
-        if found is not None:
-            return np.sqrt(np.maximum(found.values, 0.0)), found.vectors
-    squares = products / scales[:, None] / scales
-    values, right = np.linalg.eigh((squares + squares.conj().T) / 2.0)
-    return np.sqrt(np.maximum(values[::-1], 0.0)), right[:, ::-1]
 
 
 def function_residuals(

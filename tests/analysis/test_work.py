@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from koopscope.analysis import analysis as pipeline
+from koopscope.analysis import kept_spectra
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.dmd import Spectrum, dmd_all
 from koopscope.spectra.gram import SnapshotGram, gram_of
 
 SNAPSHOTS = 24
@@ -55,13 +56,13 @@ def analysed(names: list[str]) -> tuple[Diagnosis, Counted]:
 def spectra(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of snapshots of every spectrum that is computed."""
     computed: list[int] = []
-    real = dmd
+    real = dmd_all
 
-    def counting(gram: SnapshotGram, *args: Any, **options: Any) -> Spectrum:
-        computed.append(gram.snapshots)
-        return real(gram, *args, **options)
+    def counting(grams: Sequence[SnapshotGram], *args: Any, **options: Any) -> list[Spectrum]:
+        computed.extend(gram.snapshots for gram in grams)
+        return real(grams, *args, **options)
 
-    monkeypatch.setattr(pipeline, "dmd", counting)
+    monkeypatch.setattr(pipeline, "dmd_all", counting)
     return computed
 
 
@@ -101,7 +102,7 @@ def test_a_layer_of_one_tensor_shares_its_numbers(spectra: list[int]) -> None:
 def test_what_is_kept_of_spectra_is_bounded(
     spectra: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "SPECTRA_BYTES", 20_000)
+    monkeypatch.setattr(kept_spectra, "SPECTRA_BYTES", 20_000)
     analysis = analysed(of_two(60))[0].analysis
     kept = [analysis.spectrum(scope).nbytes for scope in analysis.scopes("tensor")]
     assert sum(kept) > 20_000
