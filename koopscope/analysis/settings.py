@@ -19,6 +19,9 @@ from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 Method = Literal["auto", "exact", "compressed"]
 METHODS: tuple[Method, ...] = ("auto", "exact", "compressed")
 
+Intervals = Literal["network", "all"]
+INTERVALS: tuple[Intervals, ...] = ("network", "all")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -34,6 +37,9 @@ class Settings:
         Pretend the run ended at this step.
     level
         The finest scopes to report.
+    intervals
+        Whose eigenvalues get intervals and a test on held-out snapshots in reports: the network's
+        alone, or those of ``all`` layers and tensors too, which takes twice as long.
     include, exclude
         Globs on tensor names.
     noise_filter
@@ -54,6 +60,7 @@ class Settings:
     window: tuple[int | None, int | None] = (None, None)
     until: int | None = None
     level: Level = "layer"
+    intervals: Intervals = "network"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     noise_filter: NoiseFilter = "none"
@@ -80,6 +87,7 @@ class Settings:
             ("level", self.level, LEVELS),
             ("noise filter", self.noise_filter, NOISE_FILTERS),
             ("method", self.method, METHODS),
+            ("choice of intervals", self.intervals, INTERVALS),
         ):
             if value not in known:
                 raise KoopscopeError(

@@ -136,14 +136,8 @@ class Summary:
 
 
 @product_threads(1)
-def summarize(analysis: Analysis, *, confident: bool = False) -> Summary:
-    """Compute what reports show.
-
-    Parameters
-    ----------
-    confident
-        Whether layers and tensors, too, get intervals and held-out tests. The network always does.
-    """
+def summarize(analysis: Analysis) -> Summary:
+    """Compute what reports show."""
     settings = analysis.settings
     asked = unfiltered = other = None
     if analysis.has_spectrum:
@@ -160,7 +154,7 @@ def summarize(analysis: Analysis, *, confident: bool = False) -> Summary:
     # A layer of one tensor has that tensor's numbers: they are computed once.
     shared: dict[tuple[str, ...], ScopeSummary] = {}
     layers, tensors = (
-        _parts(analysis, analysis.scopes(level), confident, shared) if wanted else ()
+        _parts(analysis, analysis.scopes(level), shared) if wanted else ()
         for level, wanted in levels
     )
     return Summary(asked, unfiltered, other, layers, tensors)
@@ -229,13 +223,12 @@ def _spectrum(
 def _parts(
     analysis: Analysis,
     scopes: tuple[Scope, ...],
-    confident: bool,
     shared: dict[tuple[str, ...], ScopeSummary],
 ) -> tuple[ScopeSummary, ...]:
     """Summarize each scope; ``shared`` holds what is known of sets of tensors, and is filled."""
     members = {scope: tuple(t.name for t in analysis.members(scope)) for scope in scopes}
     for scope in analysis.walk([s for s in scopes if members[s] not in shared]):
-        shared[members[scope]] = _part(analysis, scope, confident)
+        shared[members[scope]] = _part(analysis, scope)
     return tuple(_renamed(shared[members[scope]], scope) for scope in scopes)
 
 
@@ -247,8 +240,9 @@ def _renamed(part: ScopeSummary, scope: Scope) -> ScopeSummary:
     return replace(part, scope=scope, motion=motion, spectrum=spectrum)
 
 
-def _part(analysis: Analysis, scope: Scope, confident: bool) -> ScopeSummary:
+def _part(analysis: Analysis, scope: Scope) -> ScopeSummary:
     settings = analysis.settings
+    confident = settings.intervals == "all"
     return ScopeSummary(
         scope,
         analysis.motion(scope),
