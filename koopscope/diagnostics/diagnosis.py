@@ -109,8 +109,8 @@ def analyze(
     ----------
     path
         A run file, or anything else that ``koopscope.open_run`` opens.
-    observable, rank, delay, window, until, level, intervals, include, exclude, noise_filter, method,
-    metric
+    observable, rank, delay, window, until, level, intervals, include, exclude, noise_filter,
+    method, metric
         See ``koopscope.Settings``; a single glob need not be in a list.
     **sampling
         ``measurement``, ``measurements``, ``seed`` and ``tolerance`` of a compressed reading.

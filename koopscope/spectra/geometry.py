@@ -159,18 +159,21 @@ def _mean_of_last(values: Float64, stop: npt.NDArray[np.intp], count: int) -> Fl
 
 def _spread(geometry: Geometry, t: npt.NDArray[np.intp]) -> Float64:
     """Participation ratio (sum of eigenvalues)^2 / sum of their squares, over the window."""
-    block = np.zeros(len(t))
-    trace = block
-    for lag in range(min(WINDOW, len(t) - 1)):
-        cosines = geometry.neighbours(lag)
-        sums = np.concatenate([[0.0], np.square(cosines).cumsum()])
-        # Pairs of two increments among the last WINDOW: both before t, the earlier one inside.
-        high = np.maximum(t - lag, 0)
-        low = np.minimum(np.maximum(t - WINDOW, 0), high)
-        block = block + (2.0 if lag else 1.0) * (sums[high] - sums[low])
-        if lag == 0:
-            along = np.concatenate([[0.0], cosines.cumsum()])
-            trace = along[t] - along[low]
+    lags = np.arange(min(WINDOW, max(1, len(t) - 1)))[:, None]
+    moves = np.arange(len(t) - 1)
+    later = np.minimum(moves + lags, len(t) - 2)
+    lengths = np.where(geometry.speeds > 0.0, geometry.speeds, np.inf)
+    cosines = np.real(geometry.gram.increments[moves, later]) / lengths / lengths[later]
+    cosines[moves + lags > later] = 0.0
+    sums = np.zeros((len(lags), len(t)))
+    np.cumsum(np.square(cosines), axis=1, out=sums[:, 1:])
+    # Pairs of two increments among the last WINDOW: both before t, the earlier one inside.
+    high = np.maximum(t - lags, 0)
+    low = np.minimum(np.maximum(t - WINDOW, 0), high)
+    inside = np.take_along_axis(sums, high, 1) - np.take_along_axis(sums, low, 1)
+    block = 2.0 * inside.sum(axis=0) - inside[0]  # every pair of two different ones twice
+    along = np.concatenate([[0.0], cosines[0].cumsum()])
+    trace = along[t] - along[np.maximum(t - WINDOW, 0)]
     size = np.clip(t, 1, WINDOW).astype(float)
     return _ratio(np.square(trace), block * size)
 

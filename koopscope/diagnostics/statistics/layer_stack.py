@@ -23,10 +23,11 @@ _NUMBER = re.compile(r"\d+(?!\d*d(?![a-z]))")
 
 #: Bytes of cosines of all layers together; where there are more, they are held in float32, which
 #: changes a likeness by less than 1e-7.
-LIKENESS_BYTES = 64 * 2**20
+LIKENESS_BYTES = 32 * 2**20
 
-#: Cosines of every layer that are multiplied at once.
-_COLUMNS = 2**14
+#: Layers that are compared with all before them at once, and bytes of their cosines.
+_ROWS = 128
+_PRODUCT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -91,26 +92,62 @@ def _depth(names: list[str]) -> int:
     return max(1, len(members) - (1 if ends_in_output else 0))
 
 
-def likeness(stack: Stack) -> Float64:
-    """Return [L, L] similarities of the layers' motion in time, 1 for the same.
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the layers of a stack move in time.
+
+    Attributes
+    ----------
+    to_earlier, most_like
+        float64 and int [L]: of each layer the largest similarity to one before it, 1 for the same,
+        and which that is; -1 of the first layer.
+    distinct
+        Effective number of different motions: the participation ratio of the similarities. Layers
+        that all move straight ahead have cosines without a pattern, and are one motion.
+    """
+
+    to_earlier: Float64
+    most_like: npt.NDArray[np.intp]
+    distinct: float
+
+
+def likeness(stack: Stack) -> Likeness:
+    """Compare all layers with one another.
 
     Each layer's increments, scaled to unit length, have T-1 x T-1 cosines that say when it turned
     and when it came back, whatever its width; two layers are compared by the cosine between their
     centred matrices (centred kernel alignment, Kornblith et al., ICML 2019; of increments, and
     without their products with themselves: ours).
     """
-    first = stack.grams[stack.names[0]]
-    moves = first.snapshots - 1
+    count = len(stack.names)
+    moves = stack.grams[stack.names[0]].snapshots - 1
     pairs = moves * (moves - 1) // 2
-    words = 8 if 8 * pairs * len(stack.names) <= LIKENESS_BYTES else 4
-    flat = np.empty((len(stack.names), pairs), f"f{words}")
+    words = 8 if 8 * pairs * count <= LIKENESS_BYTES else 4
+    flat = np.empty((count, pairs), f"f{words}")
     for row, name in zip(flat, stack.names, strict=True):
         _turns(stack.grams[name], row)
-    similar: Float64 = np.zeros((len(flat), len(flat)))
-    for start in range(0, pairs, _COLUMNS):
-        part = flat[:, start : start + _COLUMNS].astype(np.float64, copy=False)
-        similar += part @ part.T
-    return similar
+    to_earlier, most_like = np.full(count, -1.0), np.full(count, -1, np.intp)
+    trace = squares = 0.0
+    for first in range(0, count, _ROWS):
+        similar = _products(flat[first : first + _ROWS], flat[: first + _ROWS])
+        for k, row in enumerate(similar, first):
+            trace += float(row[k])
+            squares += 2.0 * float(row[:k] @ row[:k]) + float(row[k]) ** 2
+            if k:
+                most_like[k] = row[:k].argmax()
+                to_earlier[k] = row[most_like[k]]
+    # Both sums are those over the eigenvalues of all similarities.
+    return Likeness(to_earlier, most_like, trace**2 / squares if squares > 0.0 else 1.0)
+
+
+def _products(rows: npt.NDArray[Any], others: npt.NDArray[Any]) -> Float64:
+    products: Float64 = np.zeros((len(rows), len(others)))
+    columns = max(1, _PRODUCT_BYTES // (8 * len(others)))
+    for start in range(0, rows.shape[1], columns):
+        part = slice(start, start + columns)
+        wide = others[:, part].astype(np.float64, copy=False)
+        products += wide[-len(rows) :] @ wide.T
+    return products
 
 
 def _turns(gram: SnapshotGram, row: npt.NDArray[np.floating[Any]]) -> None:
@@ -129,14 +166,3 @@ def _turns(gram: SnapshotGram, row: npt.NDArray[np.floating[Any]]) -> None:
         written += len(later)
     np.fill_diagonal(cosines, 0.0)
     row /= max(float(np.linalg.norm(cosines)), 1e-300) / math.sqrt(2.0)
-
-
-def distinct(similar: Float64) -> float:
-    """Return the effective number of different motions (participation ratio of the matrix).
-
-    Layers that all move straight ahead have cosines without a pattern, a matrix of zeros, and are
-    one motion.
-    """
-    # Both sums are those over its eigenvalues, none of which is negative but for rounding.
-    squares = float(np.square(similar).sum())
-    return float(np.trace(similar)) ** 2 / squares if squares > 0.0 else 1.0
