@@ -57,7 +57,7 @@ def test_a_single_move_leaves_nothing_to_come():
 @pytest.mark.parametrize("weights", [6, 200])
 def test_a_course_is_what_the_window_before_each_snapshot_predicts(snapshots, weights):
     path = decaying([0.95, 0.8], snapshots, noise=1e-3)[:, :weights]
-    path[20:24] = path[20]  # at rest for a while
+    path[5:8] = path[5]  # at rest for a while
     gram = gram_of(path)
     found = remaining_course(gram, 16, 4, 8)
     for t in range(8, snapshots):
