@@ -1,4 +1,4 @@
-"""What an analysis takes as runs grow in tensors, snapshots and weights: one table, each row a bound.
+"""What an analysis takes as runs grow in tensors, snapshots and weights: one table of bounds.
 
     python -m benchmarks.scaling DIRECTORY [--small] [ROW...]
 

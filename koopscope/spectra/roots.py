@@ -1,23 +1,19 @@
 """Singular values and right singular vectors of data that are known by their inner products.
 
-Of many matrices of one size at once: they are decomposed in a stack, shared out over the machine's
-processors, which changes no digit. Of a large one only the leading part, where no more is needed.
+Of many matrices of one size at once: they are decomposed in a stack. Of a large one only the
+leading part, where no more is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from koopscope._threads import cores
 from koopscope._types import Float64
 from koopscope.spectra.gram import Products
 from koopscope.spectra.leading import DIRECT_UP_TO, leading_pairs
-
-#: Work of a stack, in cubed sizes, from which on threads are worth starting: a few milliseconds.
-_WORTH_THREADS = 1e7
+from koopscope.spectra.stacks import decomposed
 
 
 def roots(
@@ -37,7 +33,7 @@ def roots(
     if len(products[0]) > DIRECT_UP_TO:
         return [_root(*each) for each in zip(products, scales, leading, strict=True)]
     stack = np.array([p / s[:, None] / s for p, s in zip(products, scales, strict=True)])
-    values, vectors = _decomposed((stack + stack.conj().swapaxes(1, 2)) / 2.0)
+    values, vectors = decomposed(np.linalg.eigh, (stack + stack.conj().swapaxes(1, 2)) / 2.0)
     singular = np.sqrt(np.maximum(values[:, ::-1], 0.0))
     # Copies, which do not keep the stack in memory as long as one of them is needed.
     return [(own.copy(), right[:, ::-1]) for own, right in zip(singular, vectors, strict=True)]
@@ -51,14 +47,3 @@ def _root(products: Products, scales: Float64, leading: int | None) -> tuple[Flo
     squares = products / scales[:, None] / scales
     values, right = np.linalg.eigh((squares + squares.conj().T) / 2.0)
     return np.sqrt(np.maximum(values[::-1], 0.0)), right[:, ::-1]
-
-
-def _decomposed(stack: Products) -> tuple[Float64, Products]:
-    """Return what ``eigh`` does, by as many threads as there are processors."""
-    workers = min(cores(), len(stack))
-    if workers == 1 or len(stack) * float(stack.shape[1]) ** 3 < _WORTH_THREADS:
-        values, vectors = np.linalg.eigh(stack)
-        return values, vectors
-    with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(np.linalg.eigh, np.array_split(stack, workers)))
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

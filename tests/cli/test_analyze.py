@@ -96,6 +96,8 @@ def test_options_reach_the_analysis(call, small):
         "measurements": None,
         "seed": 0,
         "tolerance": None,
+        "intervals": "network",
+        "metric": None,
     }
     assert parsed["spectra"][0]["rank"] == 2
     assert parsed["spectra"][0]["window"] == [10, 70]

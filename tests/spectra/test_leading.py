@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from koopscope.spectra import leading, roots
+from koopscope.spectra import leading, roots, stacks
 from koopscope.spectra.dmd import dmd, dmd_all
 from koopscope.spectra.gram import SnapshotGram, gram_of
 from koopscope.spectra.leading import TOLERANCE, VALUE_TOLERANCE, leading_pairs
@@ -91,8 +91,8 @@ def test_a_space_of_bounded_size_gives_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_spectra_in_a_stack_are_those_one_by_one(
     observable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roots, "_WORTH_THREADS", 0.0)
-    monkeypatch.setattr(roots, "cores", lambda: 2)
+    monkeypatch.setattr(stacks, "WORTH_THREADS", 0.0)
+    monkeypatch.setattr(stacks, "cores", lambda: 2)
     rng = np.random.default_rng(3)
     runs = [rng.standard_normal((30, size)).cumsum(axis=0) for size in (5, 40, 200)]
     runs.append(np.zeros((30, 7)))
