@@ -29,6 +29,9 @@ LIKENESS_BYTES = 32 * 2**20
 _ROWS = 128
 _PRODUCT_BYTES = 16 * 2**20
 
+#: Part of a measured layer's squared length that is taken for signal at least.
+LEAST_SIGNAL = 0.05
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -44,12 +47,16 @@ class Stack:
         Of each layer, the distance from its first weights over their norm.
     grams
         Inner products of each layer's trained tensors, by name; added up when asked for.
+    noises
+        Of each layer's matrix of cosines, the squared length that comes from having measured and
+        not read the weights; zeros where all were read.
     """
 
     names: tuple[str, ...]
     depth: int
     travels: tuple[float, ...]
     grams: Mapping[str, SnapshotGram]
+    noises: tuple[float, ...]
 
 
 def stack_of(analysis: Analysis) -> Stack | None:
@@ -68,7 +75,30 @@ def stack_of(analysis: Analysis) -> Stack | None:
     names = list(travels)
     if len(names) < 2:
         return None
-    return Stack(tuple(names), _depth(names), tuple(travels.values()), grams)
+    noises = tuple(_noise(analysis, name) for name in names)
+    return Stack(tuple(names), _depth(names), tuple(travels.values()), grams, noises)
+
+
+def _noise(analysis: Analysis, layer: str) -> float:
+    """Return the squared standard error of a layer's centred cosines, summed over all of them."""
+    if analysis.is_exact:
+        return 0.0
+    errors = analysis.measured_spread(
+        f"cosines of {layer}", lambda part: _centred(layer_grams(part)[layer])
+    )
+    return float(np.square(errors).sum())
+
+
+def _centred(gram: SnapshotGram) -> Float64:
+    """Return the cosines of a layer's increments, centred, without those with themselves."""
+    lengths = gram.speeds()
+    lengths[lengths == 0.0] = np.inf
+    cosines: Float64 = np.real(gram.increments) / lengths[:, None]
+    cosines /= lengths
+    cosines -= cosines.mean(axis=0)
+    cosines -= cosines.mean(axis=1)[:, None]
+    np.fill_diagonal(cosines, 0.0)
+    return cosines
 
 
 def _depth(names: list[str]) -> int:
@@ -124,18 +154,26 @@ def likeness(stack: Stack) -> Likeness:
     pairs = moves * (moves - 1) // 2
     words = 8 if 8 * pairs * count <= LIKENESS_BYTES else 4
     flat = np.empty((count, pairs), f"f{words}")
-    for row, name in zip(flat, stack.names, strict=True):
-        _turns(stack.grams[name], row)
+    for row, name, noise in zip(flat, stack.names, stack.noises, strict=True):
+        _turns(_centred(stack.grams[name]), noise, row)
+    # What was measured is no sum of squares any more: its eigenvalues may be negative.
+    whole = np.zeros((count, count)) if any(stack.noises) else None
     to_earlier, most_like = np.full(count, -1.0), np.full(count, -1, np.intp)
     trace = squares = 0.0
     for first in range(0, count, _ROWS):
         similar = _products(flat[first : first + _ROWS], flat[: first + _ROWS])
+        np.clip(similar, -1.0, 1.0, out=similar)
+        if whole is not None:
+            whole[first : first + len(similar), : similar.shape[1]] = similar
         for k, row in enumerate(similar, first):
             trace += float(row[k])
             squares += 2.0 * float(row[:k] @ row[:k]) + float(row[k]) ** 2
             if k:
                 most_like[k] = row[:k].argmax()
                 to_earlier[k] = row[most_like[k]]
+    if whole is not None:
+        eigenvalues = np.maximum(np.linalg.eigvalsh(whole, "L"), 0.0)
+        trace, squares = float(eigenvalues.sum()), float(np.square(eigenvalues).sum())
     # Both sums are those over the eigenvalues of all similarities.
     return Likeness(to_earlier, most_like, trace**2 / squares if squares > 0.0 else 1.0)
 
@@ -150,19 +188,15 @@ def _products(rows: npt.NDArray[Any], others: npt.NDArray[Any]) -> Float64:
     return products
 
 
-def _turns(gram: SnapshotGram, row: npt.NDArray[np.floating[Any]]) -> None:
+def _turns(cosines: Float64, noise: float, row: npt.NDArray[np.floating[Any]]) -> None:
     """Write a layer's centred cosines of two different increments, as a unit vector."""
-    lengths = gram.speeds()
-    lengths[lengths == 0.0] = np.inf
-    cosines = np.real(gram.increments) / lengths[:, None]
-    cosines /= lengths
-    cosines -= cosines.mean(axis=0)
-    cosines -= cosines.mean(axis=1)[:, None]
     # A symmetric matrix: each pair of increments is in it twice.
     written = 0
     for t in range(len(cosines) - 1):
         later = cosines[t, t + 1 :]
         row[written : written + len(later)] = later
         written += len(later)
-    np.fill_diagonal(cosines, 0.0)
-    row /= max(float(np.linalg.norm(cosines)), 1e-300) / math.sqrt(2.0)
+    square = float(np.linalg.norm(cosines)) ** 2
+    # Noise makes every layer longer and no two of them alike: its part is taken off.
+    square = max(square - noise, LEAST_SIGNAL * square)
+    row /= max(math.sqrt(square), 1e-300) / math.sqrt(2.0)

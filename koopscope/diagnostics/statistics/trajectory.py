@@ -98,6 +98,10 @@ def trained_network(analysis: Analysis) -> SnapshotGram | None:
 
 def course_of(analysis: Analysis) -> Course:
     """Return the statistics of a run's window; empty where no weight was trained."""
+    return analysis.once("course", _course)
+
+
+def _course(analysis: Analysis) -> Course:
     layers = layer_grams(analysis)
     network = trained_network(analysis)
     if network is None:
