@@ -6,8 +6,8 @@ Run it by hand, from the repository, with PyTorch and transformers installed:
 
 Times are the best of several snapshots, by the clock and in processor time; the network of 1,000
 million weights is made of tensors of its names and shapes, without a training step. A training step
-is one of SGD, with one sequence of 128 tokens, in processor time of one thread. Memory is what the recorder allocates beside the
-network: what it keeps between snapshots, and the most at any moment.
+is one of SGD, with one sequence of 128 tokens, in processor time of one thread. Memory is what the
+recorder allocates beside the network: what it keeps between snapshots, and the most at any moment.
 """
 
 from __future__ import annotations
