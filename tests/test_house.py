@@ -22,6 +22,7 @@ FLOORS = (
     {"export"},
     {"comparison", "diagnostics", "forecasting", "pruning"},
     {"gate", "integrations"},
+    {"history"},
     {"report", "testing"},
     {"cli"},
     {"__main__"},

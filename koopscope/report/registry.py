@@ -36,6 +36,7 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
         "json": f"{_HERE}.comparison",
         "markdown": f"{_HERE}.comparison_markdown",
     },
+    "history": {"table": f"{_HERE}.history", "json": f"{_HERE}.history"},
     "inspection": {"table": f"{_HERE}.inspection", "json": f"{_HERE}.inspection"},
     "pruning": {"table": f"{_HERE}.pruning", "json": f"{_HERE}.pruning"},
     "forecast": {"table": f"{_HERE}.forecast", "json": f"{_HERE}.forecast"},
