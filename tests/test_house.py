@@ -14,26 +14,28 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
     {"_moved", "_types", "_version", "inert"},
-    {"errors", "messages"},
+    {"errors", "markup", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
     {"engine", "estimator"},
     {"analysis"},
     {"export"},
     {"comparison", "diagnostics", "forecasting", "pruning"},
-    {"gate", "integrations"},
+    {"gate", "integrations", "restoring"},
     {"history"},
     {"report", "testing"},
+    {"agents"},
     {"cli"},
     {"__main__"},
 )
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets"},
+    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets", "sketches"},
     {"atomic"},
     {"run"},
-    {"nodes", "hdf5", "views"},
+    {"nodes", "hdf5", "views", "sketching"},
+    {"roles"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import openers
-from koopscope.cli.options import key_option, some_analysis_options
+from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 from koopscope.report.registry import formats
 
@@ -60,14 +60,14 @@ def _groups(
     help="Match the k-th tensor of every run with the k-th of the first, whatever their names.",
 )
 @some_analysis_options("window", "include", "exclude")
-@key_option
+@run_options
 @report_options(*formats("comparison"), figures=True)
 def command(
     runs: tuple[str, ...],
     groups: dict[str, list[str]],
     match_by_order: bool,
     settings: Settings,
-    key: str | None,
+    reading: Reading,
     outputs: Outputs,
 ) -> None:
     """Tell whether trainings are the same dynamics, and where they part.
@@ -81,16 +81,16 @@ def command(
     from koopscope.comparison.compare import compare_opened
     from koopscope.comparison.subjects import Choice
 
-    sides = list(_sides(runs, groups, key))
+    sides = list(_sides(runs, groups, reading))
     named = [*runs, *(path for paths in groups.values() for path in paths)]
     outputs.check(named[:1], PICTURES, inputs=named[1:])
     choice = Choice(settings.include, settings.exclude, settings.window, match_by_order)
     began = time.perf_counter()
-    reading = _Reading()
+    bars = _Bars()
     try:
-        found = compare_opened(sides, choice, reading)
+        found = compare_opened(sides, choice, bars)
     finally:
-        reading.close()
+        bars.close()
     if outputs.plots is not None:
         from koopscope.report.figures import comparison as figures
 
@@ -104,7 +104,7 @@ def command(
 
 
 def _sides(
-    runs: Sequence[str], groups: dict[str, list[str]], key: str | None
+    runs: Sequence[str], groups: dict[str, list[str]], reading: Reading
 ) -> Iterable[tuple[str, list[Opener]]]:
     """Yield what is compared: runs one by one, or groups of them."""
     if runs and groups:
@@ -124,12 +124,12 @@ def _sides(
     if not groups:
         # A run may be held against itself or named twice, so each is opened by its own place.
         for name in runs:
-            yield name, list(openers([name], False, key).values())
+            yield name, list(reading.openers([name]).values())
     for name, paths in groups.items():
-        yield name, list(openers(paths, False, key).values())
+        yield name, list(reading.openers(paths).values())
 
 
-class _Reading:
+class _Bars:
     """A progress bar for the reading of the runs at hand; the next reading gets its own."""
 
     def __init__(self) -> None:

@@ -11,6 +11,8 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
+from koopscope.report.registry import formats
 
 if TYPE_CHECKING:
     from koopscope.analysis.analysis import Analysis
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
     "output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the predicted fixed point to this .safetensors, .npz or .h5 file.",
+    help="Write the predicted fixed point to this .safetensors, .npz, .h5 or .pt file.",
 )
-@report_options("table", "json")
+@run_options
+@report_options(*formats("contraction"))
 def command(
     run: str,
     tolerances: Sequence[float],
     settings: Settings,
+    reading: Reading,
     output: Path | None,
     outputs: Outputs,
 ) -> None:
@@ -55,14 +59,16 @@ def command(
     for a tolerance, and what relaxation, Anderson or Newton steps would gain.
     """
     from koopscope.analysis.analysis import Analysis
+    from koopscope.engine.room import within_memory
     from koopscope.export.fixed_point import write_fixed_point
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
 
     if output is not None:
         check_suffix(output)
-    outputs.check((run,), others=[output] if output is not None else [])
-    with open_run(run) as opened:
+    outputs.check((run,), inputs=reading.inputs, others=[output] if output is not None else [])
+    purpose = "" if output is None else "writing a fixed point"
+    with reading.opened(run, purpose) as recorded:
+        opened = within_memory(recorded, settings.asked_steps)
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:
             write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)
@@ -74,10 +80,10 @@ def _report(analysis: Analysis, tolerances: Sequence[float]) -> ContractionRepor
     from koopscope.diagnostics import contraction
     from koopscope.report.contraction import ContractionReport
 
-    found = contraction.contraction_of(analysis, tolerances)
+    estimate = contraction.contraction_of(analysis, tolerances)
     findings = (
-        contraction.contraction_finding(found),
-        contraction.iterations_finding(found),
-        contraction.acceleration_finding(found),
+        contraction.contraction_finding(estimate),
+        contraction.iterations_finding(estimate),
+        contraction.acceleration_finding(estimate),
     )
-    return ContractionReport(analysis, found, findings)
+    return ContractionReport(analysis, estimate, findings)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import diagnosed, openers
+from koopscope.cli.diagnosing import diagnosed
 from koopscope.cli.engines import engine_options
 from koopscope.cli.exit_codes import COULD_NOT
-from koopscope.cli.options import key_option, some_analysis_options
+from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 from koopscope.report.registry import formats
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--last", type=click.IntRange(1), metavar="N", help="Only the last N rows.")
 @some_analysis_options("include", "exclude", "until")
 @engine_options
-@key_option
+@run_options
 @report_options(*formats("history"))
 @click.pass_context
 def command(
@@ -62,7 +63,7 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
-    key: str | None,
+    reading: Reading,
     outputs: Outputs,
 ) -> None:
     """List many runs, one row each: date, steps, verdicts, a number and its course.
@@ -75,14 +76,14 @@ def command(
 
     if shards:
         raise KoopscopeError("history lists whole runs", "name the shards of a run to analyze")
-    outputs.check(places)
+    outputs.check(places, inputs=reading.inputs)
     rows: list[Row] = []
     failures = []
     for path in _files(places):
         if match is not None and not fnmatch.fnmatch(str(path), match):
             continue
         try:
-            rows += _rows(path, settings, source, key)
+            rows += _rows(path, settings, source, reading)
         except KoopscopeError as error:
             console.complain(f"{path}: {error.message}", error.hint, "warning")
             failures.append((str(path), error))
@@ -119,12 +120,12 @@ def _files(places: Sequence[str]) -> Iterator[Path]:
         yield from found
 
 
-def _rows(path: Path, settings: Settings, source: GramSource, key: str | None) -> list[Row]:
+def _rows(path: Path, settings: Settings, source: GramSource, reading: Reading) -> list[Row]:
     from koopscope.history.rows import is_report, row_of, rows_of_report
 
     if is_report(path):
         return rows_of_report(path)
     return [
         row_of(diagnosed(opened, settings, source), path)
-        for opened in openers([str(path)], False, key).values()
+        for opened in reading.openers([str(path)]).values()
     ]

@@ -41,6 +41,10 @@ VERBS = {
         "koopscope.cli.forecast",
         "Predict later weights, and tell how far ahead to trust it.",
     ),
+    "restore": (
+        "koopscope.cli.restore",
+        "Write the weights of a step, the best, or the last healthy.",
+    ),
     "modes": ("koopscope.cli.modes", "Write modes to a file, in the shapes of the weights."),
     "convert": ("koopscope.cli.convert", "Turn checkpoints of other programs into a run file."),
     "watch": ("koopscope.cli.watch", "Show a live panel while a run is being recorded."),
@@ -49,6 +53,8 @@ VERBS = {
         "koopscope.cli.contraction",
         "Find the fixed point of a layer that is iterated.",
     ),
+    "report": ("koopscope.cli.report", "Make a site of HTML pages about many runs."),
+    "mcp": ("koopscope.cli.mcp", "Answer the questions of agents about runs, read-only."),
 }
 
 
@@ -144,7 +150,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         if can_contain():
             os._exit(contain(lambda: _done(words), console.complain))
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope_command leaves it
         interruption.listen()
     sys.exit(_done(words))
 

@@ -39,6 +39,15 @@ def _window(
 #: What ``click.option`` returns.
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+#: Which recorded metric says how good a run is.
+metric_option = click.option(
+    "--metric",
+    metavar="NAME[:max|min]",
+    help="The recorded metric that says how good the run is, and on which side it is better, such "
+    "as val_accuracy:max.  [default: guessed by name, val_loss first]",
+)
+
+
 #: Field of ``Settings`` -> the option that sets it, in the order of ``--help``.
 _ANALYSIS_OPTIONS: dict[str, Option] = {
     "observable": click.option(
@@ -98,6 +107,16 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
     "exclude": click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this."
     ),
+    "metric": metric_option,
+    "groups": click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME=GLOB",
+        help="Judge the tensors named like this apart as well; repeat it for each of several "
+        "networks. none judges the run as one.  [default: networks recognised by their names, such "
+        "as generator and discriminator]",
+    ),
     "method": click.option(
         "--method",
         type=click.Choice(["auto", "exact", "compressed"]),
@@ -136,14 +155,6 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         help="Compressed: enlarge the sample until its error in every eigenvalue is below E.",
     ),
 }
-
-
-#: Where the weights lie in checkpoints, for verbs that read them.
-key_option = click.option(
-    "--key",
-    metavar="NAME",
-    help="PyTorch checkpoints: take the weights under this name, such as ema.",
-)
 
 
 def analysis_options(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,8 +14,10 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.choices import CRITERION_NAMES, DEFAULT, RECENT, SCOPES, STRUCTURES
+from koopscope.report.registry import formats
 
 if TYPE_CHECKING:
     pass
@@ -112,7 +114,7 @@ _Kind = TypeVar("_Kind")
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the masks go: .safetensors, .npz or .h5. Several sparsities take the place of "
+    help="Where the masks go: .safetensors, .npz, .h5 or .pt. Several sparsities take the place of "
     "{sparsity} in the name, or follow it.",
 )
 @click.option(
@@ -123,20 +125,22 @@ _Kind = TypeVar("_Kind")
     help="Write not masks but a copy of this checkpoint with zeros in place: a .safetensors or "
     ".npz file, or a run, whose last snapshot is copied.",
 )
-@report_options("table", "json", figures=True)
-def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
+@run_options
+@report_options(*formats("pruning"), figures=True)
+def command(
+    run: str, sparsities: tuple[float, ...], reading: Reading, outputs: Outputs, **options: Any
+) -> None:
     """Choose which weights of RUN to remove, and write masks of those that stay.
 
     Reads the run twice: once for its spectrum, once to score its weights. Biases, norms, buffers
     and embeddings are kept; tied tensors get one mask. Nothing is written without --output.
     """
     from koopscope.pruning.application import apply_masks
-    from koopscope.pruning.judging import PruningSettings, judge
+    from koopscope.pruning.basis import PruningSettings, pruning_basis
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
 
     settings = _chosen(PruningSettings, options)
     requests = [_chosen(MaskRequest, {**options, "sparsity": s}) for s in sparsities]
@@ -150,16 +154,16 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     files = output_paths(options["output"], sparsities)
     for file in files:
         check_suffix(file)
-    outputs.check((run,), (PICTURE,), inputs=[checkpoint], others=files)
+    outputs.check((run,), (PICTURE,), inputs=[checkpoint, *reading.inputs], others=files)
     began = time.perf_counter()
     with ExitStack() as stack:
-        opened = stack.enter_context(open_run(run))
+        opened = stack.enter_context(reading.opened(run, "pruning"))
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
-            judgement = judge(opened, settings, listener)
-            pruner = stack.enter_context(Pruner(opened, judgement, settings, listener))
+            basis = pruning_basis(opened, settings, listener)
+            pruner = stack.enter_context(Pruner(opened, basis, settings, listener))
         prunings = tuple(pruner.prune(request) for request in requests)
-        report = PruningReport(judgement, settings, prunings)
+        report = PruningReport(basis, settings, prunings)
         for file, request in zip(files, requests, strict=False):
             if checkpoint is None:
                 pruner.write(file, request, force=outputs.force)

@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed, shown_with
 from koopscope.diagnostics.finding import (
+    TOO_FEW,
     Criterion,
     Diagnostic,
     Explanation,
@@ -68,6 +70,9 @@ DIVERGED = 0.1
 #: snapshots, and rounding is no less than this part of an increment (dead units stand still too).
 COARSE = 0.5
 COARSE_ROUNDING = 0.1
+
+#: 0.9 quantile of Student's t with seven degrees of freedom, for the interval of level 0.8.
+T_80 = 1.415
 
 #: Eigenvalues of the raw spectrum at most this far from 1 count as clustered around it.
 CLUSTER_RADIUS = 0.05
@@ -187,11 +192,25 @@ class StopRule:
         return int(below[0]) if len(below) else None
 
 
-def stop_rule(course: Course) -> StopRule:
-    """Apply the stop rule to a run's course."""
+def weights_score(course: Course) -> Float64:
+    """Return the stop rule's score of the weights alone, float64 [T]."""
+    return scores.curve_score(scores.table("convergence")["weights"])(course.weights)
+
+
+def stop_rule(course: Course, errors: Float64 | None = None) -> StopRule:
+    """Apply the stop rule to a run's course.
+
+    Parameters
+    ----------
+    errors
+        Standard error of the weights' score from having measured and not read them, float64 [T]:
+        it widens the interval, and moves nothing else.
+    """
     table = scores.table("convergence")
-    score = scores.curve_score(table["weights"])(course.weights)
-    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *table["interval"])]
+    score = weights_score(course)
+    more = np.zeros_like(score) if errors is None else T_80 * errors
+    shifts = [np.copysign(np.hypot(shift, more), shift) for shift in table["interval"]]
+    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *shifts)]
     ahead, low, high = (np.clip(bound, 0.0, 1.0) for bound in bounds)
     allowed = np.arange(len(score)) >= EARLIEST_STOP
     threshold = STOP_BELOW
@@ -261,10 +280,14 @@ def ask(analysis: Analysis) -> Finding:
         if broken is not None and not broken.grew:
             message, hint = f"{broken.message}.", broken.hint
         criterion = Criterion("finite weights", f"not finite after step {steps[-1]}")
-        return DIAGNOSTIC.finding("fail", message, evidence, hint=hint, criterion=criterion)
+        action = broken.action if broken is not None else lower_rate()
+        return DIAGNOSTIC.finding(
+            "fail", message, evidence, hint=hint, criterion=criterion, action=action
+        )
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
+        action = Action("record_more", count=LEAST_SNAPSHOTS)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
@@ -272,7 +295,13 @@ def ask(analysis: Analysis) -> Finding:
         message = f"No weight {what}, so convergence cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     course = course_of(analysis)
-    rule = stop_rule(course)
+    # A sketch or a sample leaves errors of its own.
+    errors = None
+    if not analysis.is_exact:
+        errors = analysis.measured_spread(
+            "convergence", lambda part: weights_score(course_of(part))
+        )
+    rule = stop_rule(course, errors)
     drawn = training_state(course)
     recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)
     rest = remainder(recent)
@@ -345,9 +374,10 @@ _WORDS = {
     "diverging": "Diverging",
     "inconclusive": "Cannot tell whether training is done",
 }
+_FOUND = {"stalled": "one that stalled", "diverging": "one that diverges"}
 _HINTS = {
-    "stalled": "look at the initialization and stability findings; restart rather than go on",
-    "diverging": "restart with a lower learning rate",
+    "stalled": "restart rather than go on; the other findings say what to change",
+    "diverging": "go on from before it diverged: koopscope restore RUN --at healthy -o FILE",
 }
 
 
@@ -355,9 +385,11 @@ def _criterion(evidence: ConvergenceEvidence) -> Criterion:
     """Return what the state was held against: the state decides, whatever lies ahead."""
     ratio = evidence.training_loss_ratio
     if evidence.state == "diverging" and ratio is not None:
-        unit = "times the first training loss"
-        return Criterion.number(ratio, float(np.exp(DIVERGED)), "higher", unit)
-    return Criterion("converged or training", evidence.state)
+        return Criterion(
+            f"a last training loss of at most {np.exp(DIVERGED):.2g} times the first one",
+            f"{ratio:.3g} times",
+        )
+    return Criterion("a run that learns or has converged", _FOUND.get(evidence.state, "one"))
 
 
 def _verdict(
@@ -368,8 +400,8 @@ def _verdict(
 ) -> Finding:
     state = evidence.state
     message = (
-        f"{_WORDS[state]}: judged by the weights, {rule.ahead[-1]:.1%} of the total improvement "
-        f"is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
+        f"{_WORDS[state]}: {_part(rule.ahead[-1])} of all improvement is still to come "
+        f"({_part(rule.low[-1])} to {_part(rule.high[-1])}), judged by the weights"
     )
     if state == "diverging" and evidence.training_loss_ratio is not None:
         times = f"{evidence.training_loss_ratio:.3g} times"
@@ -379,13 +411,13 @@ def _verdict(
             f"; but {evidence.unchanged:.0%} of the weights keep the same stored value from one "
             "snapshot to the next, which hides slow changes"
         )
-    if stop is not None and state != "diverging":
+    if stop is not None and state not in ("diverging", "inconclusive"):
         span = float(steps[-1] - steps[0])
         message += (
-            f"; training could have stopped at step {steps[stop]}, "
-            f"after {(steps[stop] - steps[0]) / span:.0%} of the run"
+            f"; stopping at step {steps[stop]}, after {(steps[stop] - steps[0]) / span:.0%} of "
+            "the run, would have been enough"
         )
-    message += f" ({len(steps)} snapshots)."
+    message += "."
     return DIAGNOSTIC.finding(
         _STATUS[state],
         message,
@@ -393,7 +425,23 @@ def _verdict(
         value=float(rule.ahead[-1]),
         hint=_HINTS.get(state),
         criterion=_criterion(evidence),
+        action=_action(evidence),
     )
+
+
+def _part(of_improvement: float) -> str:
+    """Return a part of the improvement with no more digits than a person reads."""
+    if of_improvement < 0.0005:
+        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
+    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
+
+
+def _action(evidence: ConvergenceEvidence) -> Action:
+    if evidence.state == "diverging":
+        return lower_rate()
+    if evidence.state == "converged":
+        return Action("stop", step=evidence.stop_step)
+    return Action("restart") if evidence.state == "stalled" else Action()
 
 
 DIAGNOSTIC = Diagnostic(

@@ -14,10 +14,10 @@ from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import RunArrays
 from koopscope.forecasting.choices import Acceptance, Operator
-from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
-from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
+from koopscope.runs.arrays.spec import ArraySpec, ArrayWriter
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo
@@ -46,6 +46,7 @@ class ForecastOptions(TypedDict, total=False):
     exclude: str | Sequence[str]
     allow_growth: bool
     beyond_trust: bool
+    max_error: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class Prediction:
 
     forecast: Forecast
     weights: Mapping[str, npt.NDArray[np.floating[Any]]]
+
+    def __repr__(self) -> str:
+        run = self.forecast.description.path
+        return f"Prediction({run!r}, {len(self.weights)} tensors: {self.forecast.verdict})"
 
 
 def forecast(
@@ -92,16 +97,16 @@ def forecast(
             "nothing says how far to forecast", "give a step with to=, or snapshots with ahead="
         )
     parts: dict[str, list[Words]] = {}
-    with open_run(run) as opened:
+    with open_run(run, weights_for="a forecast") as opened:
         forecaster = Forecaster(opened, settings)
-        found = forecaster.forecast(
+        made = forecaster.forecast(
             lambda tensor, values: parts.setdefault(tensor.name, []).append(
                 values.astype(opened.read_dtype(tensor))
             )
         )
         shapes = {tensor.name: tensor.shape for tensor in opened.description.tensors}
     weights = {name: np.concatenate(p).reshape(shapes[name]) for name, p in parts.items()}
-    return Prediction(found, weights)
+    return Prediction(made, weights)
 
 
 def _settings(to: int | None, options: ForecastOptions) -> ForecastSettings:

@@ -14,14 +14,15 @@ from koopscope.errors import KoopscopeError
 from koopscope.forecasting.choices import (
     ACCEPTANCES,
     FEWEST,
+    MAX_ERROR,
     OPERATORS,
     RECENT,
     Acceptance,
     Operator,
 )
 from koopscope.runs.run import RunDescription
-from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.law_of_motion import FORECASTABLE
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
 #: Consecutive increments stacked into one, there and for windows too short to spare any.
@@ -52,7 +53,7 @@ class ForecastSettings:
         What has a law of its own: the whole network, every layer, every tensor, or every node (all
         weights and the bias into a unit).
     observable, rank, delay
-        See ``koopscope.spectra.forecast.law_of_motion``; the delay is 2 where the window allows it.
+        See ``koopscope.spectra.law_of_motion``; the delay is 2 where the window allows it.
     accept
         Which weights jump; see ``koopscope.forecasting.acceptance``.
     snapshots
@@ -66,6 +67,8 @@ class ForecastSettings:
         Globs on tensor names; what is left out stays as it was last recorded.
     allow_growth
         Extrapolate growing modes.
+    max_error
+        The largest error, relative to that of assuming no change, that is trusted.
     beyond_trust
         Forecast farther than the test of the past allows.
     """
@@ -84,6 +87,7 @@ class ForecastSettings:
     exclude: tuple[str, ...] = ()
     allow_growth: bool = False
     beyond_trust: bool = False
+    max_error: float = MAX_ERROR
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
@@ -114,6 +118,11 @@ class ForecastSettings:
             raise KoopscopeError(
                 f"snapshots cannot be pooled by {self.every}",
                 "use an odd number, so that a pool has a middle",
+            )
+        if not 0.0 < self.max_error <= 1.0:
+            raise KoopscopeError(
+                f"an error of {self.max_error} cannot be what makes a forecast worth having",
+                "use --max-error above 0 and at most 1, the error of assuming no change",
             )
         if self.delay is not None and self.delay < 1:
             raise KoopscopeError(
@@ -269,15 +278,15 @@ def _even_stretch(steps: npt.NDArray[np.int64], end: int) -> tuple[int, int]:
 
 
 def _refuse_few(steps: npt.NDArray[np.int64], first: int, end: int) -> None:
-    found = end + 1 - first
+    count = end + 1 - first
     if first:
         raise KoopscopeError(
-            f"only the last {found} snapshots up to step {steps[end]} are evenly spaced, "
+            f"only the last {count} snapshots up to step {steps[end]} are evenly spaced, "
             "too few to fit a law to",
             f"it takes {FEWEST}; start from an earlier step with --until",
         )
     raise KoopscopeError(
-        f"{found} snapshot{' is' if found == 1 else 's are'} too few to fit a law to",
+        f"{count} snapshot{' is' if count == 1 else 's are'} too few to fit a law to",
         f"it takes {FEWEST}, and about {2 * RECENT} to test how far ahead a forecast can be "
         "trusted; record more often",
     )

@@ -25,13 +25,17 @@ def document(report: Report) -> JsonObject:
     return of_runs(documents, report.failures, sweep=report.sweep)
 
 
-def run_document(diagnosis: Diagnosis) -> JsonObject:
-    """Return one run's analysis as plain JSON values."""
+def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonObject:
+    """Return one run's analysis as plain JSON values, of a summary that has intervals if none."""
     analysis = diagnosis.analysis
-    summary = diagnosis.confident_summary
+    summary = summary or diagnosis.confident_summary
     return enveloped(
         {
-            "run": _run(analysis),
+            "run": {
+                **_run(analysis),
+                "next": diagnosis.next.plain(),
+                "keep": diagnosis.keep.plain() if diagnosis.keep is not None else None,
+            },
             "settings": {
                 **asdict(analysis.settings),
                 "method_reason": analysis.method_reason,
@@ -40,6 +44,7 @@ def run_document(diagnosis: Diagnosis) -> JsonObject:
             "layers": _motions(summary.layers),
             "tensors": _motions(summary.tensors),
             "findings": [finding.plain() for finding in diagnosis.findings],
+            "groups": [part.plain() for part in diagnosis.parts],
         }
     )
 

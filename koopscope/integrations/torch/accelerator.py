@@ -1,7 +1,7 @@
 """Skip epochs of a PyTorch training: jump to where the weights are going, and back if it was wrong.
 
-Decides when to jump, how far, and whether to keep it. It must never end a training by an error,
-and never leave weights that are not finite.
+Decides when to jump, how far, and whether to keep it. No error of it ends a training, and it leaves
+no weights that are not finite.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
 from koopscope.integrations.torch.parameter_window import (
     OPERATORS,
     ForecastRule,
-    Operator,
     ParameterWindow,
+    WindowOperator,
 )
-from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.law_of_motion import FORECASTABLE
 
 OptimizerState = Literal["keep", "clear"]
 
@@ -164,7 +164,7 @@ class KoopmanAccelerator:
         snapshots: int = 5,
         horizon: float = 10.0,
         accept: Acceptance = "pdt",
-        operator: Operator = "network",
+        operator: WindowOperator = "network",
         observable: Observable = "increments",
         optimizer_state: OptimizerState = "keep",
     ) -> None:

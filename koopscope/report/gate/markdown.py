@@ -30,6 +30,8 @@ def render(gate: Gate, page: Page) -> str:
 def _run(judgement: Judgement) -> list[str]:
     path = judgement.diagnosis.analysis.description.path
     lines = [f"### {_SIGNS[judgement.verdict]} {cell(path)}", ""]
+    if judgement.diagnosis.next.line:
+        lines += [f"Do: {cell(judgement.diagnosis.next.line)}", ""]
     shown = [outcome for outcome in judgement.outcomes if outcome.verdict != "pass"]
     if shown:
         lines += ["| | rule | finding | expected | found |", "|---|---|---|---|---|"]
@@ -48,11 +50,19 @@ def _row(outcome: Outcome) -> str:
     cells = (
         _SIGNS[outcome.verdict],
         f"{outcome.code} {outcome.title}",
-        outcome.message + (f" {outcome.hint}" if outcome.hint else ""),
+        " ".join([outcome.message, *_to_do(outcome)]),
         outcome.expected or "",
         found,
     )
     return "| " + " | ".join(cell(text) for text in cells) + " |"
+
+
+def _to_do(outcome: Outcome) -> list[str]:
+    """Return the action and the hint, each if there is one."""
+    return [
+        *([f"Do: {outcome.do}."] if outcome.do else []),
+        *([outcome.hint] if outcome.hint else []),
+    ]
 
 
 def cell(text: str) -> str:

@@ -1,7 +1,7 @@
 """Every array of a checkpoint as it is stored, for whoever copies it changed.
 
 Unlike a run, a source also holds what is not trained (counters, steps) and gives words, not
-numbers: bfloat16 stays bfloat16. Must never hold more of an array than its format demands.
+numbers: bfloat16 stays bfloat16. Holds only as much of an array as its format demands.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.npz import members_of, read_member
-from koopscope.runs.checkpoints.safetensors import StoredTensor, stored_tensors
+from koopscope.runs.checkpoints.safetensors import HeaderEntry, stored_tensors
 from koopscope.runs.checkpoints.series import CheckpointSeries
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.detect.sources import look_at, snapshots_of
@@ -105,7 +105,7 @@ def _run(path: Path) -> Run:
     return CheckpointSeries(snapshots_of([look])) if look.holds_one_snapshot else open_run(look)
 
 
-def _safetensor(path: Path, tensor: StoredTensor) -> SourceArray:
+def _safetensor(path: Path, tensor: HeaderEntry) -> SourceArray:
     if tensor.dtype not in _SAFETENSORS:
         raise KoopscopeError(
             f"{tensor.name} of {path} holds {tensor.dtype} values, which cannot be copied",

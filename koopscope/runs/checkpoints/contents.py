@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import STORED_AS, unread_weights
+from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader
+from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.names import (
     COUNTERS,
     Unit,
@@ -34,7 +35,7 @@ class Contents:
     Parameters
     ----------
     path
-        For error messages.
+        The file, or the part of one.
 
     Attributes
     ----------
@@ -73,12 +74,9 @@ class Contents:
         size = math.prod(shape)
         if size == 1 and number is not None and self._is_number_beside(name, number):
             return None
-        reason = not_a_weight(name)
-        if dtype not in STORED_AS:
-            why = f"{dtype} values, not float16, bfloat16, float32 or float64"
-            self.leave_out(name, why, unread_weights(name, shape, dtype))
-        elif size == 0:
-            self.leave_out(name, f"no elements (shape {list(shape)})")
+        problem, reason = values_problem(dtype, shape), not_a_weight(name)
+        if problem:
+            self.leave_out(name, problem, unread_weights(name, shape, dtype))
         elif reason:
             self.leave_out(name, reason)
             self._unwanted += 0 if "optimizer" in reason else size
@@ -92,14 +90,41 @@ class Contents:
         """Note what is not part of the trajectory; ``weights`` as in ``Skipped``."""
         self.skipped.append(Skipped(name, reason, weights))
 
-    def check(self) -> None:
-        """Make sure that the names did not drop most of the network.
+    def snapshot(
+        self,
+        kind: str,
+        open: Callable[[], TensorReader],
+        step: tuple[int | None, Unit] = (None, "step"),
+    ) -> Snapshot:
+        """Return the file as a snapshot.
+
+        Parameters
+        ----------
+        kind, open
+            See ``Snapshot``.
+        step
+            What the file says beside its entries; it comes before what they say.
 
         Raises
         ------
         KoopscopeError
             If more weights were left out by their names than are left.
         """
+        self._check()
+        said, unit = (self.step, self.unit) if step[0] is None else step
+        return Snapshot(
+            path=self._path,
+            kind=kind,
+            tensors=tuple(self.tensors),
+            open=open,
+            step=said,
+            unit=unit,
+            metrics=self.metrics,
+            skipped=tuple(self.skipped),
+        )
+
+    def _check(self) -> None:
+        """Make sure that the names did not drop most of the network."""
         kept = sum(tensor.size for tensor in self.tensors)
         if self._unwanted > kept:
             named = next(skip for skip in self.skipped if "not a weight" in skip.reason)

@@ -34,26 +34,15 @@ def hdf5_snapshot(path: Path) -> Snapshot:
     """
     contents = Contents(str(path))
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        found = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
-        sort_datasets(path, found, contents)
-        step, unit = step_attribute(file)
-    contents.check()
-    open_file = partial(safety.open_hdf5, path)
+        members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+        sort_datasets(path, members, contents)
+        step = step_attribute(file)
     places = {tensor.name: tensor.name for tensor in contents.tensors}
-    return Snapshot(
-        path=str(path),
-        kind="HDF5",
-        tensors=tuple(contents.tensors),
-        open=lambda: Hdf5Reader(open_file(), path, places),
-        step=contents.step if step is None else step,
-        unit=contents.unit if step is None else unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("HDF5", lambda: Hdf5Reader(safety.open_hdf5(path), path, places), step)
 
 
 def sort_datasets(
-    path: Path, found: Mapping[str, h5py.h5d.DatasetID], contents: Contents, home: str = ""
+    path: Path, members: Mapping[str, h5py.h5d.DatasetID], contents: Contents, home: str = ""
 ) -> None:
     """Sort the datasets of one snapshot by what they are.
 
@@ -67,7 +56,7 @@ def sort_datasets(
     KoopscopeError
         If a weight has parts that were never written.
     """
-    for name, dataset in found.items():
+    for name, dataset in members.items():
         is_number = isinstance(dataset.get_type(), (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))
         number = partial(_number, dataset) if is_number else None
         if contents.add(name, tuple(dataset.shape), tensor_dtype(dataset), number) is not None:

@@ -1,14 +1,14 @@
 """HDF5 files with a whole trajectory in a layout of somebody else's: found out, read in place.
 
 A group per step, ``[T, ...]`` datasets, one ``[T, N]`` matrix. Where the contents allow two
-readings this module says so; it must never pick one.
+readings this module says so instead of picking one.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,7 +20,7 @@ from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.hdf5 import sort_datasets, step_attribute
 from koopscope.runs.checkpoints.hdf5_tensors import Hdf5Reader, datasets
 from koopscope.runs.checkpoints.hdf5_trajectories import (
-    Found,
+    Datasets,
     StackedLayout,
     TimeLastLayout,
     step_vector,
@@ -28,6 +28,7 @@ from koopscope.runs.checkpoints.hdf5_trajectories import (
 )
 from koopscope.runs.checkpoints.series import CheckpointSeries
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.checkpoints.torn import what_it_lacks
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.names import COUNTERS
 from koopscope.runs.run import Skipped
@@ -53,12 +54,12 @@ _MATRIX: tuple[Layout, Layout] = ("matrix", "matrix_last")
 _STACKED: tuple[Layout, Layout] = ("stacked", "stacked_last")
 _HOW_TO_SETTLE = (
     "a whole-number dataset `step` of length T next to the weights says which axis is time, and so "
-    "does `koopscope convert --time-axis first` (or last); groups named step_1, step_2, ... say "
+    "does --time-axis first (or last); groups named step_1, step_2, ... say "
     "that each holds a snapshot; several such files, or their folder, say that each file does"
 )
 
 
-def all_datasets(path: Path, file: h5py.File) -> Found:
+def all_datasets(path: Path, file: h5py.File) -> Datasets:
     """Return every dataset of an open file by its path, numbered names in natural order."""
     return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
 
@@ -79,10 +80,10 @@ class Readings:
     is_matrix: bool
 
     @classmethod
-    def of(cls, found: Found) -> Readings:
+    def of(cls, members: Datasets) -> Readings:
         """Return what the shapes and names of the datasets allow."""
-        is_matrix = [len(dataset.shape) for dataset in weights_of(found).values()] == [2]
-        return cls(possible=_possible_layouts(found), is_matrix=is_matrix)
+        is_matrix = [len(dataset.shape) for dataset in weights_of(members).values()] == [2]
+        return cls(possible=_possible_layouts(members), is_matrix=is_matrix)
 
     def with_time(self, axis: TimeAxis) -> Readings:
         """Return the one reading with time on that axis, where the axes leave a choice."""
@@ -92,17 +93,17 @@ class Readings:
         return replace(self, possible=(last if axis == "last" else first,))
 
 
-def _possible_layouts(found: Found) -> tuple[Layout, ...]:
-    if _step_groups(found):
+def _possible_layouts(members: Datasets) -> tuple[Layout, ...]:
+    if _step_groups(members):
         return ("groups",)
-    weights = weights_of(found)
+    weights = weights_of(members)
     shapes = [tuple(dataset.shape) for dataset in weights.values()]
     if not shapes:
         return ()
-    vector = step_vector(found)
+    vector = step_vector(members)
     is_matrix = len(shapes) == 1 and len(shapes[0]) == 2
     if vector:
-        length = math.prod(found[vector].shape)
+        length = math.prod(members[vector].shape)
         last = all(len(shape) > 1 and shape[0] != length == shape[-1] for shape in shapes)
         if is_matrix:
             return ("matrix_last",) if last else ("matrix",)
@@ -158,12 +159,11 @@ class GroupPerStep(CheckpointSeries):
         self._file = safety.open_hdf5(path)
         try:
             with safety.hdf5_failures(path):
-                found = all_datasets(path, self._file)
-                groups = _step_groups(found)
-                super().__init__(
-                    self._snapshot(path, group, members) for group, members in groups.items()
-                )
-                outside = [n for n in found if not n.startswith(tuple(f"{g}/" for g in groups))]
+                listed = all_datasets(path, self._file)
+                groups = _step_groups(listed)
+                torn: list[str] = []
+                super().__init__(self._snapshots(path, groups, torn), torn=torn)
+                outside = [n for n in listed if not n.startswith(tuple(f"{g}/" for g in groups))]
         except BaseException:
             self._file.close()
             raise
@@ -181,21 +181,38 @@ class GroupPerStep(CheckpointSeries):
         super().close()
         self._file.close()
 
-    def _snapshot(self, path: Path, group: str, members: Found) -> Snapshot:
+    def _snapshots(
+        self, path: Path, groups: Mapping[str, Datasets], torn: list[str]
+    ) -> Iterator[Snapshot]:
+        """Describe the groups; the last one is left out where its writer has not ended it."""
+        first: Snapshot | None = None
+        last = next(reversed(list(groups)), "")
+        for group, members in groups.items():
+            try:
+                snapshot = self._snapshot(path, group, members)
+            except KoopscopeError as error:
+                if first is None or group != last:
+                    raise
+                torn.append(f"the last group is left out, it is not whole: {error.message}")
+                return
+            lacking = what_it_lacks(snapshot, first) if first and group == last else ""
+            if lacking:
+                torn.append(
+                    f"the last group is left out, it is not whole: {group} of {path} lacks "
+                    f"{lacking}, which the others hold"
+                )
+                return
+            first = first or snapshot
+            yield snapshot
+
+    def _snapshot(self, path: Path, group: str, members: Datasets) -> Snapshot:
         contents = Contents(f"{path}/{group}")
         sort_datasets(path, members, contents, home=f"{group}/")
-        contents.check()
         places = {tensor.name: f"{group}/{tensor.name}" for tensor in contents.tensors}
-        step, unit = step_attribute(self._file[group])
-        return Snapshot(
-            path=f"{path}/{group}",
-            kind="HDF5 group",
-            tensors=tuple(contents.tensors),
-            open=lambda: _GroupReader(self._file, path, places),
-            step=contents.step if step is None else step,
-            unit=contents.unit if step is None else unit,
-            metrics=contents.metrics,
-            skipped=tuple(contents.skipped),
+        return contents.snapshot(
+            "HDF5 group",
+            lambda: _GroupReader(self._file, path, places),
+            step_attribute(self._file[group]),
         )
 
 
@@ -206,11 +223,11 @@ class _GroupReader(Hdf5Reader):
         """Leave the file open: the other groups are read from it too."""
 
 
-def _step_groups(found: Found) -> dict[str, Found]:
+def _step_groups(listed: Datasets) -> dict[str, Datasets]:
     """Return the datasets of each group that stands for a step, if all weights are in such."""
-    groups: dict[str, Found] = {}
+    groups: dict[str, Datasets] = {}
     parents: set[str] = set()
-    for name, dataset in found.items():
+    for name, dataset in listed.items():
         parts = name.split("/")
         for depth, part in enumerate(parts[:-1]):
             parent = "/".join(parts[:depth])
@@ -221,18 +238,24 @@ def _step_groups(found: Found) -> dict[str, Found]:
                 parents.add(parent)
                 break
         else:
-            if len(dataset.shape) > 1 and name in weights_of(found):
+            if len(dataset.shape) > 1 and name in weights_of(listed):
                 return {}
     if len(parents) != 1 or (len(groups) < 2 and parents == {""} and not _named(groups)):
         return {}
-    if not _named(groups) and len({_signature(members) for members in groups.values()}) > 1:
+    if not _named(groups) and not _are_alike(list(groups.values())):
         return {}
     return groups
 
 
-def _named(groups: Mapping[str, Found]) -> bool:
+def _named(groups: Mapping[str, Datasets]) -> bool:
     return all(_STEP_GROUP.fullmatch(group.rpartition("/")[2]) for group in groups)
 
 
-def _signature(members: Found) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _are_alike(groups: Sequence[Datasets]) -> bool:
+    """Whether all hold the same; the last may lack something, which its writer did not come to."""
+    *others, last = (_signature(members) for members in groups)
+    return len(set(others)) <= 1 and (not others or set(last) <= set(others[0]))
+
+
+def _signature(members: Datasets) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((name, tuple(dataset.shape)) for name, dataset in members.items())

@@ -64,17 +64,8 @@ def orbax_snapshot(metadata: Path) -> Snapshot:
                     f"koopscope unpacks at most {_LARGEST_CHUNK:,} at once",
                 )
             stores[name] = array
-    contents.check()
-    return Snapshot(
-        path=str(folder),
-        kind="Orbax",
-        tensors=tuple(contents.tensors),
-        open=partial(_OrbaxReader, folder, [list(p) for p in _names(metadata, said)], said),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    names = [list(parts) for parts in _names(metadata, said)]
+    return contents.snapshot("Orbax", partial(_OrbaxReader, folder, names, said))
 
 
 def _tensorstore(folder: Path) -> Any:
@@ -101,7 +92,7 @@ def _said(metadata: Path) -> dict[str, Any]:
 
 def _names(metadata: Path, said: Mapping[str, Any]) -> list[list[str]]:
     """Return the path of every stored array in the tree."""
-    found = []
+    names = []
     for entry in said["tree_metadata"].values():
         try:
             if entry["value_metadata"].get("skip_deserialize"):
@@ -118,8 +109,8 @@ def _names(metadata: Path, said: Mapping[str, Any]) -> list[list[str]]:
                 f"{metadata} names the array {'.'.join(parts)!r:.80}, which is no name in a store",
                 _COPY_AGAIN,
             )
-        found.append(parts)
-    return found
+        names.append(parts)
+    return names
 
 
 def _opened(tensorstore: Any, folder: Path, parts: list[str], said: Mapping[str, Any]) -> Any:

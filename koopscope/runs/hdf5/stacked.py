@@ -1,6 +1,6 @@
 """Tensors that an HDF5 file stores time first, ``[T, *shape]``: read block by block.
 
-The geometry of reading, whoever wrote the file; it must never look past the first T rows.
+The geometry of reading, whoever wrote the file; only the first T rows are read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.direct import Extents, extents
 from koopscope.runs.hdf5.slabs import Slab, aligned_ranges, slabs
+from koopscope.runs.hdf5.values import reading_weights
 from koopscope.runs.run import FloatArray, Run, TensorInfo
 
 #: Bytes of decompressed chunks kept while a tensor is walked through, at most.
@@ -82,9 +83,14 @@ class StackedRun(Run):
         if self._read_directly(tensor, start, stop, out):
             return
         parts = list(slabs(tensor.shape, start, stop))
+        unpacked = 2 * self._tensors[tensor.name].packed * len(parts)
 
         def fill() -> None:
-            with safety.hdf5_failures(self.path, tensor.name), self._unpacking:
+            with (
+                safety.hdf5_failures(self.path, tensor.name),
+                self._unpacking,
+                reading_weights(self.path, out.size, unpacked),
+            ):
                 dataset = self._unpacked(tensor)
                 if len(parts) == 1:
                     read_slab(dataset, parts[0], out)
@@ -100,14 +106,14 @@ class StackedRun(Run):
             patiently(fill)
 
     def _read_directly(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> bool:
-        found = self._extents_of(tensor)
-        return found is not None and found.read(start, stop, out)
+        extents = self._extents_of(tensor)
+        return extents is not None and extents.read(start, stop, out)
 
     def announce(self, tensor: TensorInfo, start: int, stop: int) -> None:
         """Let the disk fetch these weights ahead of time."""
-        found = self._extents_of(tensor)
-        if found is not None:
-            found.announce(start, stop)
+        extents = self._extents_of(tensor)
+        if extents is not None:
+            extents.announce(start, stop)
 
     def _extents_of(self, tensor: TensorInfo) -> Extents | None:
         stored, snapshots = self._tensors[tensor.name], self.description.snapshots
@@ -115,7 +121,10 @@ class StackedRun(Run):
             return None
 
         def find() -> Extents | None:
-            with safety.hdf5_failures(self.path, tensor.name):
+            with (
+                safety.hdf5_failures(self.path, tensor.name),
+                reading_weights(self.path, math.prod(stored.dataset.shape)),
+            ):
                 return extents(self._file, stored.dataset, snapshots, tensor.dtype)
 
         if tensor.name not in self._extents:

@@ -1,8 +1,8 @@
 """Append snapshots of a training run to a run file, one open-append-close at a time.
 
-It must never stop a training run: what the caller did wrong raises, what the world did wrong (a
+A training goes on whatever happens: what the caller did wrong raises, what the world did wrong (a
 full disk, a file that vanished, another training in it) is warned of, and costs one snapshot or
-another name. And it must never lose a snapshot that was committed, whenever the process dies.
+another name. A snapshot that was committed is not lost, whenever the process dies.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ import numpy as np
 from koopscope import messages
 from koopscope.errors import KoopscopeError
 from koopscope.runs.claims import Claim, claim, holder_of
-from koopscope.runs.dtypes import StoredArray, as_stored, weights_left_out
+from koopscope.runs.dtypes import LeftOutError, StoredArray
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
-from koopscope.runs.native.places import MODES, Place, beside, look, settle
-from koopscope.runs.native.rows import Row, checked_step
-from koopscope.runs.native.storable import StorableNames
-from koopscope.runs.native.writer import (
-    RunWriter,
-    TensorPlan,
-    UnfitFileError,
-    create_run,
-    open_for_appending,
+from koopscope.runs.native.creating import create_run
+from koopscope.runs.native.places import (
+    MODES,
+    NoPlaceError,
+    Place,
+    beside,
+    recorded_in,
+    settle,
 )
+from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.sketch_recording import sketch_recording
+from koopscope.runs.native.tensor_plan import TensorPlan, planned
+from koopscope.runs.native.writer import RunWriter, UnfitFileError, open_for_appending
 from koopscope.runs.run import Skipped
 
 #: Seconds to wait for a program that writes to the file before a snapshot is given up.
@@ -62,6 +65,14 @@ class Recorder:
         ``"resume"`` goes on in it also from an earlier step, in place of the snapshots from there
         on. ``"overwrite"`` replaces it, once the first new snapshot is complete. Anything but a run
         is never touched. Where the file that is recorded is not the one of that name, it is said.
+    sketch
+        Record a sketch of so many numbers of each tensor, and exact facts beside it, in place of
+        its weights: ``True`` for 256, ``False`` for the weights. Bytes then do not grow with the
+        network, and verdicts say what the sketch costs them.
+    sketch_seed
+        Of the random sums; the ranks of one training use one.
+    keep_every
+        With a sketch: keep the weights of every so manyth snapshot too, from the first on.
 
     Attributes
     ----------
@@ -91,6 +102,9 @@ class Recorder:
         states: Iterable[str] = (),
         resume_from: int | None = None,
         mode: str = "new",
+        sketch: int | bool = False,
+        sketch_seed: int = 0,
+        keep_every: int | None = None,
     ) -> None:
         self.path = Path(path)
         if metadata is not None and not isinstance(metadata, Mapping):
@@ -104,6 +118,7 @@ class Recorder:
             raise KoopscopeError(
                 "resume_from continues a run, and mode='overwrite' replaces it", "give one of them"
             )
+        self._sketch = sketch_recording(sketch, sketch_seed, keep_every)
         self._metadata = metadata or {}
         self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
         self._warned: set[str] = set()
@@ -128,7 +143,9 @@ class Recorder:
         """The step of the last snapshot in the file, ``None`` before it is known which file."""
         return self._last_step
 
-    def snapshot(self, step: int, tensors: Mapping[Any, Any], **metrics: Any) -> bool:
+    def snapshot(
+        self, step: int, tensors: Mapping[Any, Any], *, keep: bool = False, **metrics: Any
+    ) -> bool:
         """Append one snapshot and return whether it was written.
 
         Parameters
@@ -137,7 +154,11 @@ class Recorder:
             Optimizer step, larger than that of the snapshot before.
         tensors
             Names to arrays or tensors of any framework; nested mappings are joined with ``/``.
-            The first snapshot decides which tensors are recorded, and their shapes.
+            The first snapshot decides which tensors are recorded, and their shapes. With
+            ``sketch``, tensors spread over several devices count with the parts that this process
+            holds.
+        keep
+            With ``sketch``: keep the weights of this snapshot as well.
         metrics
             Numbers that describe the moment: ``loss=0.3, val_loss=0.4``. ``None`` is none given.
 
@@ -147,9 +168,11 @@ class Recorder:
             For a wrong call only: a step that does not increase, tensors that are no mapping or
             hold no tensor of floats, a metric that is no number.
         """
-        return self.snapshots([(step, tensors, metrics)])
+        return self.snapshots([Row.of(step, tensors, metrics, keep)])
 
-    def snapshots(self, batch: Sequence[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]) -> bool:
+    def snapshots(
+        self, batch: Sequence[Row | tuple[int, Mapping[Any, Any], Mapping[str, Any]]]
+    ) -> bool:
         """Append several snapshots in one change of the file: for small networks, far cheaper.
 
         An interrupt that arrives meanwhile waits until they are written.
@@ -164,21 +187,39 @@ class Recorder:
         KoopscopeError
             As in ``snapshot``.
         """
-        rows = [Row.of(step, tensors, metrics) for step, tensors, metrics in batch]
+        rows = [row if isinstance(row, Row) else Row.of(*row) for row in batch]
         if not rows or self._refused:
             return not rows
         try:
             with signals_held():
+                if self._sketch is not None:
+                    rows = [self._sketch.measured(row) for row in rows]
                 return self._record(rows)
         except KoopscopeError:
             raise
         except Exception as error:  # whatever the disk or HDF5 does must not end the training
-            self._warn(
-                f"snapshot at step {rows[0].step} was not recorded in {self.path}: "
-                f"{_one_line(error)}",
-                cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
-            )
+            self._warn_of(error, rows[0].step)
             return False
+
+    def measured(self, row: Row) -> Row | None:
+        """Return a snapshot that takes little room until it is written: a sketch, if asked for.
+
+        ``None`` where it cannot be sketched, which is warned of.
+
+        Raises
+        ------
+        KoopscopeError
+            If a tensor is spread over processes in a way that is not known.
+        """
+        if self._sketch is None:
+            return row
+        try:
+            return self._sketch.measured(row)
+        except KoopscopeError:
+            raise
+        except Exception as error:  # a device that fails must not end the training here
+            self._warn_of(error, row.step)
+            return None
 
     def close(self) -> None:
         """Let other processes write to the file. Every snapshot has been on disk all along."""
@@ -194,22 +235,21 @@ class Recorder:
 
     def _record(self, rows: Sequence[Row]) -> bool:
         self._check_order(rows, self._last_step)
-        if not self._claimed(rows[0]):
-            return False
-        assert self._claim is not None
-        with self._claim.turn:
-            try:
-                self._write_all(rows)
-            except (UnfitFileError, FileNotFoundError) as error:
-                if not self.path.parent.is_dir():
-                    raise
-                gone = f"{self.path} was removed while it was recorded"
-                self._move(
-                    beside(
-                        self._asked, error.message if isinstance(error, UnfitFileError) else gone
-                    )
-                )
-                self._write_all(rows)
+        try:
+            with self._claimed(rows[0]).turn:
+                try:
+                    self._write_all(rows)
+                except (UnfitFileError, FileNotFoundError) as error:
+                    if not self.path.parent.is_dir():
+                        raise
+                    gone = f"{self.path} was removed while it was recorded"
+                    why = error.message if isinstance(error, UnfitFileError) else gone
+                    self._move(beside(self._asked, why))
+                    self._write_all(rows)
+        except NoPlaceError as error:
+            self._leave()
+            self._refused = True
+            self._warn(f"nothing is recorded: {error}", cause="refused")
         return not self._refused
 
     def _write_all(self, rows: Sequence[Row]) -> None:
@@ -219,44 +259,49 @@ class Recorder:
             self.close()
             self._begins = None
             raise
-        if rows and not self._refused:
+        if rows:
             self._append(rows)
 
-    def _claimed(self, row: Row) -> bool:
-        """Make sure that this process may write; return whether it may."""
+    def _claimed(self, row: Row) -> Claim:
+        """Return the claim under which this process writes; raise NoPlaceError if it may not."""
         if self._claim is not None and self._claim.holds:
-            return True
+            return self._claim
         if self._claim is None and not self._snapshots:
             place = settle(
-                self._asked, self._mode, row.step, row.tensors, was_there=self._was_there
+                self._asked,
+                self._mode,
+                row.step,
+                row.tensors,
+                was_there=self._was_there,
+                sketch=None if self._sketch is None else self._sketch.info,
             )
             self._move(place)
-        else:  # closed, forked from the recorder, or someone removed the lock
-            again = claim(self.path)
-            if again is None:
-                self._move(
-                    f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
-                )
-            else:
-                self._take(again)
-        return self._claim is not None
+            return place.claim
+        again = claim(self.path)  # closed, forked from the recorder, or someone removed the lock
+        if again is None:
+            raise NoPlaceError(
+                f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
+            )
+        self._take(again)
+        return again
 
-    def _move(self, place: Place | str) -> None:
-        """Record to a place from now on, or nowhere, and say so."""
+    def _leave(self) -> None:
+        """Give up the place where was recorded until now."""
         self.close()
         self._snapshots, self._last_step, self._begins = 0, None, None
-        if isinstance(place, str):
-            self._refused = True
-            self._warn(f"nothing is recorded: {place}", cause="refused")
-            return
+        self._forget_sketches()
+
+    def _move(self, place: Place) -> None:
+        """Record to a place from now on, and say so."""
+        self._leave()
         self._take(place.claim)
         self.path = place.path
         if place.said:
             self._warn(place.said, cause=place.said)
         if place.begins:
             self._begins = place
-        elif place.found is not None:
-            self._snapshots, self._last_step = place.found.snapshots, place.found.last
+        elif place.earlier is not None:
+            self._snapshots, self._last_step = place.earlier.snapshots, place.earlier.last
             if place.keep_until is not None:
                 self._discard_after(place.keep_until)
 
@@ -267,18 +312,25 @@ class Recorder:
     def _take_back(self, step: int) -> None:
         """Continue the run from this step on, unless nothing of it would be left."""
         with signals_held():
-            found = look(self._asked)
-            if isinstance(found, str) or found.first is None or found.first > step:
+            try:
+                earlier = recorded_in(self._asked)
+            except KoopscopeError:
                 return  # the first snapshot decides
-            taken = claim(self._asked)
-            if taken is None:
+            if earlier.first is None or earlier.first > step:
                 return
-            self._move(Place(self._asked, taken, found, keep_until=step))
+            taken = claim(self._asked)
+            if taken is not None:
+                self._move(Place(self._asked, taken, earlier, keep_until=step))
 
     def _discard_after(self, step: int) -> None:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
             writer.discard_after(step)
             self._snapshots, self._last_step = writer.snapshots, writer.last_step
+        self._forget_sketches()
+
+    def _forget_sketches(self) -> None:
+        if self._sketch is not None:
+            self._sketch.forget()
 
     def _begun(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Begin the file with the first row if there is none yet; return what is left to write."""
@@ -288,34 +340,26 @@ class Recorder:
         try:
             self._create(rows[0], place)
         except FileExistsError:
-            self._move(f"{self.path} has been begun by another recorder")
-            return ()
+            raise NoPlaceError(f"{self.path} has been begun by another recorder") from None
         self._begins = None
         self._snapshots, self._last_step = 1, rows[0].step
         return rows[1:]
 
     def _create(self, row: Row, place: Place) -> None:
-        plan: dict[str, TensorPlan] = {}
-        skipped: list[Skipped] = []
-        taken = StorableNames()
-        for name, value in row.tensors.items():
-            stored = as_stored(value)
-            problem = stored if isinstance(stored, str) else taken.problem(name)
-            if isinstance(stored, str) or problem:
-                skipped.append(Skipped(name, problem, weights_left_out(name, value)))
-            else:
-                plan[name] = TensorPlan.of(name, stored, self._kinds)
-                taken.add(name)
-        if not plan:
+        plans, skipped = planned(row.tensors, self._kinds)
+        if not plans:
             raise KoopscopeError(
                 f"none of the {len(row.tensors)} values given is a tensor of floats",
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
-        replace = place.found.generation if place.found is not None else None
+        replace = place.earlier.generation if place.earlier is not None else None
+        layout = None if self._sketch is None else self._sketch.layout(plans, row)
         with create_run(
-            self.path, [*plan.values()], skipped, self._metadata, replace=replace
+            self.path, plans, skipped, self._metadata, replace=replace, sketch=layout
         ) as writer:
             self._write(writer, [row])
+        if self._sketch is not None:
+            self._sketch.committed()
         missed = [left for left in skipped if not is_running_count(left.name)]
         if missed:
             listed = "; ".join(f"{left.name}: {left.reason}" for left in missed[:5])
@@ -328,6 +372,8 @@ class Recorder:
                 self._check_changed(writer, rows)
             self._write(writer, rows)
             snapshots = writer.snapshots
+        if self._sketch is not None:
+            self._sketch.committed()
         self._snapshots, self._last_step = snapshots, rows[-1].step
 
     def _check_changed(self, writer: RunWriter, rows: Sequence[Row]) -> None:
@@ -336,6 +382,7 @@ class Recorder:
             raise UnfitFileError(f"{self.path} was replaced while it was recorded")
         if writer.last_step is not None and rows[0].step <= writer.last_step:
             raise UnfitFileError(f"{self.path} was continued by another recorder")
+        self._forget_sketches()
 
     def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
         for row in rows:
@@ -348,6 +395,24 @@ class Recorder:
             last = row.step
 
     def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
+        if self._sketch is None:
+            self._write_weights(writer, rows)
+        else:
+            for problem in self._sketch.write(writer, rows):
+                self._warn(f"{problem}, in {self.path}", cause=problem)
+        for name in {name for row in rows for name in row.tensors} - writer.known_names():
+            self._warn(
+                f"{name} was not in the first snapshot and is not recorded in {self.path}",
+                cause=name,
+            )
+        for name in dict.fromkeys(name for row in rows for name in row.metrics):
+            values = (row.metrics.get(name, math.nan) for row in rows)
+            problem = writer.write_metric(name, *values)
+            if problem:
+                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
+        writer.commit(*(row.step for row in rows))
+
+    def _write_weights(self, writer: RunWriter, rows: Sequence[Row]) -> None:
         written = 0
         for plan in writer.tensors():
             stored = [self._fitting(plan, row.tensors) for row in rows]
@@ -361,36 +426,25 @@ class Recorder:
                 f"{self.path}",
                 "record another model in another file",
             )
-        for name in {name for row in rows for name in row.tensors} - writer.known_names():
-            self._warn(
-                f"{name} was not in the first snapshot and is not recorded in {self.path}",
-                cause=name,
-            )
-        for name in dict.fromkeys(name for row in rows for name in row.metrics):
-            values = (row.metrics.get(name, math.nan) for row in rows)
-            problem = writer.write_metric(name, *values)
-            if problem:
-                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
-        writer.commit(*(row.step for row in rows))
 
     def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
         """Return the tensor as its dataset wants it, or warn that its record ends here."""
-        if plan.name not in named:
-            problem = "is missing"
-        else:
-            stored = as_stored(named[plan.name])
-            if isinstance(stored, str):
-                problem = f"is {stored}"
-            elif stored.dtype.startswith("complex") and not plan.dtype.startswith("complex"):
-                problem = f"is {stored.dtype} where it was {plan.dtype}"
-            elif stored.words.shape != plan.shape:
-                problem = f"has shape {list(stored.words.shape)} instead of {list(plan.shape)}"
-            else:
-                return stored.cast(plan.dtype)
+        try:
+            if plan.name not in named:
+                raise LeftOutError("is missing")
+            return plan.fitted(named[plan.name])
+        except LeftOutError as error:
+            self._warn(
+                f"{plan.name} {error.reason}: it is not recorded in {self.path} any more",
+                cause=plan.name,
+            )
+            return None
+
+    def _warn_of(self, error: Exception, step: int) -> None:
         self._warn(
-            f"{plan.name} {problem}: it is not recorded in {self.path} any more", cause=plan.name
+            f"snapshot at step {step} was not recorded in {self.path}: {_one_line(error)}",
+            cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
         )
-        return None
 
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:
