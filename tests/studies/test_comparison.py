@@ -48,3 +48,18 @@ def test_it_beats_what_it_is_weighed_against() -> None:
         areas = SUMMARY[table]["auroc"]
         others = [areas[name]["all"] for name in ("weights", "motions", "losses")]
         assert areas["distance"]["all"] > max(others)
+
+
+def test_the_page_quotes_the_tables() -> None:
+    page = (measure.HERE.parents[1] / "docs" / "evidence" / "comparing.md").read_text("utf-8")
+    for kind in ("pairs", "groups"):
+        for areas in SUMMARY[kind]["auroc"].values():
+            cells = [f"{areas['all']:.3f}"]
+            changes = ("optimizer", "rate", "batch", "precision", "regularization", "order")
+            cells += [f"{areas[change]:.2f}" for change in changes]
+            assert f" | {' | '.join(cells)} |" in page
+        for counts in SUMMARY[kind]["verdicts"].values():
+            row = (counts["same"], counts["inconclusive"], counts["different"])
+            assert f" | {' | '.join(map(str, row))} |" in page
+    for size in (3, 4):
+        assert f"{SUMMARY['nulls'][f'false_rejections_{size}']:.1%}" in page
