@@ -268,7 +268,11 @@ DIAGNOSTIC = Diagnostic(
             "the rate, clip gradients, or use an activation that keeps a gradient. Adapters: "
             "check that the optimizer got both halves."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 12 of 12 layers with killed units, all 280 of "
+            "the units and no other, without a false alarm on 24 healthy runs; 2 of 2 idle adapters: "
+            "docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "A unit that is dead for the training data alone is not told from one that is dead "
             "for all. Adam with weight decay inside its gradient (not AdamW) moves dead units "

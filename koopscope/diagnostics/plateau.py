@@ -124,8 +124,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
             hint="the weights can then settle; averaging the last snapshots does so at once",
             action=action,
             criterion=Criterion(
-                f"a loss that falls by {FLAT:.0%} of its gain or reaches new bests, or weights that "
-                "settle",
+                f"a loss that falls by {FLAT:.0%} of its gain, or weights that settle",
                 f"{flat}, and weights that bounce",
             ),
         )
@@ -176,7 +175,11 @@ DIAGNOSTIC = Diagnostic(
             "Plateau: lower the rate by 2 to 10 times, or average the last snapshots. On the "
             "way: wait, or raise the rate."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 4 of 10 plateaus that a lower rate left, "
+            "without a false alarm in 38; PyTorch's ReduceLROnPlateau found 7, without one either: "
+            "docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "Whether the flat stretch will be left, and when. A loss of single minibatches can "
             "hide progress in its noise; record the loss of more data to see it."
