@@ -19,6 +19,9 @@ from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 Method = Literal["auto", "exact", "compressed", "sketch"]
 METHODS: tuple[Method, ...] = ("auto", "exact", "compressed", "sketch")
 
+#: In place of groups: judge a run as one network, whatever its names look like.
+NO_GROUPS = "none"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -47,6 +50,9 @@ class Settings:
     metric
         The recorded metric that says how good the run is, as ``NAME:min`` or ``NAME:max``; by
         default it is guessed: see ``koopscope.analysis.metric_choice``.
+    groups
+        Networks that are judged apart as well as together, each ``NAME=GLOB``; by default those
+        that ``koopscope.analysis.groups`` recognises by name, and none with ``("none",)``.
     """
 
     observable: Observable = "increments"
@@ -64,10 +70,11 @@ class Settings:
     seed: int = 0
     tolerance: float | None = None
     metric: str | None = None
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
-        for name in ("include", "exclude"):
+        for name in ("include", "exclude", "groups"):
             if isinstance(getattr(self, name), str):  # its letters would each be a glob
                 object.__setattr__(self, name, (getattr(self, name),))
         bounds = self.window if isinstance(self.window, (tuple, list)) else ()
@@ -93,6 +100,7 @@ class Settings:
         _ = self.measuring
         if self.metric is not None:
             parsed_choice(self.metric)
+        asked_groups(self.groups)
 
     @property
     def asks_for_a_spectrum(self) -> bool:
@@ -129,3 +137,23 @@ class Settings:
                     f"there is no setting {name!r}", f"there are: {', '.join(known)}"
                 )
         return cls(**values)
+
+
+def asked_groups(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the globs of each group by its name, as ``NAME=GLOB`` says; several may be one.
+
+    Raises
+    ------
+    KoopscopeError
+        If a text is neither ``NAME=GLOB`` nor, alone, ``none``.
+    """
+    globs: dict[str, list[str]] = {}
+    for text in () if texts == (NO_GROUPS,) else texts:
+        name, equals, glob = text.partition("=")
+        if not (name and equals and glob):
+            raise KoopscopeError(
+                f"the group {text!r} does not say which tensors it has",
+                "write NAME=GLOB, for example generator='netG.*', or none alone",
+            )
+        globs.setdefault(name, []).append(glob)
+    return {name: tuple(members) for name, members in globs.items()}

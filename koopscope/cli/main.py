@@ -52,6 +52,7 @@ VERBS = {
         "koopscope.cli.contraction",
         "Find the fixed point of a layer that is iterated.",
     ),
+    "report": ("koopscope.cli.report", "Make a site of HTML pages about many runs."),
     "mcp": ("koopscope.cli.mcp", "Answer the questions of agents about runs, read-only."),
 }
 

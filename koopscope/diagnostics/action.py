@@ -110,7 +110,7 @@ def _record(action: Action) -> str:
 
 
 _LINES: dict[Do, Callable[[Action], str]] = {
-    "stop": lambda action: "stop training" + _at(action, " at step"),
+    "stop": lambda action: "stop training" + _at(action, "; enough by step"),
     "restart": lambda action: "start again with another initialization",
     "lower_lr": _rate,
     "raise_lr": _rate,

@@ -376,8 +376,8 @@ _WORDS = {
 }
 _FOUND = {"stalled": "one that stalled", "diverging": "one that diverges"}
 _HINTS = {
-    "stalled": "look at the initialization and stability findings; restart rather than go on",
-    "diverging": "restart with a lower learning rate",
+    "stalled": "restart rather than go on; the other findings say what to change",
+    "diverging": "go on from before it diverged: koopscope restore RUN --at healthy -o FILE",
 }
 
 

@@ -95,9 +95,9 @@ def headline(finding: Finding) -> str:
 
 
 def _reason(finding: Finding) -> str:
-    """Return what stands behind the headline."""
-    first = headline(finding)
-    return finding.message[len(first) :].removeprefix(": ").strip().rstrip(".")
+    """Return what stands behind the headline, up to the end of that sentence."""
+    behind = finding.message[len(headline(finding)) :].removeprefix(": ").strip()
+    return behind.partition(". ")[0].rstrip(".")
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -244,7 +244,7 @@ def _verdict(
         message + ".",
         evidence,
         value=score,
-        hint="start again with another initialization or learning rate" if state == "bad" else None,
+        hint="a learning rate that is far off starts like this, too" if state == "bad" else None,
         criterion=Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True),
         action=Action("restart") if state == "bad" else None,
     )

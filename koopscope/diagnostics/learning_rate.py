@@ -24,6 +24,7 @@ from koopscope.diagnostics.statistics.progress import (
     loss_progress,
     rate_left,
 )
+from koopscope.diagnostics.statistics.standstill import dead_since
 
 State = Literal["too low", "about right", "too high", "schedule ended", "inconclusive"]
 
@@ -32,7 +33,7 @@ LEAST_SNAPSHOTS = 12
 #: The rate is too low where motion is so straight, in all and from one change to the next, and so
 #: short beside the first weights, while the loss still gains this part of everything in the last
 #: half: half of it would be a straight line.
-STRAIGHT, AHEAD, SHORT, STILL_FALLING = 0.9, 0.9, 0.15, 0.35
+STRAIGHT, AHEAD, SHORT, STILL_FALLING = 0.9, 0.85, 0.15, 0.25
 
 #: The same where no loss can say that it still falls, or a schedule slowed the end.
 VERY_STRAIGHT, VERY_SHORT = 0.95, 0.03
@@ -46,12 +47,13 @@ USUAL_TRAVEL, LEAST_FACTOR, MOST_FACTOR, FACTOR_ERROR = 0.3, 3.0, 100.0, 3.0
 BOUNCING, ROUGH, ABOVE = 0.3, 0.1, 0.25
 RUINED_ROUGH, RUINED_ABOVE = 0.3, 0.4
 
-#: Weights that travelled this many times their first norm, or more, and learned nothing.
-FAR = 2.0
+#: Weights that travelled this many times their first norm, or more, and learned nothing; unless
+#: they started so small (root mean square) that any motion is many times that.
+FAR, TINY = 2.0, 1e-3
 
 #: A schedule has ended below this part of the largest rate; it cut learning short where the last
 #: half of the run still brought this part of the gain.
-ENDED, CUT_SHORT = 0.2, 0.1
+ENDED, CUT_SHORT = 0.2, 0.05
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ def ask(analysis: Analysis) -> Finding:
             f"No weight {what}, so there is no learning rate to judge.",
             LearningRateEvidence(),
         )
+    if dead_since(analysis) == 0:
+        return DIAGNOSTIC.finding(
+            "inconclusive",
+            "No weight matrix ever changes, only biases do: that says nothing of the rate.",
+            LearningRateEvidence(motion=motion),
+        )
     curves = (training_curve(analysis), validation_curve(analysis))
     losses = tuple(each for each in map(loss_progress, curves) if each is not None)
     left = rate_left(analysis)
@@ -133,11 +141,12 @@ def _too_high(motion: Drift, losses: tuple[LossProgress, ...]) -> Called | None:
     """Every loss has to say so: that of single minibatches scatters by itself."""
     if not losses:
         return None
-    if not any(loss.gained for loss in losses) and motion.travel > FAR:
+    far = motion.travel > FAR and motion.first_scale > TINY
+    if far and not any(loss.gained for loss in losses):
         return Called(
             "too high",
-            f"a loss that falls, or weights within {FAR:g} times their first size of the start",
-            f"no gain, {motion.travel:.1f} times away",
+            f"a loss that falls, or weights that go less far than {FAR:g} times their first size",
+            f"no loss that falls, and weights {motion.travel:.1f} times their first size away",
             ruined=True,
         )
     if motion.cosine > BOUNCING:
@@ -147,14 +156,14 @@ def _too_high(motion: Drift, losses: tuple[LossProgress, ...]) -> Called | None:
         return Called(
             "too high",
             f"a loss that scatters by at most {ROUGH:.0%} of its gain",
-            f"{rough:.0%}",
+            f"a loss that scatters by {rough:.0%} of its gain",
             ruined=rough > RUINED_ROUGH or above > RUINED_ABOVE,
         )
     if above > ABOVE and any(loss.gained for loss in losses):
         return Called(
             "too high",
-            f"an end within {ABOVE:.0%} of the gain of the best loss",
-            f"{above:.0%} above it",
+            f"an end at most {ABOVE:.0%} of the gain above the best loss",
+            f"an end {above:.0%} of the gain above the best loss",
             ruined=above > RUINED_ABOVE,
         )
     return None
@@ -215,7 +224,7 @@ def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> F
             "times their first size, and nothing shows an end of it.",
             evidence,
             value=motion.cosine,
-            hint=f"{action.line}, and look again",
+            hint="then look again: a rate is found in steps",
             criterion=criterion,
             action=action,
         )
@@ -225,11 +234,11 @@ def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> F
             action = Action("lower_lr", factor=0.1, factor_range=(0.03, 0.3))
         return DIAGNOSTIC.finding(
             "fail" if called.ruined else "warn",
-            f"The learning rate is too high: expected {called.expected}, found {called.found}"
-            + (", and the run is ruined by it." if called.ruined else "."),
+            f"The learning rate is too high: {called.found}"
+            + (", so the run is ruined." if called.ruined else ", while the weights bounce."),
             evidence,
             value=motion.cosine,
-            hint=f"{action.line}, or clip gradients",
+            hint="or clip gradients, or warm the rate up",
             criterion=criterion,
             action=action,
         )

@@ -24,10 +24,10 @@ ORDER = (
     "stability",
     "spikes",
     "dead-units",
+    "convergence",
     "initialization",
     "overfitting",
     "plateau",
-    "convergence",
     "wasted",
     "averaging",
     "rest",
@@ -35,7 +35,7 @@ ORDER = (
 )
 
 #: Codes of questions about the recording; they come after those about the training.
-_RECORDING = "KS9"
+RECORDING = "KS9"
 
 #: What to do where no finding has an action, by the state of the run.
 _NOTHING = {
@@ -74,7 +74,7 @@ def by_importance(findings: Sequence[Finding]) -> list[Finding]:
 
 def _rank(finding: Finding) -> tuple[bool, int, int]:
     place = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
-    is_of_recording = finding.code.startswith(_RECORDING) and finding.id not in ORDER
+    is_of_recording = finding.code.startswith(RECORDING) and finding.id not in ORDER
     return is_of_recording, SEVERITY.index(finding.status), place
 
 

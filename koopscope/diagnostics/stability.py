@@ -205,7 +205,7 @@ def ask(analysis: Analysis) -> Finding:
     return _verdict(state, motion, evidence)
 
 
-_HINT = "lower the learning rate"
+_HINT = "clipping gradients may do as well"
 _STATUS: dict[State, Status] = {
     "stable": "pass",
     "edge of stability": "info",

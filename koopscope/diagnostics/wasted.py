@@ -113,18 +113,18 @@ def _verdict(evidence: WastedEvidence, first: int) -> Finding:
         message = "Nothing was wasted: the run was still getting better at the end."
     else:
         seen = (
-            f" {evidence.metric} got better by less than {NOTHING:.1%} of its gain since."
+            f"{evidence.metric} got better by less than {NOTHING:.1%} of its gain since."
             if evidence.metric is not None
-            else " That is judged by the weights alone: no loss was recorded."
+            else "judged by the weights alone, since no loss was recorded."
         )
-        message = f"{share:.0%} of the budget came after step {useful}, where it could stop.{seen}"
+        message = f"{share:.0%} of the budget came after it could stop at step {useful}: {seen}"
     wasteful = evidence.state == "wasted"
     return DIAGNOSTIC.finding(
         "warn" if wasteful else "pass",
         message,
         evidence,
         value=share,
-        hint=f"stop at step {useful} next time, or lower the rate there" if wasteful else None,
+        hint="or lower the rate there, to gain more from the same budget" if wasteful else None,
         action=Action("stop", step=useful) if wasteful else Action(),
         criterion=Criterion(
             f"less than {WASTED:.0%} of the budget after the run could have stopped",

@@ -97,10 +97,13 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
     ----------
     snapshots
         T, the same for all.
+    counted_alike
+        See ``MeasuredGram``.
     """
 
-    def __init__(self, snapshots: int) -> None:
+    def __init__(self, snapshots: int, *, counted_alike: bool = False) -> None:
         self._store = GramStore(snapshots)
+        self._counted_alike = counted_alike
         self._sizes: dict[str, int] = {}
         self._exact: dict[str, bool] = {}
         #: Weights that were read, and weights there are.
@@ -121,7 +124,8 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
         """Return a tensor's independent estimates, each scaled to stand for all its weights."""
         if self._exact[name]:
             return MeasuredGram.of_all_weights(self._store[f"0/{name}"])
-        return MeasuredGram(tuple(g.standing_for(self._sizes[name]) for g in self.groups(name)))
+        groups = tuple(g.standing_for(self._sizes[name]) for g in self.groups(name))
+        return MeasuredGram(groups, counted_alike=self._counted_alike)
 
     def without(self, group: int) -> Mapping[str, SnapshotGram]:
         """Return the estimates that leave one group out."""

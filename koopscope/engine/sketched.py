@@ -42,7 +42,7 @@ def sketched_grams(
         If the run holds no snapshot, or cannot be read.
     """
     refuse_empty(run)
-    grams = MeasuredGrams(run.description.snapshots)
+    grams = MeasuredGrams(run.description.snapshots, counted_alike=True)
     for tensor in tensors:
         sketch = run.sketched(tensor)
         if sketch.whole:

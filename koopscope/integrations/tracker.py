@@ -27,6 +27,7 @@ from koopscope.runs.native.recorder import Recorder
 from koopscope.runs.native.sketch_recording import sketch_recording
 
 if TYPE_CHECKING:
+    from koopscope.integrations.acting import FindingWatch, Reaction
     from koopscope.integrations.stopping import ConvergenceWatch
 
 
@@ -54,8 +55,14 @@ class Tracker:
         than 16 MiB are not kept back, and 0 writes each snapshot at once.
     stop_on_convergence
         Ask the convergence diagnostic after every snapshot and set ``should_stop``.
+    act_on
+        What to do about findings, asked after every snapshot, by the names that ``koopscope
+        analyze`` prints: ``{"overfitting": "stop", "spikes": "warn", "stability": function}``.
+        Something is done where a finding warns, fails or advises to stop. A function gets the
+        finding when it comes up, on the rank that records, and stops training by returning
+        ``True``.
     patience
-        Snapshots to go on for after its verdict was "stop".
+        Snapshots to go on for after a verdict was "stop".
     start_from_epoch
         Epochs before which training is not stopped.
     mode
@@ -104,6 +111,7 @@ class Tracker:
         shards: bool = False,
         write_every_seconds: float = 1.0,
         stop_on_convergence: bool = False,
+        act_on: Mapping[str, Reaction] | None = None,
         patience: int = 0,
         start_from_epoch: int = 0,
         mode: str = "new",
@@ -122,11 +130,16 @@ class Tracker:
         for name, number in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs)):
             if number is not None and number < 1:
                 raise KoopscopeError(f"{name}={number} is not possible", "use 1 or more")
-        if shards and stop_on_convergence:
+        if shards and (stop_on_convergence or act_on):
             raise KoopscopeError(
                 "no rank sees all weights with shards=True, so none can tell convergence",
-                "record without stop_on_convergence, and analyse the shards",
+                "record without stop_on_convergence and act_on, and analyse the shards",
             )
+        self._act_on: Mapping[str, Reaction] = {}
+        if act_on:
+            from koopscope.integrations.acting import questions
+
+            self._act_on = questions(act_on)
         sketching = sketch_recording(sketch, sketch_seed, keep_every)
         if shards and sketching is not None:
             raise KoopscopeError(
@@ -152,6 +165,7 @@ class Tracker:
         self._recorder: Recorder | None = None
         self._buffer: SnapshotBuffer | None = None
         self._watch: ConvergenceWatch | None = None
+        self._findings: FindingWatch | None = None
         self._after_verdict = 0
         self._last_step: int | None = None
         self.should_stop = False
@@ -232,7 +246,7 @@ class Tracker:
         if self._last_step is not None and step <= self._last_step:
             return False
         self._record(step, model, metrics)
-        if self._stop_on_convergence:
+        if self._stop_on_convergence or self._act_on:
             self._decide(step, epoch)
         return True
 
@@ -307,21 +321,36 @@ class Tracker:
         stop = False
         if self._writes and not self.should_stop and epoch >= self._start_from_epoch:
             self._flush()
-            if self._watch is None or self._watch.path != self.path:
-                from koopscope.integrations.stopping import ConvergenceWatch
-
-                self._watch = ConvergenceWatch(self.path)
-            if self._watch.stop_step() is not None:
+            converged, findings = self._watches()
+            if self._stop_on_convergence and converged.stop_step() is not None:
                 stop = self._after_verdict >= self._patience
                 self._after_verdict += 1
+            if findings is not None and findings.should_stop():
+                stop = True
         if agreed(stop):
             self.should_stop = True
             self.stopped_step, self.stopped_epoch = step, epoch
             self.stopping_reason_message = self._reason()
 
+    def _watches(self) -> tuple[ConvergenceWatch, FindingWatch | None]:
+        """Return what is asked of the run that is being recorded; both read it once."""
+        if self._watch is None or self._watch.path != self.path:
+            from koopscope.analysis.follow import Follower
+            from koopscope.integrations.stopping import ConvergenceWatch
+
+            follower = Follower(self.path)
+            self._watch = ConvergenceWatch(self.path, follower)
+            if self._act_on:
+                from koopscope.integrations.acting import FindingWatch
+
+                self._findings = FindingWatch(follower, self._act_on, self._patience)
+        return self._watch, self._findings
+
     def _reason(self) -> str:
         """Return the finding in words; a rank that does not write has none."""
-        finding = self._watch.finding if self._watch is not None else None
+        finding = self._findings.stopped_by if self._findings is not None else None
+        if finding is None and self._watch is not None:
+            finding = self._watch.finding
         return finding.message if finding is not None else "converged"
 
 

@@ -44,6 +44,7 @@ def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonOb
             "layers": _motions(summary.layers),
             "tensors": _motions(summary.tensors),
             "findings": [finding.plain() for finding in diagnosis.findings],
+            "groups": [part.plain() for part in diagnosis.parts],
         }
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
-from koopscope.report.text.findings import findings_lines
+from koopscope.report.text.findings import findings_lines, parts_lines
 from koopscope.report.text.first_screen import first_screen
 from koopscope.report.text.layers import layer_lines
 from koopscope.report.text.numbers import count, step_range
@@ -34,6 +34,7 @@ def _run(diagnosis: Diagnosis, page: Page, with_spectrum: bool) -> str:
         _header(analysis, page),
         first_screen(diagnosis, page),
         findings_lines(diagnosis.findings, page),
+        parts_lines(diagnosis.parts, page),
     ]
     if summary.layers:
         sections.append(layer_lines(diagnosis, summary, page))

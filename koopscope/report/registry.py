@@ -37,6 +37,7 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
         "table": f"{_HERE}.comparison",
         "json": f"{_HERE}.comparison",
         "markdown": f"{_HERE}.comparison_markdown",
+        "html": f"{_HERE}.html.comparison",
     },
     "inspection": {"table": f"{_HERE}.inspection", "json": f"{_HERE}.inspection"},
     "pruning": {

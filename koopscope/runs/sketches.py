@@ -63,6 +63,10 @@ class SketchInfo:
         """What the run rests on, for a sentence."""
         return f"a sketch of {self.numbers} numbers a tensor"
 
+    def bytes_of(self, size: int, is_complex: bool) -> int:
+        """Return how many bytes a snapshot of a tensor of so many weights takes."""
+        return 4 * min(size * (2 if is_complex else 1), self.numbers) + 8 * len(FACTS)
+
 
 @dataclass(frozen=True)
 class TensorSketch:

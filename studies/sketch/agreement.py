@@ -100,36 +100,35 @@ def eigenvalues(full: Diagnosis, part: Diagnosis) -> tuple[int, int, float]:
     return int((errors <= T_90 * stated + 1e-9).sum()), len(errors), float(np.median(errors))
 
 
-def compared(path: Path) -> Iterator[dict[str, Any]]:
+def compared(path: Path, wanted: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
     """Yield one record per number of numbers and kind of facts."""
     full = koopscope.analyze(path)
-    for numbers in NUMBERS:
-        for facts in FACTS if numbers == 256 else ("exact",):
-            with tempfile.TemporaryDirectory() as folder:
-                output = Path(folder) / "run.h5"
-                sketched(path, output, numbers, facts)
-                part = koopscope.analyze(output)
-            inside, of, error = eigenvalues(full, part)
-            yield {
-                "run": path.stem,
-                "numbers": numbers,
-                "facts": facts,
-                "eigenvalues_inside": inside,
-                "eigenvalues": of,
-                "median_error": error,
-                "findings": {
-                    one.id: [
-                        one.status,
-                        other.status,
-                        one.value,
-                        other.value,
-                        other.basis.standard_error,
-                        other.basis.agreeing,
-                    ]
-                    for one, other in zip(full.findings, part.findings, strict=True)
-                    if other.basis is not None
-                },
-            }
+    for numbers, facts in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "run.h5"
+            sketched(path, output, numbers, facts)
+            part = koopscope.analyze(output)
+        inside, of, error = eigenvalues(full, part)
+        yield {
+            "run": path.stem,
+            "numbers": numbers,
+            "facts": facts,
+            "eigenvalues_inside": inside,
+            "eigenvalues": of,
+            "median_error": error,
+            "findings": {
+                one.id: [
+                    one.status,
+                    other.status,
+                    one.value,
+                    other.value,
+                    other.basis.standard_error,
+                    other.basis.agreeing,
+                ]
+                for one, other in zip(full.findings, part.findings, strict=True)
+                if other.basis is not None
+            },
+        }
 
 
 def summary(records: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -179,19 +178,26 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="take every so manyth run of a folder")
+    parser.add_argument("--numbers", type=int, nargs="*", default=NUMBERS)
+    parser.add_argument("--exact", action="store_true", help="leave out coarse facts")
     parser.add_argument("--summary", type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    wanted = [(n, f) for n in options.numbers for f in (FACTS if n == 256 else ("exact",))]
+    if options.exact:
+        wanted = [each for each in wanted if each[1] == "exact"]
     for folder in options.folders:
         for path in sorted(folder.glob("*.h5"))[:: options.every]:
-            target = options.out / f"{folder.name}-{path.stem}.json"
-            if not target.exists():
-                target.write_text(json.dumps(list(compared(path))))
-                print(target.stem, flush=True)
+            stem = f"{folder.name}-{path.stem}"
+            missing = [
+                w for w in wanted if not (options.out / f"{stem}-{w[0]}-{w[1]}.json").exists()
+            ]
+            for record in compared(path, missing) if missing else ():
+                name = f"{stem}-{record['numbers']}-{record['facts']}.json"
+                (options.out / name).write_text(json.dumps(record))
+                print(name, flush=True)
     if options.summary:
-        records = [
-            r for path in sorted(options.out.glob("*.json")) for r in json.loads(path.read_text())
-        ]
+        records = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))]
         options.summary.write_text(json.dumps(summary(records), indent=1) + "\n")
 
 

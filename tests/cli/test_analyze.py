@@ -109,6 +109,7 @@ def test_options_reach_the_analysis(call, small):
         "seed": 0,
         "tolerance": None,
         "metric": None,
+        "groups": [],
     }
     assert parsed["spectra"][0]["rank"] == 2
     assert parsed["spectra"][0]["window"] == [10, 70]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from koopscope.cli.main import VERBS
+from tests.frameworks import framework
 
 #: What reads a RUN, and the words it needs besides; ``depth`` reads a signal, ``explain`` nothing.
 READS = {
@@ -114,7 +115,7 @@ def test_a_key_chooses_weights_in_checkpoints_of_pytorch(call, matrix, verb):
 
 
 def _checkpoint(path: Path, step: int) -> None:
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     path.parent.mkdir(exist_ok=True)
     values = torch.linspace(0.7, 0.95, 8) ** step
     torch.save({"model": {"w": values.reshape(2, 4)}, "ema": {"w": values.reshape(4, 2)}}, path)

@@ -44,7 +44,7 @@ def test_what_fails_comes_before_what_warns_and_what_only_informs():
         "do": "stop",
         "step": 100,
         "finding": "convergence",
-        "line": "stop training at step 100",
+        "line": "stop training; enough by step 100",
     }
 
 

@@ -63,12 +63,15 @@ class Drift:
         Distance from the start over the first norm.
     speed
         Mean of the last four increments over the mean of all.
+    first_scale
+        Root mean square of the first weights.
     """
 
     cosine: float
     directness: float
     travel: float
     speed: float
+    first_scale: float
 
 
 def loss_progress(curve: LossCurve | None) -> LossProgress | None:
@@ -103,6 +106,7 @@ def drift_of(analysis: Analysis) -> Drift | None:
         directness=last["directness_all"],
         travel=math.exp(last["travel"]),
         speed=math.exp(last["speed"]),
+        first_scale=math.sqrt(max(network.anchor_square, 0.0) / network.size),
     )
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from koopscope.comparison.distances import PARTS
 from koopscope.comparison.results import Comparison, PairComparison, Side
 from koopscope.inert import inert
+from koopscope.report.figures.motion import plain_decades
 from koopscope.report.figures.style import (
     COLORMAP,
     COLORS,
@@ -32,6 +33,9 @@ MOST_NAMES = 40
 
 #: Colours end here, in usual seed distances; larger ones are told by the key's arrow.
 _FARTHEST = 4.0
+
+#: Eigenvalues farther out than this leave the picture of the spectra.
+_OUTERMOST = 2.0
 
 _COURSES = {
     "speed": "Speed",
@@ -58,8 +62,11 @@ def spectra(found: Comparison) -> Figure:
     pair = found.foremost
     picture = new_figure(3.8)
     whole, near = picture.subplots(1, 2)
+    farthest = max(
+        (abs(v) for side in _sides(pair) for own in side.eigenvalues for v in own), default=1.0
+    )
     for axes, half, center, title in (
-        (whole, 1.12, 0.0, "Spectra of the increments"),
+        (whole, min(max(1.12, 1.1 * farthest), _OUTERMOST), 0.0, "Spectra of the increments"),
         (near, 0.25, 0.9, "Near 1"),
     ):
         turn = np.linspace(0.0, 2.0 * np.pi, 361)
@@ -134,7 +141,7 @@ def _weights(axes: Axes, pair: PairComparison) -> None:
         return
     axes.plot(found.steps, shown, color=INK, marker="o", markersize=2.0, label="distance")
     axes.plot(found.steps, found.rounding, color=FAINT, linestyle=":", label="rounding")
-    axes.set_yscale("log")
+    _log_scale(axes)
     if found.parts_at_step is not None and found.parts_at_step > found.steps[0]:
         axes.axvline(found.parts_at_step, color=COLORS[0], linewidth=0.8, linestyle="--")
         axes.annotate(
@@ -153,16 +160,21 @@ def _course(axes: Axes, pair: PairComparison, name: str, title: str) -> None:
         for courses in side.courses:
             values = courses[name]
             shown = np.exp(values) if name == "speed" else values
-            axes.plot(
-                pair.timeline.steps, shown, color=style["color"], linestyle=style["linestyle"],
-                linewidth=1.0, label=label,
+            axes.plot(  # nothing has moved yet at the first snapshot
+                pair.timeline.steps[1:], shown[1:], color=style["color"],
+                linestyle=style["linestyle"], linewidth=1.0, label=label,
             )  # fmt: skip
             label = None
     if name == "speed":
         axes.set_ylabel("relative to the run's mean")
-        axes.set_yscale("log")
+        _log_scale(axes)
     else:
         axes.set_ylim(bottom=0.0)
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    plain_decades(axes.yaxis, *axes.get_ylim())
 
 
 def _sides(pair: PairComparison) -> tuple[Side, Side]:

@@ -25,20 +25,12 @@ from koopscope.report.envelope import JsonObject, of_runs
 from koopscope.report.gate.explanation import SECTIONS
 from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_circle
 from koopscope.report.html.document import document
+from koopscope.report.html.statuses import STATUS_WORDS
 from koopscope.report.json_values import plain
 from koopscope.report.text.eigenvalue_rows import RESIDUAL_SCALE, folded
 from koopscope.report.text.numbers import count, interval, percent, share, small, step_range
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
-
-#: Statuses in words, worst first.
-STATUS_WORDS = {
-    "fail": "wrong",
-    "warn": "look at this",
-    "inconclusive": "cannot tell",
-    "info": "to know",
-    "pass": "fine",
-}
 
 #: Rows and columns of the heat map: more would be thinner than a line of text, or than a pixel.
 _MOST_ROWS, _MOST_COLUMNS = 40, 72
@@ -101,6 +93,8 @@ def _run(diagnosis: Diagnosis, index: int) -> Markup:
         element("h2", "Findings"),
         _findings(diagnosis),
     ]
+    for part in diagnosis.parts:
+        parts += [element("h2", f"{part.group.name}, judged by itself"), verdict(part.diagnosis)]
     parts += _parts_over_time(diagnosis)
     parts += _spectrum(diagnosis)
     parts.append(_made(analysis))

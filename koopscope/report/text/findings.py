@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from koopscope.diagnostics.convergence import ConvergenceEvidence
+from koopscope.diagnostics.diagnosis import Part
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.text.terminal_style import Page, sparkline, wrapped
+
+#: Columns of a label.
+_LABEL = 7
 
 #: Characters of the history under the convergence finding.
 HISTORY_COLUMNS = 24
@@ -35,6 +41,21 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
             hint = wrapped(sentence, page, indent + len(arrow))
             hint = [arrow + hint[0], *(" " * len(arrow) + line for line in hint[1:])]
             lines += [" " * indent + page.style(line, "faint") for line in hint]
+    return lines
+
+
+def parts_lines(parts: Iterable[Part], page: Page) -> list[str]:
+    """Return each of several networks with its state, what is wrong with it and what to do."""
+    lines = []
+    for part in parts:
+        look, weights = part.diagnosis.first_look, part.diagnosis.analysis.gram().size
+        title = page.style(part.group.name, "title")
+        lines.append(f"{title}, judged by itself ({weights:,} weights)")
+        for label, text in (("state", look.state), ("why", look.why), ("do", look.do)):
+            if text:
+                first, *more = wrapped(text, page, _LABEL + 2)
+                lines.append(f"  {page.style(f'{label:<{_LABEL}}', 'faint')}{first}")
+                lines += [" " * (_LABEL + 2) + line for line in more]
     return lines
 
 

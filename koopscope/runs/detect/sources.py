@@ -12,6 +12,7 @@ from pathlib import Path
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.adapters import adapter_snapshot
+from koopscope.runs.checkpoints.equinox import equinox_snapshot
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
 from koopscope.runs.checkpoints.hub_cache import folder_of, is_revision, notes_on, revisions_in
 from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
@@ -69,6 +70,7 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
     ".msgpack": msgpack_snapshot,
     ".keras": keras_archive_snapshot,
     ".npz": npz_snapshot,
+    ".eqx": equinox_snapshot,
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".pth.tar"), torch_snapshot),
     **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
 }

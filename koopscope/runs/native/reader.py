@@ -113,6 +113,18 @@ class RunFile(StackedRun):
         self._content.check()
         return found
 
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield ranges that are read well; of a sketched run, whose weights are not there, none.
+
+        Raises
+        ------
+        KoopscopeError
+            If the run holds sketches.
+        """
+        if self._sketches is not None:
+            super().with_weights("reading")
+        return super().cuts(tensor, width)
+
     @property
     def parts(self) -> Mapping[TensorInfo, int]:
         """How many weights went in, of sketched tensors of which the file holds a part alone."""

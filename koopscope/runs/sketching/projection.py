@@ -110,7 +110,7 @@ def _added(
 ) -> Sums:
     workers = min(cores(), 1 + len(pieces) // _WORTH_A_THREAD)
     each = -(-len(pieces) // max(1, workers))
-    each += -each % _TOGETHER  # the same sums whatever the number of workers
+    each = max(1, each + -each % _TOGETHER)  # the same sums whatever the number of workers
     shares = [pieces[first : first + each] for first in range(0, len(pieces), each)]
 
     def work(share: Sequence[_Piece]) -> Sums:

@@ -7,7 +7,7 @@ whole tensor of its own. What it remembers is bounded, whatever the size of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,20 @@ def numbers_of(shape: tuple[int, ...], dtype: str, numbers: int) -> int:
     return min(math.prod(shape) * (2 if dtype.startswith("complex") else 1), numbers)
 
 
+def room_for(sizes: Sequence[int], remembered_bytes: int = REMEMBERED_BYTES) -> int:
+    """Return how many cells of each tensor fit what may be remembered, three times over.
+
+    Parameters
+    ----------
+    sizes
+        Weights of each tensor.
+    """
+    room = CELLS
+    while room > _LEAST_ROOM and 12 * sum(min(n, room) for n in sizes) > remembered_bytes:
+        room //= 2
+    return room
+
+
 def summed(parts: Sequence[Mapping[str, Sketched]]) -> dict[str, Sketched]:
     """Return the sketches of whole tensors from those of the parts that several processes hold."""
     names = dict.fromkeys(name for part in parts for name in part)
@@ -137,20 +151,13 @@ class Sketcher:
         self._moment += 1
         boxes = {name: _boxes(value) for name, value in tensors.items()}
         if self._room is None:
-            self._room = self._room_for(boxes.values())
+            sizes = [math.prod(box[0].shape) for box in boxes.values() if box]
+            self._room = room_for(sizes, self._bytes)
         found: dict[str, Any] = {}
         for name, value in tensors.items():
             box = boxes[name]
             found[name] = self._sketched(name, box) if box else value
         return found
-
-    def _room_for(self, boxes: Iterable[list[_Box]]) -> int:
-        """Return how many cells of each tensor fit what may be remembered, three times over."""
-        sizes = [math.prod(box[0].shape) for box in boxes if box]
-        room = CELLS
-        while room > _LEAST_ROOM and 12 * sum(min(n, room) for n in sizes) > self._bytes:
-            room //= 2
-        return room
 
     def _sketched(self, name: str, boxes: list[_Box]) -> Sketched:
         dtype, shape = boxes[0].dtype, boxes[0].shape

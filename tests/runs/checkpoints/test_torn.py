@@ -13,6 +13,7 @@ import pytest
 import koopscope
 from koopscope import KoopscopeError
 from studies.fuzzing.seeds import safetensors
+from tests.frameworks import framework
 
 STEPS = (10, 20, 30, 40, 50)
 
@@ -39,7 +40,7 @@ def as_hdf5(path: Path, step: int) -> Path:
 
 
 def as_torch(path: Path, step: int) -> Path:
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     state = {name: torch.from_numpy(values) for name, values in tensors(step).items()}
     torch.save(state, path.with_suffix(".pt"))
     return path.with_suffix(".pt")
