@@ -21,7 +21,7 @@ FLOORS = (
     {"analysis"},
     {"export"},
     {"comparison", "diagnostics", "forecasting", "pruning"},
-    {"gate", "integrations", "restoring"},
+    {"averaging", "gate", "integrations", "restoring"},
     {"report", "testing"},
     {"agents"},
     {"cli"},

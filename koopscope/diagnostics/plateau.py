@@ -104,7 +104,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
         action = lower_rate()
         return DIAGNOSTIC.finding(
             "warn",
-            f"A plateau at this learning rate: {fell}, while the weights still move at "
+            f"Plateau at this learning rate: {fell}, while the weights still move at "
             f"{motion.speed:.0%} of their mean speed and bounce (mean cosine {motion.cosine:.2f}).",
             evidence,
             value=loss.quarter,
@@ -127,7 +127,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
     if evidence.state == "on the way":
         return DIAGNOSTIC.finding(
             "info",
-            f"A flat loss while the weights go straight on: {fell} (mean cosine "
+            f"Flat loss while the weights go straight on: {fell} (mean cosine "
             f"{motion.cosine:.2f}). Either it falls again later, or they grow without end; a lower "
             "rate helps neither.",
             evidence,

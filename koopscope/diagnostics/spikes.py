@@ -151,7 +151,7 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
         hint = "or clip gradients"
     else:
         action = Action()
-        hint = "nothing, if it stays alone; clip gradients if it comes back"
+        hint = "leave it if it stays the only one; clip gradients if it comes back"
     return DIAGNOSTIC.finding(
         "fail" if worst.recovered_step is None else "warn",
         message,
