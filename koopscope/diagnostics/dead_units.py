@@ -173,7 +173,7 @@ def _nothing_to_judge(analysis: Analysis, evidence: DeadUnitsEvidence) -> Findin
         )
     elif analysis.description.sketch is not None:
         message = "A sketch keeps nothing of single units: none can be called dead, nor alive."
-    elif analysis.read_share < 1.0:
+    elif all(analysis.grams[each.name].units is None for each in looked_at(analysis)):
         message = "Units cannot be told apart in a sample of the weights."
     else:
         message = (
