@@ -164,3 +164,12 @@ def test_the_first_is_held_against_each_of_the_others(tmp_path: Path) -> None:
     found = koopscope.compare(a, a, trained(tmp_path / "c.h5", seed=5, decays=(0.5, 0.3)))
     assert found.pairs[0].verdict == "same"
     assert found.verdict == found.pairs[1].verdict
+
+
+def test_a_layer_may_be_called_network(tmp_path: Path) -> None:
+    names = {name: name.replace("body", "network") for name in SHAPES}
+    a = trained(tmp_path / "a.h5", names=names)
+    found = koopscope.compare(a, trained(tmp_path / "b.h5", seed=1, names=names)).foremost
+    assert [layer.name for layer in found.layers] == ["network", "head"]
+    assert found.layers[0].distance.value != found.network.value
+    assert found.level == "layers"
