@@ -154,7 +154,7 @@ def _parting(beside: Beside, runs: Sequence[Subject]) -> tuple[Parting, dict[str
             np.sum([each.squares for each in own], axis=0),
             np.sqrt(np.sum([squares[tensor.name] for tensor in members], axis=0)),
             np.sum([each.unequal for each in own], axis=0)
-            / max(1, sum(tensor.size for tensor in members)),
+            / max(1, sum(tensor.size * (1 + tensor.is_complex) for tensor in members)),
         )
 
     everything = [tensor for members in layers.values() for tensor in members]

@@ -130,7 +130,7 @@ def test_a_run_that_breaks_off_differs_from_one_that_does_not(tmp_path: Path) ->
     assert (found.verdict, found.foremost.rule) == ("different", "breaks")
     assert found.foremost.timeline.steps[-1] == 190
     both = koopscope.compare(b, b)
-    assert both.verdict == "same"
+    assert (both.verdict, both.foremost.rule, both.parts_at_step) == ("same", "weights", None)
 
 
 @pytest.mark.parametrize("count", [1, 2])
