@@ -56,6 +56,8 @@ class Row:
         That metric over the run, or else the speed of the weights; empty of a report.
     course_of
         Which of both.
+    verdict, do
+        The run's state and what to do next, in words; empty where the report does not say.
     """
 
     path: str
@@ -72,6 +74,8 @@ class Row:
     value: float | None
     course: tuple[float, ...] = ()
     course_of: str | None = None
+    verdict: str = ""
+    do: str = ""
 
     @property
     def worst(self) -> str:
@@ -115,6 +119,8 @@ def row_of(diagnosis: Diagnosis, file: Path | None) -> Row:
         value=float(finite[-1]) if metric is not None and len(finite) else None,
         course=tuple(float(value) for value in _thinned(finite)),
         course_of=metric or "speed of the weights",
+        verdict=diagnosis.first_look.state,
+        do=diagnosis.first_look.do,
     )
 
 
@@ -135,6 +141,8 @@ def _of_document(document: Mapping[str, Any], path: Path) -> Row:
     found: Mapping[str, Any] = next((f for f in findings if f.get("id") == "convergence"), {})
     evidence = found.get("evidence")
     evidence = evidence if isinstance(evidence, Mapping) else {}
+    step = run.get("next")
+    step = step if isinstance(step, Mapping) else {}
     metrics = run.get("metrics") or {}
     metric = next((name for name in METRICS if name in metrics), None)
     value = _number(metrics[metric].get("last")) if metric is not None else None
@@ -151,6 +159,7 @@ def _of_document(document: Mapping[str, Any], path: Path) -> Row:
         stop_step=_whole(evidence.get("stop_step")),
         metric=metric,
         value=value,
+        do=_text(step.get("line")) or "",
     )
 
 
