@@ -324,9 +324,9 @@ DIAGNOSTIC = Diagnostic(
             "factor for a rate that is too low makes the weights travel as far as they usually do."
         ),
         accuracy=(
-            "On runs of six held-out families it found 14 of 18 rates that were too low and 8 of 12 "
-            "that were too high, without a false alarm in 36 and 30. The factor for a rate that is "
-            "too low is on the safe side, about ten times less than the true one: "
+            "On runs of six held-out families it found 14 of 18 rates that were too low and 8 of "
+            "12 that were too high, without a false alarm in 36 and 30. The factor for a rate that "
+            "is too low is on the safe side, about ten times less than the true one: "
             "docs/evidence/rules.md."
         ),
         cannot_tell=(
