@@ -29,10 +29,9 @@ from koopscope.diagnostics.finding import (
     usable,
 )
 from koopscope.diagnostics.statistics import scores
-from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
+from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, trained_network
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
-from koopscope.spectra.gram import total
 from koopscope.spectra.remainder import remainder
 
 State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]
@@ -288,8 +287,7 @@ def ask(analysis: Analysis) -> Finding:
         message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
         action = Action("record_more", count=LEAST_SNAPSHOTS)
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
-    layers = layer_grams(analysis)
-    network = total(layers.values()) if layers else None
+    network = trained_network(analysis)
     if network is None or network.path_length() <= 0.0:
         what = "changed" if analysis.finite_tensors else "is finite"
         message = f"No weight {what}, so convergence cannot be judged."

@@ -171,8 +171,10 @@ def _nothing_to_judge(analysis: Analysis, evidence: DeadUnitsEvidence) -> Findin
             "Units are told apart over a whole run only, and this is "
             f"{window.snapshots} of its {analysis.description.snapshots} snapshots."
         )
+    elif analysis.description.sketch is not None:
+        message = "A sketch keeps nothing of single units: none can be called dead, nor alive."
     elif all(analysis.grams[each.name].units is None for each in looked_at(analysis)):
-        message = "Units cannot be told apart in a sample or a sketch of the weights."
+        message = "Units cannot be told apart in a sample of the weights."
     else:
         message = (
             "No weight matrix moves enough at the end, beside how it is stored, to tell its units "

@@ -194,7 +194,7 @@ def ask(analysis: Analysis) -> Finding:
 def _breaks_early(analysis: Analysis, count: int) -> bool:
     finite = np.ones(analysis.description.snapshots, bool)
     for tensor in analysis.finite_tensors:
-        finite &= analysis.grams[tensor.name].finite
+        finite &= analysis.nonfinite(tensor.name) == 0
     first, stop = analysis.window.first, analysis.window.asked_stop
     return not finite[first : min(first + count, stop)].all()
 
@@ -204,8 +204,7 @@ def _twins(analysis: Analysis) -> dict[str, float]:
     shares = {}
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
-            gram = analysis.grams[tensor.name]
-            changes = gram.changes
+            changes = analysis.changes(tensor.name)
             moving = min(changes.compared, TWINS_AMONG) - changes.still
             shares[tensor.name] = changes.twins / moving if moving > 0 else 0.0
     return shares
