@@ -323,7 +323,12 @@ DIAGNOSTIC = Diagnostic(
             "Multiply the rate by the factor that is named, within its range, and look again. The "
             "factor for a rate that is too low makes the weights travel as far as they usually do."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 14 of 18 rates that were too low and 8 of 12 "
+            "that were too high, without a false alarm in 36 and 30. The factor for a rate that is "
+            "too low is on the safe side, about ten times less than the true one: "
+            "docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "It cannot tell a rate that is two or three times off. A task whose loss scatters by "
             "itself (reinforcement learning, adversarial training) looks like one with a rate "

@@ -81,7 +81,8 @@ class SketchTable:
         count = len(self._entries)
         self._values = self._dataset(found, "values", (width,), np.float32)
         self._facts = self._dataset(found, "facts", (count, len(FACTS)), np.float64)
-        self.info = SketchInfo(numbers, seed, tuple(self._kept(found).tolist()))
+        resolution = max(each.resolution for each in self._entries.values())
+        self.info = SketchInfo(numbers, seed, tuple(self._kept(found).tolist()), resolution)
         self._held: tuple[int, int, Float64, Float64] | None = None
         self.skipped: list[Skipped] = []
         self._leave_out_unfinished()
