@@ -14,7 +14,6 @@ from koopscope.pruning.choices import CRITERION_NAMES
 from koopscope.pruning.criteria import CRITERIA
 from koopscope.report.envelope import schema
 from tests.calling import called
-from tests.frameworks import framework
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 
