@@ -214,7 +214,7 @@ def test_a_pruned_copy_of_a_checkpoint_is_written_in_place_of_masks(network, tmp
     assert "needs a place to write to" in refused(capsys, *words)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors", ".pt"])
 def test_a_disk_that_fills_up_ends_the_command_with_one_error(tmp_path, suffix):
     out = tmp_path / "results" / f"masks{suffix}"
     out.parent.mkdir()
