@@ -5,7 +5,7 @@ Record a run while it trains, then ask what it shows::
     with koopscope.Recorder("run.h5") as recorder:
         for step, batch in enumerate(batches):
             loss = train(batch)
-            recorder.snapshot(step, model, loss=loss)
+            recorder.snapshot(step, model.state_dict(), loss=loss)
 
     diagnosis = koopscope.analyze("run.h5")
     for finding in diagnosis.findings:
@@ -14,8 +14,9 @@ Record a run while it trains, then ask what it shows::
 Recording: ``Recorder`` for a loop of your own, ``Tracker`` for a schedule and a stop; callbacks of
 frameworks are in ``koopscope.integrations``. Reading: ``open_run`` gives a ``Run``. Asking:
 ``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``prune`` gives masks, ``forecast`` weights
-that are still to come, ``write_modes`` a file of modes. ``DMD`` decomposes any snapshots,
-``KoopmanAccelerator`` extrapolates while training. What cannot be done raises ``KoopscopeError``.
+that are still to come, ``restore`` those of a recorded step, ``write_modes`` a file of modes.
+``DMD`` decomposes any snapshots, ``KoopmanAccelerator`` extrapolates while training. What cannot be
+done raises ``KoopscopeError``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from koopscope.integrations.torch.accelerator import KoopmanAccelerator
     from koopscope.integrations.tracker import Tracker
     from koopscope.pruning.api import prune
+    from koopscope.restoring.restore import restore
     from koopscope.runs.detect.opening import open_run
     from koopscope.runs.native.recorder import Recorder
     from koopscope.runs.run import Run
@@ -61,6 +63,7 @@ __all__ = [
     "forecast",
     "open_run",
     "prune",
+    "restore",
     "write_modes",
 ]
 
@@ -80,6 +83,7 @@ _HOMES = {
     "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",
+    "restore": "koopscope.restoring.restore",
     "write_modes": "koopscope.export.modes",
 }
 
@@ -94,6 +98,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'koopscope' has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = found  # so that it is looked up once, and `help` lists it
-    return found
+    member = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = member  # so that it is looked up once, and `help` lists it
+    return member

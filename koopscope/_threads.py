@@ -1,8 +1,8 @@
 """How many threads each matrix product may use: one, unless a pass over the weights knows better.
 
 OpenBLAS splits small and narrow products over cores badly and waits by spinning, many times as long
-on a busy machine. Talks to the library NumPy has loaded; must never change a result, and does
-nothing where that library is another one.
+on a busy machine. Talks to the library NumPy has loaded; changes no result, and does nothing where
+that library is another one.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def product_threads(count: int) -> Iterator[bool]:
     Also a decorator. The number is the whole process's: the latest who asked decides, and whoever
     is last to leave puts it back, in whatever order threads come and go.
     """
-    found = _controls()
-    if found is None:
+    controls = _controls()
+    if controls is None:
         yield False
         return
-    read, write = found
+    read, write = controls
     request = _Request(count)
     with _lock:
         if not _asked:

@@ -22,16 +22,19 @@ REQUIRED = "REQUIRE_FRAMEWORKS"
 #: import one of them by itself: see ``framework``, and tests/test_bare_machine.py.
 OPTIONAL = (
     "accelerate",
+    "axe_core_python",
     "dask",
     "distributed",
     "flax",
     "jax",
     "keras",
     "lightning",
+    "mcp",
     "ml_dtypes",
     "networkx",
     "orbax",
     "peft",
+    "playwright",
     "pydmd",
     "safetensors",
     "sklearn",
@@ -40,6 +43,7 @@ OPTIONAL = (
     "torch",
     "transformers",
     "xarray",
+    "yaml",
 )
 
 

@@ -21,8 +21,9 @@ FLOORS = (
     {"analysis"},
     {"export"},
     {"diagnostics", "forecasting", "pruning"},
-    {"gate", "integrations"},
+    {"gate", "integrations", "restoring"},
     {"report", "testing"},
+    {"agents"},
     {"cli"},
     {"__main__"},
 )
@@ -33,6 +34,7 @@ RUNS_FLOORS = (
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views"},
+    {"roles"},
     {"native", "checkpoints"},
     {"detect"},
     {"arrays"},

@@ -21,7 +21,8 @@ from koopscope.report.json_values import json_text
 from koopscope.report.pictures import picture_paths
 from koopscope.report.registry import formats
 from koopscope.report.text.terminal_style import Cell, Page, wrapped
-from koopscope.runs.arrays.writing import ArraySpec, array_writer
+from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.runs.arrays.writing import array_writer
 from koopscope.runs.hdf5 import structure
 from studies.fuzzing.seeds import safetensors
 

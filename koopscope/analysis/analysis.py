@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope._threads import product_threads
+from koopscope.analysis.metric_choice import validation_choice
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
     chosen_method,
@@ -31,6 +32,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.fit import fewest_snapshots
 from koopscope.spectra.gram import Observable, SnapshotGram, total
 from koopscope.spectra.measured import MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
@@ -114,6 +116,8 @@ class Analysis:
         """
         settings = settings or Settings()
         source = source or LocalPass()
+        if settings.metric is not None:
+            validation_choice(run.description.metrics, settings.metric)
         tensors = select_tensors(run.description, settings.include, settings.exclude)
         method, why = chosen_method(run, tensors, settings, source)
         settings = replace(settings, method=method)
@@ -330,7 +334,8 @@ class Analysis:
     @property
     def snapshots_needed(self) -> int:
         """How many snapshots a spectrum of either observable takes."""
-        return self.settings.delay + 2 + lost_snapshots(self.settings.noise_filter)
+        fewest = fewest_snapshots("increments", self.settings.delay)
+        return fewest + lost_snapshots(self.settings.noise_filter)
 
     @property
     def breaks_off(self) -> bool:

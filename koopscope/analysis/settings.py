@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any, Literal
 
+from koopscope.analysis.metric_choice import parsed_choice
 from koopscope.analysis.scope import LEVELS, Level
 from koopscope.engine.sampled import Measuring
 from koopscope.errors import KoopscopeError
@@ -42,6 +43,9 @@ class Settings:
         unless that would take long.
     measurement, measurements, seed, tolerance
         See ``koopscope.engine.sampled.Measuring``; they matter where the method is compressed.
+    metric
+        The recorded metric that says how good the run is, as ``NAME:min`` or ``NAME:max``; by
+        default it is guessed: see ``koopscope.analysis.metric_choice``.
     """
 
     observable: Observable = "increments"
@@ -58,6 +62,7 @@ class Settings:
     measurements: int | None = None
     seed: int = 0
     tolerance: float | None = None
+    metric: str | None = None
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
@@ -85,6 +90,8 @@ class Settings:
                 f"a delay of {self.delay} is not possible", "use 1 (no delay) or more"
             )
         _ = self.measuring
+        if self.metric is not None:
+            parsed_choice(self.metric)
 
     @property
     def asked_steps(self) -> tuple[int | None, int | None]:

@@ -11,6 +11,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.report.registry import formats
 
 if TYPE_CHECKING:
     from koopscope.analysis.analysis import Analysis
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     "output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the predicted fixed point to this .safetensors, .npz or .h5 file.",
+    help="Write the predicted fixed point to this .safetensors, .npz, .h5 or .pt file.",
 )
-@report_options("table", "json")
+@report_options(*formats("contraction"))
 def command(
     run: str,
     tolerances: Sequence[float],
@@ -74,10 +75,10 @@ def _report(analysis: Analysis, tolerances: Sequence[float]) -> ContractionRepor
     from koopscope.diagnostics import contraction
     from koopscope.report.contraction import ContractionReport
 
-    found = contraction.contraction_of(analysis, tolerances)
+    estimate = contraction.contraction_of(analysis, tolerances)
     findings = (
-        contraction.contraction_finding(found),
-        contraction.iterations_finding(found),
-        contraction.acceleration_finding(found),
+        contraction.contraction_finding(estimate),
+        contraction.iterations_finding(estimate),
+        contraction.acceleration_finding(estimate),
     )
-    return ContractionReport(analysis, found, findings)
+    return ContractionReport(analysis, estimate, findings)

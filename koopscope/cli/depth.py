@@ -38,8 +38,8 @@ def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
 
     outputs.check([], inputs=[signal, signal.rpartition(":")[0] or None])
     samples = read_signal(signal)
-    found = [
+    estimates = [
         scales_of(samples.values, samples.spacing, "fft" if method == "fft" else "dmd")
         for method in methods
     ]
-    outputs.write_reports("scales", ScalesReport(samples, found))
+    outputs.write_reports("scales", ScalesReport(samples, estimates))

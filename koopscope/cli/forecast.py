@@ -14,6 +14,7 @@ from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.choices import ACCEPTANCES, FEWEST, OPERATORS, RECENT
+from koopscope.report.registry import formats
 
 #: Name of the picture.
 PICTURE = "forecast"
@@ -94,9 +95,9 @@ PICTURE = "forecast"
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the predicted weights go: .safetensors, .npz or .h5.",
+    help="Where the predicted weights go: .safetensors, .npz, .h5 or .pt.",
 )
-@report_options("table", "json", figures=True)
+@report_options(*formats("forecast"), figures=True)
 def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> None:
     """Predict the weights of RUN at a later step, and tell how far ahead that can be trusted.
 
@@ -106,7 +107,7 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
     Nothing is written without --output.
     """
     from koopscope.forecasting.api import write_prediction
-    from koopscope.forecasting.forecast import Forecaster
+    from koopscope.forecasting.forecaster import Forecaster
     from koopscope.forecasting.plan import ForecastSettings
     from koopscope.runs.arrays.writing import check_suffix
     from koopscope.runs.detect.opening import open_run

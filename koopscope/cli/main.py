@@ -36,6 +36,10 @@ VERBS = {
         "koopscope.cli.forecast",
         "Predict later weights, and tell how far ahead to trust it.",
     ),
+    "restore": (
+        "koopscope.cli.restore",
+        "Write the weights of a step, the best, or the last healthy.",
+    ),
     "modes": ("koopscope.cli.modes", "Write modes to a file, in the shapes of the weights."),
     "convert": ("koopscope.cli.convert", "Turn checkpoints of other programs into a run file."),
     "watch": ("koopscope.cli.watch", "Show a live panel while a run is being recorded."),
@@ -44,6 +48,7 @@ VERBS = {
         "koopscope.cli.contraction",
         "Find the fixed point of a layer that is iterated.",
     ),
+    "mcp": ("koopscope.cli.mcp", "Answer the questions of agents about runs, read-only."),
 }
 
 

@@ -25,7 +25,7 @@ def _indices(
     context: click.Context, option: click.Parameter, texts: Sequence[str]
 ) -> tuple[int, ...] | None:
     """``I``, ``I,J`` or ``I-J``, any number of times; nothing is all of them."""
-    found: list[int] = []
+    indices: list[int] = []
     for text in (part.strip() for word in texts for part in word.split(",")):
         first, dash, last = text.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or len(text) > 18:
@@ -33,8 +33,8 @@ def _indices(
         ends = int(first), int(last or first)
         if ends[1] < ends[0] or ends[1] - ends[0] >= 2**20:
             raise click.BadParameter(f"{text!r} counts no modes: the smaller index comes first")
-        found += range(ends[0], ends[1] + 1)
-    return tuple(dict.fromkeys(found)) or None
+        indices += range(ends[0], ends[1] + 1)
+    return tuple(dict.fromkeys(indices)) or None
 
 
 @click.command("modes")

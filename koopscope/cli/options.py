@@ -39,6 +39,15 @@ def _window(
 #: What ``click.option`` returns.
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+#: Which recorded metric says how good a run is.
+metric_option = click.option(
+    "--metric",
+    metavar="NAME[:max|min]",
+    help="The recorded metric that says how good the run is, and on which side it is better, such "
+    "as val_accuracy:max.  [default: guessed by name, val_loss first]",
+)
+
+
 #: Field of ``Settings`` -> the option that sets it, in the order of ``--help``.
 _ANALYSIS_OPTIONS: dict[str, Option] = {
     "observable": click.option(
@@ -98,6 +107,7 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
     "exclude": click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this."
     ),
+    "metric": metric_option,
     "method": click.option(
         "--method",
         type=click.Choice(["auto", "exact", "compressed"]),

@@ -16,6 +16,7 @@ from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.choices import CRITERION_NAMES, DEFAULT, RECENT, SCOPES, STRUCTURES
+from koopscope.report.registry import formats
 
 if TYPE_CHECKING:
     pass
@@ -112,7 +113,7 @@ _Kind = TypeVar("_Kind")
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the masks go: .safetensors, .npz or .h5. Several sparsities take the place of "
+    help="Where the masks go: .safetensors, .npz, .h5 or .pt. Several sparsities take the place of "
     "{sparsity} in the name, or follow it.",
 )
 @click.option(
@@ -123,7 +124,7 @@ _Kind = TypeVar("_Kind")
     help="Write not masks but a copy of this checkpoint with zeros in place: a .safetensors or "
     ".npz file, or a run, whose last snapshot is copied.",
 )
-@report_options("table", "json", figures=True)
+@report_options(*formats("pruning"), figures=True)
 def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
     """Choose which weights of RUN to remove, and write masks of those that stay.
 
@@ -131,7 +132,7 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     and embeddings are kept; tied tensors get one mask. Nothing is written without --output.
     """
     from koopscope.pruning.application import apply_masks
-    from koopscope.pruning.judging import PruningSettings, judge
+    from koopscope.pruning.basis import PruningSettings, pruning_basis
     from koopscope.pruning.masks import MaskRequest
     from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport
@@ -156,10 +157,10 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
         opened = stack.enter_context(open_run(run))
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
-            judgement = judge(opened, settings, listener)
-            pruner = stack.enter_context(Pruner(opened, judgement, settings, listener))
+            basis = pruning_basis(opened, settings, listener)
+            pruner = stack.enter_context(Pruner(opened, basis, settings, listener))
         prunings = tuple(pruner.prune(request) for request in requests)
-        report = PruningReport(judgement, settings, prunings)
+        report = PruningReport(basis, settings, prunings)
         for file, request in zip(files, requests, strict=False):
             if checkpoint is None:
                 pruner.write(file, request, force=outputs.force)

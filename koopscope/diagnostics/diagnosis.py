@@ -105,6 +105,7 @@ def analyze(
     exclude: str | Sequence[str] = (),
     noise_filter: NoiseFilter = "none",
     method: Method = "auto",
+    metric: str | None = None,
     **sampling: Unpack[Sampling],
 ) -> Diagnosis:
     """Read a run and say what there is to say: what ``koopscope analyze`` prints, as data.
@@ -113,7 +114,7 @@ def analyze(
     ----------
     path
         A run file, or anything else that ``koopscope.open_run`` opens.
-    observable, rank, delay, window, until, level, include, exclude, noise_filter, method
+    observable, rank, delay, window, until, level, include, exclude, noise_filter, method, metric
         See ``koopscope.Settings``; a single glob need not be in a list.
     **sampling
         ``measurement``, ``measurements``, ``seed`` and ``tolerance`` of a compressed reading.
@@ -135,6 +136,7 @@ def analyze(
             "exclude": exclude if isinstance(exclude, str) else tuple(exclude),
             "noise_filter": noise_filter,
             "method": method,
+            "metric": metric,
             **sampling,
         }
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import Evidence, plain_form
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
@@ -78,6 +79,8 @@ class Finding:
         report, which other programs may rely on.
     criterion
         What the status was decided by, which need not be the value; ``None`` where nothing was.
+    action
+        The one thing to do about it, for programs; ``Action("none")`` where there is nothing.
     """
 
     id: str
@@ -90,6 +93,7 @@ class Finding:
     hint: str | None = None
     evidence: Evidence = field(default_factory=Evidence)
     criterion: Criterion | None = None
+    action: Action = field(default_factory=Action)
 
     def plain(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""
@@ -165,6 +169,7 @@ class Diagnostic:
         threshold: float | None = None,
         hint: str | None = None,
         criterion: Criterion | None = None,
+        action: Action | None = None,
     ) -> Finding:
         """Return an answer; threshold and unit are those of a value, and there is none without.
 
@@ -185,4 +190,5 @@ class Diagnostic:
             hint=hint,
             evidence=evidence,
             criterion=criterion if status != "inconclusive" else None,
+            action=action or Action(),
         )

@@ -33,7 +33,7 @@ from koopscope.runs.run import Run, TensorInfo
 SUFFIX = ".koopscope-cache"
 
 #: Changes whenever other numbers would be computed from the same weights, or sealed otherwise.
-_SCHEME = 3
+_SCHEME = 4
 
 #: Smaller runs are read faster than a cache is worth a file.
 LEAST_BYTES = 64 * 2**20
@@ -82,14 +82,14 @@ class Cached:
         if not run.files or volume < LEAST_BYTES or not self._has_secret():
             return self.source(run, tensors, on_progress)
         identity = _identity(run)
-        found = self._useful(run, identity, tensors)
-        if found is not None and found.identity == identity:
-            self._remarks.append(f"the inner products come from {found.path}")
+        cache = self._useful(run, identity, tensors)
+        if cache is not None and cache.identity == identity:
+            self._remarks.append(f"the inner products come from {cache.path}")
             if on_progress is not None:
                 on_progress(run.volume(tensors))
-            return _known(found, tensors, run.description.snapshots)
-        if found is not None:
-            grams = self._extended(found, run, tensors, on_progress)
+            return _known(cache, tensors, run.description.snapshots)
+        if cache is not None:
+            grams = self._extended(cache, run, tensors, on_progress)
         else:
             grams = self.source(run, tensors, on_progress)
         self._remember(run, identity, grams, volume)
@@ -116,13 +116,13 @@ class Cached:
     def _has(self, place: Path, identity: dict[str, Any], tensors: Sequence[TensorInfo]) -> bool:
         """Return whether a cache holds these tensors of this very run."""
         try:
-            found = self._read(place)
+            cache = self._read(place)
         except UnusableCacheError:
             return False
-        if found is None:
+        if cache is None:
             return False
-        with found.file:
-            return found.identity == identity and found.holds(tensors)
+        with cache.file:
+            return cache.identity == identity and cache.holds(tensors)
 
     def _has_secret(self) -> bool:
         """Find the user's secret, without which no cache is believed and none is written."""
@@ -146,39 +146,39 @@ class Cached:
     ) -> CacheFile | None:
         """Open the first cache of this run that holds these tensors, or that can be extended."""
         for place in self._places(run):
-            found = self._usable(place, run, identity)
-            if found is None:
+            cache = self._usable(place, run, identity)
+            if cache is None:
                 continue
-            if found.holds(tensors) if found.identity == identity else self.extend:
-                return found
-            found.file.close()
+            if cache.holds(tensors) if cache.identity == identity else self.extend:
+                return cache
+            cache.file.close()
         return None
 
     def _usable(self, place: Path, run: Run, identity: dict[str, Any]) -> CacheFile | None:
         """Open a cache of this run or of its beginning; where it is none, remark why."""
         try:
-            found = self._read(place)
+            cache = self._read(place)
         except UnusableCacheError as problem:
             self._remarks.append(f"the cache {place} {problem} and is not used")
             return None
-        if found is None:
+        if cache is None:
             return None
-        why = _difference(found, run, identity)
+        why = _difference(cache, run, identity)
         if why:
             self._remarks.append(f"the cache {place} is {why} and is not used")
-            found.file.close()
+            cache.file.close()
             return None
-        return found
+        return cache
 
     def _extended(
         self,
-        found: CacheFile,
+        cache: CacheFile,
         run: Run,
         tensors: Sequence[TensorInfo],
         on_progress: ProgressListener | None,
     ) -> GramStore:
         """Add the products with the snapshots that were appended since."""
-        known = _known(found, run.description.tensors, len(found.identity["steps"]))
+        known = _known(cache, run.description.tensors, len(cache.identity["steps"]))
         snapshots = run.description.snapshots
         able = [t for t in tensors if t.name in known and known[t.name].finite.all()]
         parts = GramStore(snapshots)
@@ -213,12 +213,13 @@ class Cached:
         self._remarks.append("no cache was written: neither the run's folder nor the user's can be")
 
 
-def _known(found: CacheFile, tensors: Sequence[TensorInfo], snapshots: int) -> GramStore:
+def _known(cache: CacheFile, tensors: Sequence[TensorInfo], snapshots: int) -> GramStore:
     store = GramStore(snapshots)
     store.note(Plan.of(snapshots).note)
     for tensor in tensors:
-        if tensor.name in found.offsets:
-            store.put_record(tensor.name, found.file, found.offsets[tensor.name])
+        if tensor.name in cache.offsets:
+            name = tensor.name
+            store.put_record(name, cache.file, cache.offsets[name], cache.words[name])
     return store
 
 
@@ -257,9 +258,9 @@ def _sample(run: Run, rows: int) -> str:
     return digest.hexdigest()
 
 
-def _difference(found: CacheFile, run: Run, identity: dict[str, Any]) -> str:
+def _difference(cache: CacheFile, run: Run, identity: dict[str, Any]) -> str:
     """Say why a cache is not of this run, nor of its beginning; nothing if it is."""
-    known = found.identity
+    known = cache.identity
     for key in ("version", "scheme"):
         if known.get(key) != identity[key]:
             return f"of another version of koopscope ({known.get('version')})"

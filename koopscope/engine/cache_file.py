@@ -18,12 +18,13 @@ import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from koopscope.engine.gram_words import pack, record_words
+from koopscope.engine.gram_words import pack, record_words, words_of
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.run import TensorInfo
 from koopscope.spectra.gram import SnapshotGram
@@ -52,14 +53,15 @@ class CacheFile:
         What was given to ``write_cache``.
     file
         Open for reading; the records stay readable when another process replaces the file.
-    offsets
-        Where each tensor's record begins.
+    offsets, words
+        Where each tensor's record begins, and how many words it has.
     """
 
     path: Path
     identity: Mapping[str, Any]
     file: IO[bytes]
     offsets: Mapping[str, int]
+    words: Mapping[str, int]
 
     def holds(self, tensors: Sequence[TensorInfo]) -> bool:
         """Return whether it has the matrices of all of these tensors."""
@@ -115,7 +117,8 @@ def write_cache(
     OSError
         If the folder cannot be written or is full.
     """
-    header = {"identity": identity, "tensors": list(grams)}
+    words = [words_of(gram) for gram in grams.values()]
+    header = {"identity": identity, "tensors": list(grams), "words": words}
     line = _MAGIC + json.dumps(header, separators=(",", ":")).encode() + b"\n"
     digest = hmac.new(secret, line, hashlib.sha256)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -167,10 +170,13 @@ def _checked(path: Path, file: IO[bytes], secret: bytes) -> CacheFile:
     line = file.readline(_HEADER_LIMIT)
     header = loaded(line)
     names: list[str] = header["tensors"]
-    snapshots = len(header["identity"]["steps"])
-    size = 8 * record_words(snapshots)
+    words: list[int] = header["words"]
+    least = record_words(len(header["identity"]["steps"]))
+    if len(words) != len(names) or any(type(w) is not int or w < least for w in words):
+        raise UnusableCacheError("is damaged")
     begin = len(_MAGIC) + len(line)
-    end = begin + size * len(names)
+    ends = [begin, *(begin + 8 * total for total in accumulate(words))]
+    end = ends[-1]
     if os.fstat(file.fileno()).st_size != end + _DIGEST_BYTES:
         raise UnusableCacheError("is damaged")
     digest = hmac.new(secret, _MAGIC + line, hashlib.sha256)
@@ -184,5 +190,10 @@ def _checked(path: Path, file: IO[bytes], secret: bytes) -> CacheFile:
         left -= count
     if not hmac.compare_digest(file.read(), digest.digest()):
         raise UnusableCacheError("is damaged, or was not written by this user")
-    offsets = {name: begin + size * index for index, name in enumerate(names)}
-    return CacheFile(path=path, identity=header["identity"], file=file, offsets=offsets)
+    return CacheFile(
+        path=path,
+        identity=header["identity"],
+        file=file,
+        offsets=dict(zip(names, ends, strict=False)),
+        words=dict(zip(names, words, strict=True)),
+    )

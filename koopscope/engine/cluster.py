@@ -7,30 +7,23 @@ that it sees the same file by its size and time of change.
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from koopscope._types import Float64
 from koopscope._version import __version__
 from koopscope.engine.gram_words import pack, unpack
 from koopscope.engine.local import Plan, portion_grams, refuse_empty
+from koopscope.engine.scheduler import ALONE_SECONDS, awaited, connected, within
 from koopscope.engine.source import Portion, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import Run, TensorInfo
 from koopscope.runs.views.shards import ShardedRun
-
-_Result = TypeVar("_Result")
 
 #: Stored bytes that one task reads: a second or so of work.
 TASK_BYTES = 256 * 2**20
@@ -40,16 +33,6 @@ MOST_TASKS = 50_000
 
 #: Sums that are added up at once.
 _FAN_IN = 8
-
-CONNECT_SECONDS = 10.0
-
-#: Starting workers on this machine, each a Python of its own.
-START_SECONDS = 60.0
-
-#: How often the cluster is looked at while it works, and how long it may be without a worker: one
-#: that died is started again within seconds.
-LOOK_SECONDS = 2.0
-ALONE_SECONDS = 20.0
 
 #: How often a task that failed, for example because a disk did, is tried again.
 _RETRIES = 2
@@ -112,7 +95,7 @@ class DaskEngine:
         store = GramStore(snapshots)
         store.note(Plan.of(snapshots).note)
         tasks = list(_tasks(run, tensors))
-        with _client(self.scheduler) as client:
+        with connected(self.scheduler) as client:
             homes = _homes(client, {task.path: (task.size, task.mtime_ns) for task in tasks})
             sums: dict[str, list[Any]] = {tensor.name: [] for tensor in tensors}
             for task in tasks:
@@ -123,7 +106,7 @@ class DaskEngine:
                     sums[name].append(part)
             totals = {name: _tree(client, parts) for name, parts in sums.items()}
             for tensor in tensors:
-                words = _awaited(client, totals[tensor.name], tensor.name)
+                words = awaited(client, totals[tensor.name], tensor.name)
                 store.put(tensor.name, unpack(words, snapshots))
                 totals.pop(tensor.name)
                 if on_progress is not None:
@@ -137,6 +120,8 @@ class DaskEngine:
 
 def records(task: Task) -> list[Float64]:
     """Return the packed Gram matrix of each of a task's portions: what runs on a worker.
+
+    Each is float64 [words], as ``koopscope.engine.gram_words`` packs it.
 
     Raises
     ------
@@ -204,86 +189,6 @@ def _ranges(run: Run, tensor: TensorInfo, width: int, wanted: int) -> Iterator[t
             begin = stop
 
 
-def _awaited(client: Any, future: Any, name: str) -> Any:
-    """Return a result, however long it takes, as long as somebody works on it.
-
-    Raises
-    ------
-    KoopscopeError
-        If the task failed, the scheduler has gone, or no worker was left for a while.
-    """
-    alone_since: float | None = None
-    while True:
-        try:
-            return future.result(timeout=LOOK_SECONDS)
-        except KoopscopeError:
-            raise
-        except (TimeoutError, asyncio.TimeoutError) as error:  # two classes before Python 3.11
-            if future.status == "error":  # the task's own
-                raise _failed(name, error) from error
-        except Exception as error:
-            if client.status != "running":
-                raise _gone() from None
-            raise _failed(name, error) from error
-        except CancelledError:
-            raise _gone() from None
-        if client.status != "running":
-            raise _gone()
-        try:
-            workers = _within(CONNECT_SECONDS, lambda: client.scheduler_info()["workers"])
-        except (OSError, TimeoutError):
-            raise _gone() from None
-        now = time.monotonic()
-        alone_since = None if workers else alone_since or now
-        if alone_since is not None and now - alone_since > ALONE_SECONDS:
-            raise KoopscopeError(
-                f"the cluster has had no worker for {ALONE_SECONDS:.0f} s",
-                "start workers again, or leave out --engine dask; what was computed is lost",
-            )
-
-
-def _failed(name: str, error: Exception) -> KoopscopeError:
-    return KoopscopeError(
-        f"the cluster could not compute the inner products of {name}: "
-        f"{type(error).__name__}: {error}",
-        "look at the workers' logs, or leave out --engine dask",
-    )
-
-
-def _gone() -> KoopscopeError:
-    return KoopscopeError(
-        "the cluster's scheduler has gone, or does not answer any more",
-        "start it again and repeat the command, or leave out --engine dask",
-    )
-
-
-def _within(seconds: float, call: Callable[[], _Result]) -> _Result:
-    """Return what a call returns that has no time limit of its own.
-
-    Raises
-    ------
-    TimeoutError
-        If it takes longer; its thread is left behind.
-    """
-    results: list[_Result] = []
-    errors: list[BaseException] = []
-
-    def carry_out() -> None:
-        try:
-            results.append(call())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=carry_out, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
-    return results[0]
-
-
 def _tree(client: Any, parts: list[Any]) -> Any:
     while len(parts) > 1:
         parts = [
@@ -298,10 +203,10 @@ def _item(made: list[Float64], index: int) -> Float64:
 
 
 def _added(parts: list[Float64]) -> Float64:
-    whole: Float64 = parts[0].copy()
+    total: Float64 = parts[0].copy()
     for part in parts[1:]:
-        whole += part
-    return whole
+        total += part
+    return total
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -311,24 +216,24 @@ def _stamp(path: str) -> tuple[int, int]:
 
 def _sees(stamps: Mapping[str, tuple[int, int]]) -> list[str]:
     """Return which of the files a worker sees as they are."""
-    seen = []
+    visible = []
     for path, stamp in stamps.items():
         try:
             if _stamp(path) == stamp:
-                seen.append(path)
+                visible.append(path)
         except OSError:
             continue
-    return seen
+    return visible
 
 
 def _homes(client: Any, stamps: Mapping[str, tuple[int, int]]) -> dict[str, list[str] | None]:
     """Return the hosts that see each file (``None``: all do): shards are read where they lie."""
     try:
-        answers: dict[str, Any] = _within(
+        answers: dict[str, Any] = within(
             ALONE_SECONDS, lambda: client.run(_sees, dict(stamps), on_error="return")
         )
-        seen = {name: found for name, found in answers.items() if isinstance(found, list)}
-        if not seen:
+        visible = {name: paths for name, paths in answers.items() if isinstance(paths, list)}
+        if not visible:
             raise TimeoutError
     except (OSError, TimeoutError):
         raise KoopscopeError(
@@ -337,66 +242,13 @@ def _homes(client: Any, stamps: Mapping[str, tuple[int, int]]) -> dict[str, list
         ) from None
     homes: dict[str, list[str] | None] = {}
     for path in stamps:
-        workers = [worker for worker in seen if path in seen[worker]]
+        workers = [worker for worker in visible if path in visible[worker]]
         # Hosts, not workers: one that was lost comes back under another port.
         hosts = {worker.rpartition("://")[2].rpartition(":")[0] for worker in workers}
-        homes[path] = None if len(workers) == len(seen) else sorted(hosts)
+        homes[path] = None if len(workers) == len(visible) else sorted(hosts)
         if not workers:
             raise KoopscopeError(
-                f"none of the {len(seen)} workers sees {path} as it is here",
+                f"none of the {len(visible)} workers sees {path} as it is here",
                 "start workers where the file lies, or put it on a file system that all share",
             )
     return homes
-
-
-@contextmanager
-def _client(scheduler: str | None) -> Iterator[Any]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise KoopscopeError(
-            "--engine dask needs Dask, which is not installed",
-            "pip install 'koopscope[dask]'",
-        ) from None
-    # What becomes of workers is said in one sentence, not in the log of each of its threads.
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        client = _within(
-            CONNECT_SECONDS if scheduler is not None else START_SECONDS,
-            lambda: Client(
-                scheduler, timeout=CONNECT_SECONDS, set_as_default=False, **_own_cluster(scheduler)
-            ),
-        )
-    except (OSError, TimeoutError, ValueError) as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        raise KoopscopeError(
-            f"no scheduler answers at {scheduler}: {said[0]}"
-            if scheduler is not None
-            else f"no cluster could be started on this machine: {said[0]}",
-            "start one with `dask scheduler` and name its address, tcp://HOST:8786",
-        ) from error
-    with _closed(client):
-        if not client.scheduler_info()["workers"]:
-            raise KoopscopeError(
-                f"the scheduler at {scheduler} has no workers",
-                f"start some with `dask worker {scheduler}`",
-            )
-        yield client
-
-
-@contextmanager
-def _closed(client: Any) -> Iterator[None]:
-    """Close a client at the end, whatever state its cluster is in, and never wait for long."""
-    try:
-        yield
-    finally:
-        with suppress(Exception):
-            _within(CONNECT_SECONDS, client.close)
-
-
-def _own_cluster(scheduler: str | None) -> dict[str, Any]:
-    """Return how a cluster on this machine alone is started."""
-    if scheduler is not None:
-        return {}
-    return {"processes": True, "threads_per_worker": 1, "dashboard_address": None}

@@ -1,6 +1,7 @@
 """Turn a Gram matrix into a fixed number of 8-byte words and back, to store or to send it.
 
-The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so.
+The increments' matrix is symmetric, so its upper triangle is kept: T^2 / 2 + 4 T words or so. The
+units' moments come last, six words each. All words add up where weights are joined.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.units import MOMENTS, UnitMoments
 
 _COUNTS = 4  # size, still, compared, twins
 
@@ -18,16 +20,22 @@ _COUNTS = 4  # size, still, compared, twins
 _MIRRORED = 128
 
 
-def record_words(snapshots: int) -> int:
-    """Return how many 8-byte words the Gram matrix of T snapshots takes."""
+def record_words(snapshots: int, units: int = 0) -> int:
+    """Return how many 8-byte words the Gram matrix of T snapshots and the moments of units take."""
     moves = max(0, snapshots - 1)
-    return moves * (moves + 1) // 2 + moves + 1 + _COUNTS + moves + snapshots
+    products = moves * (moves + 1) // 2 + moves + 1
+    return products + _COUNTS + moves + snapshots + MOMENTS * units
+
+
+def words_of(gram: SnapshotGram) -> int:
+    """Return how many words a Gram matrix takes."""
+    return record_words(gram.snapshots, gram.units.units if gram.units else 0)
 
 
 def pack(gram: SnapshotGram) -> Float64:
-    """Return the words; counts are stored as float64, which holds them exactly below 2^53."""
+    """Return float64 [``record_words(T)``]; counts below 2^53 are exact in it."""
     moves, changes = gram.snapshots - 1, gram.changes
-    words = np.empty(record_words(gram.snapshots))
+    words = np.empty(words_of(gram))
     filled = 0
     for t in range(moves):
         words[filled : filled + moves - t] = gram.increments[t, t:]
@@ -38,6 +46,7 @@ def pack(gram: SnapshotGram) -> Float64:
             [gram.anchor_square, gram.size, changes.still, changes.compared, changes.twins],
             changes.unchanged,
             gram.nonfinite,
+            *([] if gram.units is None else [gram.units.values.ravel()]),
         ]
     )
     return words
@@ -56,7 +65,7 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
             read += moves - t
         # Columns of a large matrix lie far apart: many are written at once.
         increments[stop:, first:stop] = increments[first:stop, stop:].T
-    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves])))
+    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves, snapshots])))
     return SnapshotGram(
         increments=increments,
         anchor_increments=next(rest).copy(),
@@ -69,7 +78,12 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
             unchanged=_counts(next(rest)),
         ),
         nonfinite=_counts(next(rest)),
+        units=_units(next(rest)),
     )
+
+
+def _units(words: Float64) -> UnitMoments | None:
+    return UnitMoments(words.reshape(2, 3, -1).copy()) if len(words) else None
 
 
 def _counts(words: Float64) -> npt.NDArray[np.int64]:

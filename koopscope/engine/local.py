@@ -21,6 +21,7 @@ import numpy.typing as npt
 from koopscope._threads import cores, product_threads
 from koopscope.engine.source import Portion, ProgressListener, exact_pass_seconds
 from koopscope.engine.store import GramStore
+from koopscope.engine.unit_axes import UnitAxes
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
 from koopscope.runs.views.excerpt import Excerpt
@@ -171,21 +172,20 @@ def portion_grams(
     snapshots = run.description.snapshots
     refuse_empty(run)
     plan = plan or Plan.of(snapshots)
-    whole = GramAccumulator(snapshots)
+    portion_gram = GramAccumulator(snapshots)
     with product_threads(plan.product_threads) as asked:
         workers = plan.workers if asked else 1
-        for piece, gram in _multiplied(
-            run, _Multiplier(plan, since), workers, portions, on_progress
-        ):
+        multiply = _Multiplier(plan, since, UnitAxes(run.description))
+        for piece, gram in _multiplied(run, multiply, workers, portions, on_progress):
             portion = piece.portion
             if piece.stop < portion.stop:
-                whole.absorb(gram)
+                portion_gram.absorb(gram)
             elif piece.start == portion.start:
                 yield portion, gram
             else:
-                whole.absorb(gram)
-                yield portion, whole.result()
-                whole.clear()
+                portion_gram.absorb(gram)
+                yield portion, portion_gram.result()
+                portion_gram.clear()
 
 
 @dataclass(frozen=True)
@@ -278,9 +278,10 @@ def _load(
 class _Multiplier:
     """Turns blocks into Gram matrices, with buffers of its own for every thread."""
 
-    def __init__(self, plan: Plan, since: int) -> None:
+    def __init__(self, plan: Plan, since: int, axes: UnitAxes) -> None:
         self.plan = plan
         self._since = since
+        self._axes = axes
         self._own = threading.local()
 
     def __call__(self, loaded: _Loaded) -> _Multiplied:
@@ -292,6 +293,6 @@ class _Multiplier:
         parts: _Multiplied = []
         for piece, values in loaded:
             accumulator.clear()
-            accumulator.add(values)
+            accumulator.add(values, piece.start, self._axes(piece.portion.tensor))
             parts.append((piece, accumulator.result()))
         return parts

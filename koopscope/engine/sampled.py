@@ -274,9 +274,9 @@ class Sample:
 
         def collect() -> None:
             g, product = running.popleft()
-            found, before = product.result(), groups[g]
-            self.grams.weights_read += found.size
-            groups[g] = found if before is None else before + found
+            part, before = product.result(), groups[g]
+            self.grams.weights_read += part.size
+            groups[g] = part if before is None else before + part
 
         with product_threads(1), ThreadPoolExecutor(cores()) as pool:
             for g in range(GROUPS):

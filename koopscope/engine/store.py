@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from koopscope.engine.gram_words import pack, record_words, unpack
+from koopscope.engine.gram_words import pack, record_words, unpack, words_of
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import SnapshotGram
 
@@ -34,9 +34,9 @@ class GramStore(Mapping[str, SnapshotGram]):
     def __init__(self, snapshots: int, memory_bytes: int = MEMORY_BYTES) -> None:
         self.snapshots = snapshots
         self._room = memory_bytes
-        self._kept: dict[str, SnapshotGram | tuple[IO[bytes], int]] = {}
+        self._kept: dict[str, SnapshotGram | tuple[IO[bytes], int, int]] = {}
         self._file: IO[bytes] | None = None
-        self._records = 0
+        self._spilled = 0
         self._notes: list[str] = []
 
     def put(self, name: str, gram: SnapshotGram) -> None:
@@ -47,14 +47,15 @@ class GramStore(Mapping[str, SnapshotGram]):
         KoopscopeError
             If the temporary folder has no room for it.
         """
-        size = 8 * self.snapshots**2
+        words = words_of(gram)
+        size = 8 * (self.snapshots**2 + words - record_words(self.snapshots))
         before = self._kept.get(name)
         if isinstance(before, SnapshotGram) or (before is None and size <= self._room):
             self._room -= size if before is None else 0
             self._kept[name] = gram
             return
-        spilled = isinstance(before, tuple) and before[0] is self._file
-        offset = before[1] if isinstance(before, tuple) and spilled else self.spilled_bytes
+        spilled = isinstance(before, tuple) and before[0] is self._file and before[2] == words
+        offset = before[1] if isinstance(before, tuple) and spilled else self._spilled
         try:
             if self._file is None:
                 # Lives as long as the store; its name is gone at once, so nothing is left behind.
@@ -67,13 +68,13 @@ class GramStore(Mapping[str, SnapshotGram]):
                 f"{tempfile.gettempdir()}: {error.strerror}",
                 "name a larger folder in TMPDIR, or choose fewer tensors with --include",
             ) from error
-        self._kept[name] = (self._file, offset)
-        self._records += not spilled
+        self._kept[name] = (self._file, offset, words)
+        self._spilled += 0 if spilled else 8 * words
 
-    def put_record(self, name: str, file: IO[bytes], offset: int) -> None:
+    def put_record(self, name: str, file: IO[bytes], offset: int, words: int) -> None:
         """Take one that lies in a file as ``pack`` wrote it; the file must stay open."""
-        self._kept[name] = (file, offset)
-        size = 8 * self.snapshots**2
+        self._kept[name] = (file, offset, words)
+        size = 8 * (self.snapshots**2 + words - record_words(self.snapshots))
         if size <= self._room:
             self._room -= size
             self._kept[name] = self[name]
@@ -82,8 +83,8 @@ class GramStore(Mapping[str, SnapshotGram]):
         kept = self._kept[name]
         if isinstance(kept, SnapshotGram):
             return kept
-        file, offset = kept
-        words = np.empty(record_words(self.snapshots))
+        file, offset, count = kept
+        words = np.empty(count)
         file.seek(offset)
         file.readinto(words.data)  # type: ignore[attr-defined]
         return unpack(words, self.snapshots)
@@ -107,7 +108,7 @@ class GramStore(Mapping[str, SnapshotGram]):
     @property
     def spilled_bytes(self) -> int:
         """Bytes in the temporary file."""
-        return self._records * 8 * record_words(self.snapshots)
+        return self._spilled
 
 
 class SomeGrams(Mapping[str, SnapshotGram]):

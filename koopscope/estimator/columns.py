@@ -1,8 +1,8 @@
 """The columns of a data matrix of any size, in coordinates of the space that they span.
 
 A matrix with one column per snapshot is read in blocks of rows, and only T x T numbers of it are
-kept: enough for every result that is not itself as long as a column. Must never hold more of the
-matrix than one block.
+kept: enough for every result that is not itself as long as a column. At most one block of the
+matrix is in memory.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Columns:
                     f"X has shape {tuple(first.shape)} but {name} {tuple(matrix.shape)}",
                     "column t of Y is what column t of X becomes",
                 )
-        found = cls(matrices)
+        columns = cls(matrices)
         least = 2 if len(matrices) == 1 else 1
-        if found.snapshots < least or found.features < 1:
+        if columns.snapshots < least or columns.features < 1:
             raise KoopscopeError(
                 f"a matrix of shape {tuple(first.shape)} is too small",
                 "it takes one feature and two snapshots at least, one per column",
             )
-        return found
+        return columns
 
     @property
     def snapshots(self) -> int:

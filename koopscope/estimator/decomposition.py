@@ -1,7 +1,7 @@
 """What is known of a fitted DMD: eigenvalues, times, dynamics, and modes read block by block.
 
-PyDMD's names for it. Must never hold more of the data than one block, unless asked for an array of
-that size.
+PyDMD's names for it. At most one block of the data is in memory, unless an array of that size is
+asked for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from koopscope.estimator.timeline import Timeline
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a fit found.
+class FitResult:
+    """The outcome of a fit.
 
     Attributes
     ----------
@@ -60,39 +60,39 @@ class Decomposition:
     """
 
     options: Options
-    _found: Found | None = None
+    _result: FitResult | None = None
 
     @classmethod
-    def restored(cls: type[Self], options: Options, found: Found) -> Self:
+    def restored(cls: type[Self], options: Options, result: FitResult) -> Self:
         """Return one that was fitted elsewhere."""
         restored = cls()
-        restored.options, restored._found = options, found
+        restored.options, restored._result = options, result
         return restored
 
-    # What was found.
+    # What the fit gave.
 
     @property
-    def found(self) -> Found:
-        """Everything that the fit found, as it is kept.
+    def result(self) -> FitResult:
+        """The outcome of the fit, as it is kept.
 
         Raises
         ------
         BadUseError
             If there was no fit.
         """
-        if self._found is None:
+        if self._result is None:
             raise BadUseError("this DMD was not fitted", "call fit(X) first")
-        return self._found
+        return self._result
 
     @property
     def fitted(self) -> bool:
         """Whether ``fit`` was called."""
-        return self._found is not None
+        return self._result is not None
 
     @property
     def operator(self) -> Operator:
         """The reduced operator and its eigenpairs, of all modes."""
-        return self.found.operator
+        return self.result.operator
 
     @property
     def atilde(self) -> Numbers:
@@ -101,7 +101,7 @@ class Decomposition:
 
     @property
     def singular_values(self) -> Float64:
-        """float64, all of X's, descending."""
+        """float64 [m], all of X's, descending."""
         return self.operator.singular_values
 
     @property
@@ -112,22 +112,25 @@ class Decomposition:
     @property
     def eigs(self) -> Complex128:
         """complex128 [rank]."""
-        return self.found.operator.eigenvalues[self.found.active]
+        return self.result.operator.eigenvalues[self.result.active]
 
     @property
     def amplitudes(self) -> Complex128:
         """complex128 [rank]: b_j; see ``opt``."""
-        return self.found.amplitudes[self.found.active]
+        return self.result.amplitudes[self.result.active]
 
     @property
     def frequency(self) -> Float64:
-        """Cycles per unit of time: Im(log lambda) / (2 pi dt)."""
+        """float64 [modes], cycles per unit of time: Im(log lambda) / (2 pi dt)."""
         cycles: Float64 = np.angle(self.eigs) / (2.0 * np.pi * self.original_time["dt"])
         return cycles
 
     @property
     def growth_rate(self) -> Float64:
-        """Exponential rate per unit of time: log|lambda| / dt (PyDMD gives Re(lambda) / dt)."""
+        """float64 [modes], exponential rates per unit of time: log|lambda| / dt.
+
+        PyDMD gives Re(lambda) / dt.
+        """
         with np.errstate(divide="ignore"):
             rates: Float64 = np.log(np.abs(self.eigs)) / self.original_time["dt"]
         return rates
@@ -136,22 +139,22 @@ class Decomposition:
 
     @property
     def modes_activation_bitmask(self) -> npt.NDArray[np.bool_]:
-        """bool, one per mode: which ones all results are made of. Set it to choose others."""
-        shown: npt.NDArray[np.bool_] = self.found.active.view()
+        """bool [modes]: which ones all results are made of. Set it to choose others."""
+        shown: npt.NDArray[np.bool_] = self.result.active.view()
         shown.flags.writeable = False
         return shown
 
     @modes_activation_bitmask.setter
     def modes_activation_bitmask(self, value: npt.ArrayLike) -> None:
-        found, mask = self.found, np.array(value)
+        fit, mask = self.result, np.array(value)
         if mask.dtype != np.bool_:
             raise BadUseError(f"a bitmask of {mask.dtype} values", "give one bool per mode")
-        if mask.shape != found.active.shape:
+        if mask.shape != fit.active.shape:
             raise BadValueError(
-                f"a bitmask of shape {list(mask.shape)} for {len(found.active)} modes",
+                f"a bitmask of shape {list(mask.shape)} for {len(fit.active)} modes",
                 "give one bool per mode",
             )
-        self._found = replace(found, active=mask)
+        self._result = replace(fit, active=mask)
 
     def __getitem__(self: Self, key: Any) -> Self:
         """Return a copy in which only the modes of an index, a slice or a list of them are active.
@@ -161,15 +164,15 @@ class Decomposition:
         BadValueError
             If it is none of these, or names a mode twice or one that there is not.
         """
-        found = self.found
-        active = np.zeros(len(found.active), np.bool_)
+        fit = self.result
+        active = np.zeros(len(fit.active), np.bool_)
         active[_chosen(key, len(active))] = True
         part = copy.copy(self)
-        part._found = replace(
-            found,
+        part._result = replace(
+            fit,
             active=active,
-            original_time=Timeline(found.original_time),
-            dmd_time=Timeline(found.dmd_time),
+            original_time=Timeline(fit.original_time),
+            dmd_time=Timeline(fit.dmd_time),
         )
         return part
 
@@ -178,16 +181,16 @@ class Decomposition:
     @property
     def original_time(self) -> Timeline:
         """``t0``, ``tend`` and ``dt`` of the snapshots; a change of ``dt`` changes all rates."""
-        return self.found.original_time
+        return self.result.original_time
 
     @property
     def dmd_time(self) -> Timeline:
         """``t0``, ``tend`` and ``dt`` of what ``dynamics`` and ``reconstructed_data`` show."""
-        return self.found.dmd_time
+        return self.result.dmd_time
 
     @dmd_time.setter
     def dmd_time(self, times: Mapping[str, float]) -> None:
-        self._found = replace(self.found, dmd_time=Timeline(times))
+        self._result = replace(self.result, dmd_time=Timeline(times))
 
     @property
     def original_timesteps(self) -> Float64:
@@ -196,7 +199,7 @@ class Decomposition:
 
     @property
     def dmd_timesteps(self) -> Float64:
-        """float64, the times of ``dynamics``."""
+        """float64 [times], the times of ``dynamics``."""
         return self.dmd_time.steps()
 
     @property
@@ -225,7 +228,7 @@ class Decomposition:
     @property
     def features(self) -> int:
         """Number of rows of the modes."""
-        stored = self.found.modes
+        stored = self.result.modes
         return len(stored) if stored is not None else self._columns.features
 
     @property
@@ -235,17 +238,17 @@ class Decomposition:
 
     def mode_blocks(self) -> Iterator[tuple[int, Complex128]]:
         """Yield (first feature, complex128 [n, rank]) blocks of the modes: a second read."""
-        found = self.found
-        if found.modes is not None:
-            for start, rows in row_blocks(found.modes):
-                yield start, rows[:, found.active]
+        fit = self.result
+        if fit.modes is not None:
+            for start, rows in row_blocks(fit.modes):
+                yield start, rows[:, fit.active]
             return
         matrices = self._columns.matrices
         shift = 1 if self.options.exact and len(matrices) == 1 else 0
-        pairs = len(found.operator.inverse)
+        pairs = len(fit.operator.inverse)
         for start, rows in row_blocks(matrices[-1 if self.options.exact else 0]):
-            values = found.operator.modes(rows[:, shift : shift + pairs])
-            yield start, values[:, found.active]
+            values = fit.operator.modes(rows[:, shift : shift + pairs])
+            yield start, values[:, fit.active]
 
     @property
     def modes(self) -> Complex128:
@@ -259,7 +262,7 @@ class Decomposition:
         return rebuilt
 
     def predict(self, X: npt.ArrayLike) -> Complex128:
-        """Return where the fitted operator takes each column in one step.
+        """Return complex128 [features, k]: where the fitted operator takes each column in one step.
 
         Parameters
         ----------
@@ -284,7 +287,7 @@ class Decomposition:
 
     @property
     def _columns(self) -> Columns:
-        data = self.found.data
+        data = self.result.data
         if data is None:
             raise KoopscopeError(
                 "this DMD was loaded from a file, which holds modes but not the data",

@@ -1,8 +1,8 @@
 """``koopscope.DMD``: dynamic mode decomposition for those who come from PyDMD, at any size.
 
 The data matrix has one column per snapshot. It is read once, in blocks of rows, into inner
-products; every result but ``modes`` and what is made of them follows from those. Must never hold
-more of the data than one block, unless asked for an array of that size.
+products; every result but ``modes`` and what is made of them follows from those. At most one block
+of the data is in memory, unless an array of that size is asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from koopscope._threads import product_threads
 from koopscope._types import Float64
 from koopscope.estimator.columns import Columns, Matrix, Numbers
-from koopscope.estimator.decomposition import Decomposition, Found
+from koopscope.estimator.decomposition import Decomposition, FitResult
 from koopscope.estimator.fitting import amplitudes, fitted, total_least_squares
 from koopscope.estimator.options import (
     BadValueError,
@@ -141,7 +141,7 @@ class DMD(Decomposition):
             operator = operator.on(projector)
         times = Timeline.of_snapshots(data.snapshots, self.options.dt)
         every = np.ones(len(b), np.bool_)
-        self._found = Found(operator, b, every, times, Timeline(times), data)
+        self._result = FitResult(operator, b, every, times, Timeline(times), data)
         return self
 
     def _pairs(self, data: Columns, columns: Numbers) -> tuple[Numbers, Numbers, Numbers | None]:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.estimator.decomposition import Decomposition, Found
+from koopscope.estimator.decomposition import Decomposition, FitResult
 from koopscope.estimator.fitting import Operator
 from koopscope.estimator.options import Options, checked_options
 from koopscope.estimator.timeline import Timeline
@@ -48,20 +48,20 @@ def save_dmd(dmd: Decomposition, path: str | os.PathLike[str]) -> None:
     KoopscopeError
         If it was not fitted, or the file cannot be written there.
     """
-    target, found = Path(path), dmd.found
+    target, result = Path(path), dmd.result
     options = dict(vars(dmd.options))
     if isinstance(options["rescale_mode"], np.ndarray):
         options["rescale_mode"] = options["rescale_mode"].tolist()
-    every = type(dmd).restored(dmd.options, replace(found, active=np.ones_like(found.active)))
+    every = type(dmd).restored(dmd.options, replace(result, active=np.ones_like(result.active)))
     try:
         with drafted(target) as draft, h5py.File(draft, "w", locking=False) as file:
             file.attrs["format"], file.attrs["format_version"] = FORMAT, VERSION
             file.attrs["options"] = json.dumps(options)
-            file.attrs["times"] = json.dumps([found.original_time, found.dmd_time])
+            file.attrs["times"] = json.dumps([result.original_time, result.dmd_time])
             for name in _OPERATOR:
-                file[name] = getattr(found.operator, name)
-            file["amplitudes"], file["active"] = found.amplitudes, found.active
-            shape = (dmd.features, len(found.active))
+                file[name] = getattr(result.operator, name)
+            file["amplitudes"], file["active"] = result.amplitudes, result.active
+            shape = (dmd.features, len(result.active))
             modes = file.create_dataset("modes", shape, np.complex128)
             for start, rows in every.mode_blocks():
                 if rows.size:
@@ -70,8 +70,8 @@ def save_dmd(dmd: Decomposition, path: str | os.PathLike[str]) -> None:
         raise KoopscopeError(f"{target} cannot be written: {error}", "check the path") from None
 
 
-def load_dmd(path: str | os.PathLike[str]) -> tuple[Options, Found]:
-    """Return what was asked and what was found, as ``save_dmd`` wrote it, modes included.
+def load_dmd(path: str | os.PathLike[str]) -> tuple[Options, FitResult]:
+    """Return what was asked and the outcome, as ``save_dmd`` wrote it, modes included.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def load_dmd(path: str | os.PathLike[str]) -> tuple[Options, Found]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(source, f"what it says of itself is unreadable ({error})") from None
     operator = Operator(**{name: arrays[name] for name in _OPERATOR})
-    found = Found(operator, arrays["amplitudes"], arrays["active"], *times, modes=arrays["modes"])
-    return options, found
+    fit = FitResult(operator, arrays["amplitudes"], arrays["active"], *times, modes=arrays["modes"])
+    return options, fit
 
 
 def _array(path: Path, name: str, member: safety.Member | None, kinds: str, axes: int) -> Any:

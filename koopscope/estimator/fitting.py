@@ -126,8 +126,8 @@ def _forward_backward(forward: Numbers, X: Numbers, Y: Numbers) -> Numbers:
             "ask for a smaller svd_rank, or leave forward_backward out",
         ) from None
     roots = np.sqrt(squares.astype(np.complex128))
-    seen = np.einsum("ij,jk,ki->i", dual, forward, W)
-    roots = np.where((roots.conj() * seen).real < 0.0, -roots, roots)
+    quotients = np.einsum("ij,jk,ki->i", dual, forward, W)
+    roots = np.where((roots.conj() * quotients).real < 0.0, -roots, roots)
     corrected: Numbers = (W * roots) @ dual
     if np.isrealobj(forward) and np.abs(corrected.imag).max() <= 1e-9 * np.abs(corrected).max():
         return corrected.real

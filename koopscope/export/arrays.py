@@ -14,7 +14,8 @@ from typing import Any
 import numpy.typing as npt
 
 from koopscope._version import __version__
-from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter, array_writer, check_suffix
+from koopscope.runs.arrays.spec import ArraySpec, ArrayWriter
+from koopscope.runs.arrays.writing import array_writer, check_suffix
 from koopscope.runs.run import RunDescription
 from koopscope.runs.targets import check_targets
 
@@ -47,7 +48,7 @@ class RunArrays:
         Parameters
         ----------
         path
-            Ends in ``.h5``, ``.npz`` or ``.safetensors``.
+            Ends in ``.h5``, ``.npz``, ``.safetensors`` or ``.pt``.
         force
             Replace an existing file, unless it belongs to the run.
 

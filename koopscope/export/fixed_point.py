@@ -11,7 +11,7 @@ from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import Part, RunArrays
-from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.run import Run
 from koopscope.spectra.iterates.contraction import Contraction
 

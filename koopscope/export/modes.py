@@ -17,7 +17,8 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import NETWORK, Scope
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import RunArrays
-from koopscope.runs.arrays.writing import ArraySpec, check_suffix
+from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.runs.arrays.writing import check_suffix
 from koopscope.runs.run import Run
 from koopscope.spectra.gram import Observable
 

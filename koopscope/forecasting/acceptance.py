@@ -15,7 +15,7 @@ from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
 def accepted(
     rule: Acceptance, displacement: Floating, last_increment: Floating, horizon: float
 ) -> npt.NDArray[np.bool_]:
-    """Return which weights move; the others stay at the last snapshot.
+    """Return bool, in the displacement's shape: which weights move; others stay where they are.
 
     Parameters
     ----------

@@ -14,10 +14,10 @@ from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.export.arrays import RunArrays
 from koopscope.forecasting.choices import Acceptance, Operator
-from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.forecasting.results import Forecast
-from koopscope.runs.arrays.writing import ArraySpec, ArrayWriter
+from koopscope.runs.arrays.spec import ArraySpec, ArrayWriter
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.run import TensorInfo
@@ -94,14 +94,14 @@ def forecast(
     parts: dict[str, list[Words]] = {}
     with open_run(run) as opened:
         forecaster = Forecaster(opened, settings)
-        found = forecaster.forecast(
+        made = forecaster.forecast(
             lambda tensor, values: parts.setdefault(tensor.name, []).append(
                 values.astype(opened.read_dtype(tensor))
             )
         )
         shapes = {tensor.name: tensor.shape for tensor in opened.description.tensors}
     weights = {name: np.concatenate(p).reshape(shapes[name]) for name, p in parts.items()}
-    return Prediction(found, weights)
+    return Prediction(made, weights)
 
 
 def _settings(to: int | None, options: ForecastOptions) -> ForecastSettings:

@@ -20,9 +20,9 @@ from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.runs.hdf5.slabs import positions
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.forecast import Law, law_of_motion
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.heldout import held_out_damping
+from koopscope.spectra.law_of_motion import Law, law_of_motion
 from koopscope.spectra.rank import AUTO
 from koopscope.spectra.series import Series
 
@@ -244,7 +244,7 @@ class Laws:
 def by_node(
     shape: tuple[int, ...], axis: int, start: int, stop: int
 ) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """Yield each node with weights in the flattened range, and their places in that range."""
+    """Yield each node of a flattened range, and intp [its weights]: their places in the range."""
     owners = positions(shape, axis, start, stop)
     order = np.argsort(owners, kind="stable")
     cuts = np.flatnonzero(np.diff(owners[order])) + 1

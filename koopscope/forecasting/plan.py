@@ -20,8 +20,8 @@ from koopscope.forecasting.choices import (
     Operator,
 )
 from koopscope.runs.run import RunDescription
-from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.law_of_motion import FORECASTABLE
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
 #: Consecutive increments stacked into one, there and for windows too short to spare any.
@@ -52,7 +52,7 @@ class ForecastSettings:
         What has a law of its own: the whole network, every layer, every tensor, or every node (all
         weights and the bias into a unit).
     observable, rank, delay
-        See ``koopscope.spectra.forecast.law_of_motion``; the delay is 2 where the window allows it.
+        See ``koopscope.spectra.law_of_motion``; the delay is 2 where the window allows it.
     accept
         Which weights jump; see ``koopscope.forecasting.acceptance``.
     snapshots
@@ -269,15 +269,15 @@ def _even_stretch(steps: npt.NDArray[np.int64], end: int) -> tuple[int, int]:
 
 
 def _refuse_few(steps: npt.NDArray[np.int64], first: int, end: int) -> None:
-    found = end + 1 - first
+    count = end + 1 - first
     if first:
         raise KoopscopeError(
-            f"only the last {found} snapshots up to step {steps[end]} are evenly spaced, "
+            f"only the last {count} snapshots up to step {steps[end]} are evenly spaced, "
             "too few to fit a law to",
             f"it takes {FEWEST}; start from an earlier step with --until",
         )
     raise KoopscopeError(
-        f"{found} snapshot{' is' if found == 1 else 's are'} too few to fit a law to",
+        f"{count} snapshot{' is' if count == 1 else 's are'} too few to fit a law to",
         f"it takes {FEWEST}, and about {2 * RECENT} to test how far ahead a forecast can be "
         "trusted; record more often",
     )

@@ -60,10 +60,10 @@ def leading_plane(gram: SnapshotGram, plan: ForecastPlan) -> Plane:
     along = np.concatenate(
         [np.zeros((1, directions.shape[1])), (gram.increments @ directions).cumsum(axis=0)]
     )
-    whole = float(np.trace(centering @ anchored @ centering))
+    trace = float(np.trace(centering @ anchored @ centering))
     return Plane(
         directions=directions,
-        shares=np.maximum(squares, 0.0) / whole if whole > 0.0 else np.zeros(len(squares)),
+        shares=np.maximum(squares, 0.0) / trace if trace > 0.0 else np.zeros(len(squares)),
         trajectory=along - along[plan.last],
         past={},
         ahead=((), np.zeros((0, directions.shape[1]))),

@@ -85,8 +85,8 @@ class Forecast:
     @property
     def target_index(self) -> int | None:
         """Where the target's own horizon stands among the tested ones; ``None`` if it was not."""
-        found = np.flatnonzero(self.backtest.horizons == np.ceil(self.plan.horizon))
-        return int(found[0]) if self.plan.target is not None and len(found) else None
+        rows = np.flatnonzero(self.backtest.horizons == np.ceil(self.plan.horizon))
+        return int(rows[0]) if self.plan.target is not None and len(rows) else None
 
     @property
     def is_trusted(self) -> bool:

@@ -98,8 +98,8 @@ class Tally:
         plan = self._plan
         if plan.target is None:
             return None
-        found = np.flatnonzero(plan.steps == plan.target)
-        return int(found[0]) if len(found) else None
+        rows = np.flatnonzero(plan.steps == plan.target)
+        return int(rows[0]) if len(rows) else None
 
     def backtest(self, gram: SnapshotGram) -> Backtest:
         """Return the test; what is the same for all weights needs only their inner products."""
@@ -122,8 +122,8 @@ class Tally:
                 for name, squares in distances.items():
                     errors[name][o, : len(reach)] = np.sqrt(np.maximum(squares, 0.0) / lengths)
         moved[moved == 0.0] = np.nan  # there is no telling right from wrong where nothing moves
-        for found in errors.values():
-            found[np.isnan(moved)] = np.nan
+        for values in errors.values():
+            values[np.isnan(moved)] = np.nan
         return Backtest(
             np.array(self._origins, np.int64), np.array(self._horizons, np.int64), moved, errors
         )

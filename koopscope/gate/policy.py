@@ -161,12 +161,12 @@ def _metric_bounds(top: _Table) -> list[MetricBound]:
 
 def _tolerances(baseline: _Table) -> list[tuple[str, Tolerance]]:
     values = baseline.table("values", None)
-    found = []
+    tolerances = []
     for name in values.values:
         table = values.table(name, ("absolute", "relative"))
         absolute, relative = table.number("absolute"), table.number("relative")
-        found.append((name, Tolerance(absolute or 0.0, relative or 0.0)))
-    return found
+        tolerances.append((name, Tolerance(absolute or 0.0, relative or 0.0)))
+    return tolerances
 
 
 class _Table:

@@ -7,11 +7,11 @@ several reports of other seeds, their own spread takes over.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from koopscope.analysis.metric_choice import better_side
 from koopscope.diagnostics.finding import Side
 
 #: Differences between two seeds of a recipe that 95% stay within, over 84 runs (7 families, 2
@@ -36,20 +36,11 @@ PRIOR_REPORTS = 3.0
 #: Standard deviations that 95% of a normal distribution lie within.
 QUANTILE = 1.96
 
-_LOWER_IS_BETTER = re.compile(
-    r"loss|error|err\b|perplexity|ppl|nll|mse|mae|rmse|wer|cer|fid|cross_?entropy", re.IGNORECASE
-)
-_HIGHER_IS_BETTER = re.compile(
-    r"acc|f1|auc|auroc|bleu|rouge|iou|precision|recall|reward|score|\bmap\b|r2|psnr|ssim",
-    re.IGNORECASE,
-)
-
 
 def direction_of(metric: str) -> Side | None:
     """Return on which side a metric of this name is worse; ``None`` where its name does not say."""
-    if _LOWER_IS_BETTER.search(metric):
-        return "higher"
-    return "lower" if _HIGHER_IS_BETTER.search(metric) else None
+    better = better_side(metric)
+    return None if better is None else "higher" if better == "min" else "lower"
 
 
 def is_ratio(name: str, values: Sequence[float]) -> bool:

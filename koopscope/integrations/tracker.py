@@ -1,7 +1,7 @@
 """Decides when a training loop takes a snapshot, who writes it, and when to stop.
 
-What the callbacks of all frameworks share, and what a plain loop uses directly. It must never end a
-training by an error: what the caller did wrong is said before the first step.
+What the callbacks of all frameworks share, and what a plain loop uses directly. No error of it ends
+a training: what the caller did wrong is said before the first step.
 """
 
 from __future__ import annotations

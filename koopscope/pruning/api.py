@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import numpy as np
 
 from koopscope.errors import KoopscopeError
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.choices import Scope, Structure
-from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import Mask, MaskRequest
 from koopscope.pruning.prune import Pruner, Pruning
-from koopscope.runs.arrays.writing import ArraySpec, array_writer
+from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.runs.arrays.writing import array_writer
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.rank import RankRule
 
@@ -118,7 +119,7 @@ def prune(run: str | os.PathLike[str], sparsity: float, **options: Unpack[PruneO
     settings = _chosen(PruningSettings, chosen)
     with (
         open_run(run) as opened,
-        Pruner(opened, judge(opened, settings), settings) as pruner,
+        Pruner(opened, pruning_basis(opened, settings), settings) as pruner,
     ):
         masks = {}
         for target in pruner.targets(request):

@@ -67,7 +67,7 @@ def _matched(source: ArraySource, targets: tuple[Prunable, ...]) -> Mapping[str,
     """Return the target of each array that has one, by the array's own name."""
     shown = plain_names([array.name for array in source.arrays])
     arrays = {shown[array.name]: array for array in source.arrays}
-    found: dict[str, Prunable] = {}
+    matched: dict[str, Prunable] = {}
     for target in targets:
         present = [arrays[name] for name in target.names if name in arrays]
         if not present:
@@ -77,8 +77,8 @@ def _matched(source: ArraySource, targets: tuple[Prunable, ...]) -> Mapping[str,
             )
         for array in present:
             _must_fit(source, array, target)
-            found[array.name] = target
-    return found
+            matched[array.name] = target
+    return matched
 
 
 def _must_fit(source: ArraySource, array: SourceArray, target: Prunable) -> None:
@@ -102,7 +102,7 @@ def _pruned(
 
 
 def _notes(source: ArraySource, pruner: Pruner) -> Iterator[str]:
-    known = {tensor.name for tensor in pruner.judgement.analysis.description.tensors}
+    known = {tensor.name for tensor in pruner.basis.analysis.description.tensors}
     shown = plain_names([array.name for array in source.arrays])
     floats = [array for array in source.arrays if array.spec.dtype.lstrip("b").startswith("float")]
     new = [array.name for array in floats if shown[array.name] not in known]

@@ -18,7 +18,7 @@ from koopscope._types import Complex128, Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.dmd import Spectrum
-from koopscope.spectra.forecast import law_of_motion
+from koopscope.spectra.law_of_motion import law_of_motion
 from koopscope.spectra.still_to_come import limit_of_modes
 
 #: How far ahead of the judged snapshot weights are ranked by ``destination``, in snapshots, and how
@@ -131,7 +131,7 @@ class RandomScores:
     def scores(
         self, tensor: str, start: int, values: npt.NDArray[np.floating[Any]]
     ) -> npt.NDArray[np.float64]:
-        """Return what does not depend on how a tensor is cut into blocks.
+        """Return float64 [n] in [0, 1), the same however a tensor is cut into blocks.
 
         Philox is counter-based, four draws to a count, so any weight's draw can be reached
         directly.
@@ -297,9 +297,9 @@ def _resting(analysis: Analysis) -> tuple[Spectrum, int]:
 
 
 def _require(analysis: Analysis, snapshots: int, what: str) -> None:
-    found = analysis.window.snapshots
-    if found < snapshots:
+    count = analysis.window.snapshots
+    if count < snapshots:
         raise KoopscopeError(
-            f"{found} usable snapshot{' is' if found == 1 else 's are'} too few for {what}",
+            f"{count} usable snapshot{' is' if count == 1 else 's are'} too few for {what}",
             f"it takes {snapshots}; use --criterion magnitude, or prune at a later step with --at",
         )

@@ -1,4 +1,4 @@
-"""Prune a recorded run: from a judgement and a request to masks, and a record of what stays.
+"""Prune a recorded run: turn scores and a request into masks, and a record of what stays.
 
 Holds scores on disk and masks a part at a time; writes nothing but what it is told to.
 """
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from koopscope.engine.source import ProgressListener
 from koopscope.export.arrays import RunArrays, origin
+from koopscope.pruning.basis import PruningBasis, PruningSettings
 from koopscope.pruning.criteria import Criterion, criterion
-from koopscope.pruning.judging import Judgement, PruningSettings
 from koopscope.pruning.masks import Mask, MaskRequest, mask_chunks, weight_thresholds
 from koopscope.pruning.score_file import CHUNK, ScoreSpool
 from koopscope.pruning.selection import Threshold
@@ -28,7 +28,7 @@ from koopscope.pruning.units import (
     unit_choices,
     unit_plan,
 )
-from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.run import Run, RunDescription, TensorInfo
 
 #: What every mask is compared with.
@@ -121,9 +121,9 @@ class Pruner:
     Parameters
     ----------
     run
-        The run that was judged.
-    judgement
-        From ``judge``.
+        The run that is pruned.
+    basis
+        From ``pruning_basis``, of that run.
     settings
         The criterion, and the seed of ``random``.
     on_progress
@@ -138,18 +138,18 @@ class Pruner:
     def __init__(
         self,
         run: Run,
-        judgement: Judgement,
+        basis: PruningBasis,
         settings: PruningSettings,
         on_progress: ProgressListener | None = None,
     ) -> None:
-        self.criterion = criterion(settings.criterion, judgement.analysis, settings.seed)
-        self.judgement = judgement
+        self.criterion = criterion(settings.criterion, basis.analysis, settings.seed)
+        self.basis = basis
         self._asked = bool(settings.include)
         self._choices: dict[tuple[str, MaskRequest], Choices] = {}
         criteria = [self.criterion]
         if settings.criterion != BASELINE:
-            criteria.append(criterion(BASELINE, judgement.analysis))
-        tensors = [prunable.tensor for prunable in judgement.prunable]
+            criteria.append(criterion(BASELINE, basis.analysis))
+        tensors = [prunable.tensor for prunable in basis.prunable]
         self._spool = ScoreSpool(run, tensors, criteria, on_progress)
 
     def prune(self, request: MaskRequest) -> Pruning:
@@ -183,17 +183,17 @@ class Pruner:
                     tensor.name, tensor.layer, tensor.size, kept, shared, squares, squares_kept
                 )
             )
-        notes = self.judgement.notes
+        notes = self.basis.notes
         if request.structure == "unit":
             notes += self._plan.notes
-        return Pruning(self.criterion, request, self.judgement.step, tuple(rows), notes)
+        return Pruning(self.criterion, request, self.basis.step, tuple(rows), notes)
 
     def targets(self, request: MaskRequest) -> tuple[Prunable, ...]:
         """Return every tensor that gets a mask, in model order."""
         if request.structure == "weight":
-            return self.judgement.prunable
+            return self.basis.prunable
         touched = {tensor.name for tensor in self._plan.tensors}
-        return tuple(p for p in self.judgement.parameters if p.tensor.name in touched)
+        return tuple(p for p in self.basis.parameters if p.tensor.name in touched)
 
     def mask(self, request: MaskRequest, target: Prunable) -> Iterator[Mask]:
         """Yield the parts of one target's flattened mask; ``True`` means keep."""
@@ -244,11 +244,11 @@ class Pruner:
 
     @property
     def _description(self) -> RunDescription:
-        return self.judgement.analysis.description
+        return self.basis.analysis.description
 
     def _facts(self, request: MaskRequest) -> dict[str, str]:
         return {
-            "step": str(self.judgement.step),
+            "step": str(self.basis.step),
             "criterion": self.criterion.name,
             "sparsity": f"{request.sparsity:g}",
             "scope": request.scope,
@@ -268,8 +268,8 @@ class Pruner:
     @cached_property
     def _plan(self) -> UnitPlan:
         return unit_plan(
-            [p.tensor for p in self.judgement.parameters],
-            [p.tensor for p in self.judgement.prunable],
+            [p.tensor for p in self.basis.parameters],
+            [p.tensor for p in self.basis.prunable],
             self._asked,
         )
 

@@ -72,7 +72,7 @@ class ScoreSpool:
             file.flush()
 
     def scores(self, criterion: str, tensor: TensorInfo) -> Iterator[Float64]:
-        """Yield a tensor's scores in flattened order, a chunk at a time."""
+        """Yield float64 [up to ``CHUNK``]: a tensor's scores in flattened order."""
         file = self._files[criterion]
         for start in range(0, tensor.size, CHUNK):
             file.seek(8 * (self._starts[tensor.name] + start))
@@ -80,7 +80,7 @@ class ScoreSpool:
             yield np.frombuffer(file.read(8 * count), np.float64)
 
     def unit_scores(self, criterion: str, tensor: TensorInfo, axis: int) -> Float64:
-        """Return the mean score of each unit: each index of one axis of the tensor."""
+        """Return float64 [units]: the mean score at each index of one axis of the tensor."""
         units = tensor.shape[axis]
         sums = np.zeros(units)
         start = 0
@@ -91,7 +91,7 @@ class ScoreSpool:
         return sums / (tensor.size // units)
 
     def sample(self, criterion: str, tensor: TensorInfo, every: int) -> Float64:
-        """Return one score in ``every`` of a tensor, in flattened order."""
+        """Return float64 [size / every]: one score in ``every`` of a tensor, in flattened order."""
         parts, start = [], 0
         for chunk in self.scores(criterion, tensor):
             parts.append(chunk[-start % every :: every])

@@ -34,7 +34,7 @@ class Threshold:
     ties: int
 
     def keep(self, scores: Float64, ties_used: int) -> tuple[npt.NDArray[np.bool_], int]:
-        """Return the mask of a block and how many ties have been used after it."""
+        """Return bool [n], what of a block stays, and how many ties have been used after it."""
         mask = scores > self.value
         equal = np.flatnonzero(scores == self.value)[: self.ties - ties_used]
         mask[equal] = True

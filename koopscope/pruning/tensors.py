@@ -8,8 +8,8 @@ from hashlib import sha256
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.errors import KoopscopeError
-from koopscope.pruning.roles import SMALL, role
 from koopscope.runs.names import TensorFilter
+from koopscope.runs.roles import SMALL, role
 from koopscope.runs.run import TensorInfo
 
 
@@ -40,7 +40,7 @@ def chosen_tensors(
     """Return what may be pruned and what stays whole, each in model order.
 
     Matrices and convolution kernels (parameters with two axes or more) that are neither embeddings
-    nor norms by ``koopscope.pruning.roles``; ``include`` globs choose among all parameters instead.
+    nor norms by ``koopscope.runs.roles``; ``include`` globs choose among all parameters instead.
     A tensor that was recorded under several names is kept if one of them is kept.
 
     Raises

@@ -1,8 +1,9 @@
 """Whole units: which axis of a tensor they lie on, what goes with them, and which of them stay.
 
 A unit is what one output of a layer is computed by: a row of a PyTorch ``weight``, the last axis of
-a Keras or Flax ``kernel``. It takes its own bias along, and what the next layer reads from it
-where names and shapes leave no doubt which layer that is. Must never guess at what they leave open.
+a Keras or Flax ``kernel``. It takes its own bias along, and what the next layer reads from it where
+names and shapes leave no doubt which layer that is. Where they leave a doubt, the weights that read
+the unit stay.
 """
 
 from __future__ import annotations
@@ -187,15 +188,15 @@ def _kept_weights(plan: UnitPlan, kept: Mapping[str, Mask]) -> int:
 
 
 def _axis_masks(plan: UnitPlan, kept: Mapping[str, Mask]) -> dict[str, AxisMasks]:
-    found: dict[str, AxisMasks] = {tensor.name: () for tensor in plan.tensors}
+    masks: dict[str, AxisMasks] = {tensor.name: () for tensor in plan.tensors}
     for layer in plan.layers:
         mask = kept[layer.tensor.name]
-        found[layer.tensor.name] += ((layer.axis, mask),)
+        masks[layer.tensor.name] += ((layer.axis, mask),)
         if layer.bias is not None:
-            found[layer.bias.name] += ((0, mask),)
+            masks[layer.bias.name] += ((0, mask),)
         if layer.reader is not None:
-            found[layer.reader.name] += ((layer.reader_axis, mask),)
-    return found
+            masks[layer.reader.name] += ((layer.reader_axis, mask),)
+    return masks
 
 
 def _touched(layer: UnitLayer) -> Iterator[TensorInfo]:

@@ -25,10 +25,10 @@ def document(report: Report) -> JsonObject:
     return of_runs(documents, report.failures, sweep=report.sweep)
 
 
-def run_document(diagnosis: Diagnosis) -> JsonObject:
-    """Return one run's analysis as plain JSON values."""
+def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonObject:
+    """Return one run's analysis as plain JSON values, of a summary that has intervals if none."""
     analysis = diagnosis.analysis
-    summary = diagnosis.confident_summary
+    summary = summary or diagnosis.confident_summary
     return enveloped(
         {
             "run": _run(analysis),

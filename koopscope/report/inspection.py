@@ -1,6 +1,6 @@
 """What a run file holds, as text and as JSON: tensors, steps, metrics, metadata, what is left out.
 
-Shows a ``RunDescription`` and nothing else; it must never read a weight or judge a run.
+Shows a ``RunDescription`` and nothing else; reads no weight and judges no run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a pruning keeps, as text and as JSON: per layer, and the mode that it rests on.
 
-Shows prunings and nothing else; it must never score a weight or write a mask.
+Shows prunings and nothing else; scores no weight and writes no mask.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from koopscope.pruning.judging import Judgement, PruningSettings
+from koopscope.pruning.basis import PruningBasis, PruningSettings
 from koopscope.pruning.prune import Pruning, TensorDensity
-from koopscope.pruning.roles import SMALL
 from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.numbers import count
 from koopscope.report.text.terminal_style import Cell, Page, fitted_table, wrapped
+from koopscope.runs.roles import SMALL
 
 #: Share of a layer's squared norm from which losing it is warned about: of the masks that took more
 #: from a layer most cost a tenth of the accuracy, of the others few did (docs/evidence/pruning.md).
@@ -34,13 +34,13 @@ class PruningReport:
 
     Attributes
     ----------
-    judgement, settings
+    basis, settings
         What all of them rest on.
     prunings
         One per sparsity, in the order given; at least one.
     """
 
-    judgement: Judgement
+    basis: PruningBasis
     settings: PruningSettings
     prunings: tuple[Pruning, ...]
 
@@ -105,8 +105,8 @@ def render(report: PruningReport, page: Page) -> str:
 
 def document(report: PruningReport) -> JsonObject:
     """Return the report as plain JSON values."""
-    judgement, settings = report.judgement, report.settings
-    run, window = judgement.analysis.description, judgement.analysis.window
+    basis, settings = report.basis, report.settings
+    run, window = basis.analysis.description, basis.analysis.window
     request = report.prunings[0].request
     return enveloped(
         {
@@ -116,7 +116,7 @@ def document(report: PruningReport) -> JsonObject:
                 "snapshots": run.snapshots,
                 "parameters": run.parameters,
                 "window": [run.steps[window.first], run.steps[window.stop - 1]],
-                "step": judgement.step,
+                "step": basis.step,
             },
             "settings": {
                 **asdict(settings),
@@ -128,7 +128,7 @@ def document(report: PruningReport) -> JsonObject:
             "mode": _mode(report.prunings[0]),
             "kept_whole": [
                 {"name": kept.tensor.name, "parameters": kept.tensor.size, "reason": kept.reason}
-                for kept in judgement.kept
+                for kept in basis.kept
             ],
             "prunings": [_document(pruning) for pruning in report.prunings],
             "notes": report.prunings[0].notes,
@@ -182,11 +182,11 @@ def _density(layer: LayerDensity) -> dict[str, Any]:
 
 
 def _header(report: PruningReport, page: Page) -> list[str]:
-    judgement, first = report.judgement, report.prunings[0]
-    run, window = judgement.analysis.description, judgement.analysis.window
+    basis, first = report.basis, report.prunings[0]
+    run, window = basis.analysis.description, basis.analysis.window
     others = _kept_whole(report)
     lines = [page.style(run.path, "title")]
-    judged = f"judged at step {judgement.step:,}"
+    judged = f"judged at step {basis.step:,}"
     if first.criterion.snapshots_used > 2:
         judged += f" from the {window.snapshots:,} snapshots since step {run.steps[window.first]:,}"
     lines += wrapped(judged, page)
@@ -209,7 +209,7 @@ def _header(report: PruningReport, page: Page) -> list[str]:
 def _kept_lines(report: PruningReport) -> Iterator[str]:
     """Yield which parameters stay whole and why, biases apart: they are many and small."""
     by_reason: dict[str, list[str]] = {}
-    for kept in report.judgement.kept:
+    for kept in report.basis.kept:
         if kept.reason != SMALL:
             by_reason.setdefault(kept.reason, []).append(kept.tensor.name)
     for reason, names in by_reason.items():
@@ -220,8 +220,8 @@ def _kept_lines(report: PruningReport) -> Iterator[str]:
 def _kept_whole(report: PruningReport) -> int:
     """Return how many weights of the run have no mask; tied tensors are counted as recorded."""
     masked = {tensor.name for tensor in report.prunings[0].tensors}
-    names = {n for p in report.judgement.parameters if p.tensor.name in masked for n in p.names}
-    tensors = report.judgement.analysis.description.tensors
+    names = {n for p in report.basis.parameters if p.tensor.name in masked for n in p.names}
+    tensors = report.basis.analysis.description.tensors
     return sum(tensor.size for tensor in tensors if tensor.name not in names)
 
 

@@ -23,6 +23,7 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
     "analysis": {
         "table": f"{_HERE}.analysis_text",
         "json": f"{_HERE}.analysis_json",
+        "html": f"{_HERE}.html.analysis",
     },
     "gate": {
         "table": f"{_HERE}.gate.text",
@@ -30,11 +31,24 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
         "junit": f"{_HERE}.gate.junit",
         "markdown": f"{_HERE}.gate.markdown",
         "github": f"{_HERE}.gate.github",
+        "html": f"{_HERE}.html.gate",
     },
     "inspection": {"table": f"{_HERE}.inspection", "json": f"{_HERE}.inspection"},
-    "pruning": {"table": f"{_HERE}.pruning", "json": f"{_HERE}.pruning"},
-    "forecast": {"table": f"{_HERE}.forecast", "json": f"{_HERE}.forecast"},
-    "contraction": {"table": f"{_HERE}.contraction", "json": f"{_HERE}.contraction"},
+    "pruning": {
+        "table": f"{_HERE}.pruning",
+        "json": f"{_HERE}.pruning",
+        "html": f"{_HERE}.html.pruning",
+    },
+    "forecast": {
+        "table": f"{_HERE}.forecast",
+        "json": f"{_HERE}.forecast",
+        "html": f"{_HERE}.html.forecast",
+    },
+    "contraction": {
+        "table": f"{_HERE}.contraction",
+        "json": f"{_HERE}.contraction",
+        "html": f"{_HERE}.html.contraction",
+    },
     "scales": {"table": f"{_HERE}.scales", "json": f"{_HERE}.scales"},
 }
 

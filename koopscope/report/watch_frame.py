@@ -1,6 +1,6 @@
 """One frame of ``koopscope watch``: how recording goes, and what can be said of the run so far.
 
-Lays out text from what it is given; it must never look at a clock, a file or a stream.
+Lays out text from what it is given; reads no clock, file or stream.
 """
 
 from __future__ import annotations

@@ -75,12 +75,12 @@ def _publish(draft: Path, target: Path) -> None:
 
 def _keep_mode(target: Path, draft: Path) -> None:
     try:
-        found = os.stat(target, follow_symlinks=False)
+        status = os.stat(target, follow_symlinks=False)
     except OSError:
         return
-    if stat.S_ISREG(found.st_mode):
+    if stat.S_ISREG(status.st_mode):
         with contextlib.suppress(OSError):
-            os.chmod(draft, stat.S_IMODE(found.st_mode))
+            os.chmod(draft, stat.S_IMODE(status.st_mode))
 
 
 def _remove_abandoned(target: Path) -> None:
@@ -88,12 +88,12 @@ def _remove_abandoned(target: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(hidden_name(target.name))}\.(\d+)(-[0-9a-f]+)?\.tmp")
     try:
         with os.scandir(target.parent) as entries:
-            found = [
+            drafts = [
                 (entry.path, match) for entry in entries if (match := pattern.fullmatch(entry.name))
             ]
     except OSError:
         return
-    for path, match in found:
+    for path, match in drafts:
         if not alive(int(match[1])):
             with contextlib.suppress(OSError):
                 _remove_unless_locked(path)

@@ -183,8 +183,8 @@ def _taken(path: Path) -> tuple[bool, int | None]:
             return True, None
         kept = False
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
                 return True, None
             try:
                 if not locked(descriptor):

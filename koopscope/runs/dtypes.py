@@ -2,7 +2,7 @@
 
 Works by what a value can do, never by importing the framework it came from: a training loop that
 uses PyTorch must not load TensorFlow because a recorder looked at it. It never changes a value, and
-never raises for a value it cannot use: it answers with the reason.
+what it cannot use it leaves out with a reason.
 """
 
 from __future__ import annotations
@@ -27,10 +27,30 @@ STORED_AS: dict[str, np.dtype[Any]] = {
     "complex128": np.dtype(np.complex128),
 }
 
-#: For the sentence that says why values of another dtype are left out.
-STORABLE = "float16, bfloat16, float32, float64, complex64 or complex128"
+_STORABLE = "float16, bfloat16, float32, float64, complex64 or complex128"
 
 _WRAPPERS_DEEP = 4
+
+
+class LeftOutError(Exception):
+    """A value that becomes no tensor of a trajectory. Caught where tensors are collected.
+
+    Attributes
+    ----------
+    reason
+        Why, as ``Skipped.reason``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def values_problem(dtype: str, shape: Sequence[int]) -> str:
+    """Return why values of this dtype and shape are no tensor of a trajectory, or nothing."""
+    if dtype not in STORED_AS:
+        return f"{dtype} values, not {_STORABLE}"
+    return "" if math.prod(shape) else f"no elements (shape {list(shape)})"
 
 
 @dataclass(frozen=True)
@@ -77,25 +97,30 @@ def named_tensors(tensors: Mapping[Any, Any], prefix: str = "") -> Iterator[tupl
             yield name, value
 
 
-def as_stored(value: Any) -> StoredArray | str:
-    """Return the array to store for a tensor, or the reason why it is not recorded."""
+def as_stored(value: Any) -> StoredArray:
+    """Return the array to store for a tensor of any framework: its shape, its numbers.
+
+    Raises
+    ------
+    LeftOutError
+        If it is no tensor, or none of floats.
+    """
     if isinstance(value, StoredArray):
         return value
     try:
         array = _as_numpy(value, _WRAPPERS_DEEP)
     except Exception as error:  # any framework's own refusal: a sparse, quantized or meta tensor
-        return f"cannot be converted to an array ({_first_line(error)})"
+        raise LeftOutError(f"cannot be converted to an array ({_first_line(error)})") from error
     if array is None:
-        return f"not a tensor but {_article(type(value).__name__)}"
+        raise LeftOutError(f"not a tensor but {_article(type(value).__name__)}")
     name = array.dtype.name
     if name == "bfloat16":
         array = array.view(np.uint16)
     elif name == "uint16" and _dtype_name(value) == "bfloat16":
         name = "bfloat16"
-    elif name not in STORED_AS:
-        return f"{name} values, not {STORABLE}"
-    if array.size == 0:
-        return f"no elements (shape {list(array.shape)})"
+    problem = values_problem(name, array.shape)
+    if problem:
+        raise LeftOutError(problem)
     return StoredArray(name, np.ascontiguousarray(array, STORED_AS[name]).reshape(array.shape))
 
 
@@ -111,7 +136,7 @@ def weights_left_out(name: str, value: Any) -> int | None:
 def widen_bfloat16(
     words: npt.NDArray[np.uint16], out: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return bfloat16 words as the float32 numbers they stand for, exactly."""
+    """Return bfloat16 words as the float32 numbers they stand for, exactly, in the same shape."""
     if out is None:
         out = np.empty(words.shape, np.float32)
     np.left_shift(words, np.uint32(16), out=out.view(np.uint32), dtype=np.uint32)

@@ -6,7 +6,7 @@ The one vocabulary of everything that reads, records or selects. Works on text a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -24,12 +24,17 @@ COUNTERS: Mapping[str, Unit] = {
     "iterations": "step",
     "iter": "step",
     "iters": "step",
+    "iter_num": "step",
     "num_updates": "step",
     "update": "step",
     "updates": "step",
     "epoch": "epoch",
     "epochs": "epoch",
 }
+
+#: Those that in a dictionary of settings and state may be a total, or count something else:
+#: ``epochs`` of a whole training, ``updates`` of an average.
+_MAY_BE_TOTALS = frozenset(("steps", "iterations", "iters", "update", "updates", "epochs"))
 
 #: Words before a number in a file's name that are too short to name a value inside a file.
 _SHORT_COUNTERS: Mapping[str, Unit] = {
@@ -58,7 +63,7 @@ _METRIC = re.compile(
     r"((train|training|val|valid|validation|test|eval)[_/])?"
     r"(loss|acc|accuracy|error|perplexity|ppl|f1|auc|bleu|mse|mae|rmse|elbo|reward|top[15]?)"
     r"([_/](train|training|val|valid|validation|test|eval))?"
-    r"|lr|learning_rate|grad_norm|time|wall_time|elapsed|seconds|timestamp|best_(acc|loss|metric)1?",
+    r"|lr|learning_rate|grad_norm|time|wall_time|elapsed|seconds|timestamp|best_((val|train)_)?(acc|accuracy|loss|metric|fitness)1?",
     re.IGNORECASE,
 )
 
@@ -111,12 +116,35 @@ _OPTIMIZER_STATE = _words(
     "optimizer_weights optim optim_state opt_state opt_states lr_scheduler lr_schedulers"
 )
 
-#: The same for any other state of training: true of a checkpoint's parts, not of its tensors,
-#: since a network may well have a layer named ``scaler``.
-_TRAINING_STATE = _OPTIMIZER_STATE | _words(
-    "opt scheduler schedulers scheduler_state_dict lr_scheduler_state_dict grad_scaler scaler "
-    "scaler_state_dict amp_scaler rng rng_state rng_states callbacks loops hyper_parameters "
-    "hparams ema ema_state_dict model_ema"
+#: Words in the names of parts of a checkpoint that belong to training and not to the network: true
+#: of parts, not of tensors, since a network may well have a layer named ``scaler``.
+_TRAINING_WORDS = _words(
+    "optim optimizer optimizers optimiser opt sched scheduler schedulers scaler scalers ema rng "
+    "callback callbacks loops hparams args dataloader sampler config"
+)
+
+#: Where training programs keep the weights in a checkpoint, best first.
+WEIGHT_KEYS = (
+    *("state_dict", "model_state_dict", "model_state", "model_states", "model", "module"),
+    *("net", "network", "net_state_dict", "weights", "model_weights", "params", "parameters"),
+)
+
+#: Where they keep averages of the weights: taken where there is nothing else.
+AVERAGE_KEYS = (
+    *("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "params_ema"),
+    *("model_ema_state_dict", "ema_net", "averaged_model"),
+)
+
+#: Words in the names of tensors that programs keep beside the weights, and whole such names.
+_BESIDE_WORDS = _words(
+    "loss losses acc accuracy best noise rng seed lr epoch step metric metrics score fitness "
+    "iteration iter z"
+)
+_BESIDE_NAMES = frozenset(("latent_avg", "w_avg", "mean_path_length"))
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_OF_A_LAYER = re.compile(
+    r"[./]|(^|_)(weights?|bias(es)?|kernel|gamma|beta|embeddings?)(_\w+)?$", re.IGNORECASE
 )
 
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
@@ -130,6 +158,12 @@ def counter_of(name: str) -> Unit | None:
 def counter_rank(name: str) -> int:
     """Return how late a counter comes among those of one file: the first decides."""
     return list(COUNTERS).index(_snake(name))
+
+
+def how_far(names: Iterable[str]) -> list[str]:
+    """Return those names of a checkpoint's entries that say how far training was, best first."""
+    said = [name for name in names if counter_of(name) and _snake(name) not in _MAY_BE_TOTALS]
+    return sorted(said, key=counter_rank)
 
 
 def counted_in_name(word: str) -> Unit | None:
@@ -175,12 +209,30 @@ def is_running_count(name: str) -> bool:
     return leaf_of(name) in _RUNNING_COUNTS
 
 
-def is_training_state(name: str) -> bool:
-    """Return whether a part of a checkpoint, by its whole name, holds no weights.
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case: ``RMSNorm_2.outWeight`` has four, no number."""
+    return [word.lower() for word in _WORD.findall(name)]
 
-    ``scaler`` does; ``upscaler`` and ``hypernet`` do not.
+
+def is_training_state(name: str) -> bool:
+    """Return whether a part of a checkpoint is named after an optimizer, a scheduler or the like.
+
+    ``grad_scaler`` is; ``upscaler`` and ``hypernet`` are not.
     """
-    return _snake(name) in _TRAINING_STATE
+    words = set(words_of(name))
+    return bool(words & _TRAINING_WORDS) or words == {"hyper", "parameters"}
+
+
+def is_of_a_layer(name: str) -> bool:
+    """Return whether a tensor is named as one of a layer: ``fc.weight``, ``conv_bias``."""
+    return _OF_A_LAYER.search(name) is not None
+
+
+def is_beside_weights(name: str) -> bool:
+    """Return whether a tensor is named as those are that programs keep beside the weights."""
+    if name in _BESIDE_NAMES:
+        return True
+    return not is_of_a_layer(name) and not _BESIDE_WORDS.isdisjoint(words_of(name))
 
 
 def not_a_weight(name: str) -> str:

@@ -1,12 +1,12 @@
 """Which weights lead into one node of a network: told by names and shapes, as frameworks use them.
 
 A node is what one output of a layer is computed by: a row of a PyTorch ``weight``, the last axis of
-a Keras or Flax ``kernel``, with its entry of the layer's bias. Must never open a file.
+a Keras or Flax ``kernel``, with its entry of the layer's bias. Opens no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from koopscope.runs.run import TensorInfo
 
@@ -29,7 +29,19 @@ def outputs_of(
     parameters
         Where the bias is looked for, by its name.
     """
-    bias = next((other for other in parameters if other.name in _bias_names(tensor.name)), None)
+    names = _bias_names(tensor.name)
+    return _with_bias(tensor, next((other for other in parameters if other.name in names), None))
+
+
+def outputs_among(
+    tensor: TensorInfo, by_name: Mapping[str, TensorInfo]
+) -> tuple[int, TensorInfo | None]:
+    """Return the same as ``outputs_of``, from parameters by their names: quick for many tensors."""
+    names = _bias_names(tensor.name)
+    return _with_bias(tensor, next((by_name[name] for name in names if name in by_name), None))
+
+
+def _with_bias(tensor: TensorInfo, bias: TensorInfo | None) -> tuple[int, TensorInfo | None]:
     if bias is not None and len(bias.shape) != 1:
         bias = None
     axis = _output_axis(tensor, bias)

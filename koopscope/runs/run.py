@@ -1,7 +1,7 @@
 """A run: a time-ordered trajectory of named weight tensors, read in bounded memory.
 
 Every source of trajectories is a ``Run``. This module knows names, shapes, steps and how to walk
-through the weights block by block; it knows no mathematics and must never hold a whole snapshot.
+through the weights block by block; it knows no mathematics and holds no whole snapshot.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _symbol(shape: tuple[int, ...], s: float, sides: tuple[float, ...]) -> Float
 
 
 def multiplicity(count: int) -> Float64:
-    """Return how often each coefficient of a half spectrum of ``count`` points stands in the full.
+    """Return float64 [count // 2 + 1]: how often a full spectrum has each coefficient of a half.
 
     Zero and, for an even count, the highest frequency are their own mirror images.
     """
@@ -111,7 +111,7 @@ def multiplicity(count: int) -> Float64:
 
 
 def power_weights(shape: tuple[int, ...], s: float, lengths: Lengths = 1.0) -> Float64:
-    """Return what each |coefficient|^2 of a half spectrum adds to ``squared_norm``."""
+    """Return float64, in the half spectrum's shape: the weight of |coefficient|^2 in the norm."""
     once: Float64 = multiplicity(shape[-1]) / math.prod(shape) ** 2
     return symbol(shape, s, lengths) * once
 
@@ -171,7 +171,7 @@ def squared_norm(
 def norm(
     f: FloatArray, s: float, lengths: Lengths = 1.0, *, dimension: int | None = None
 ) -> npt.NDArray[np.floating[Any]]:
-    """Return |f| in H^-s; parameters as for ``squared_norm``."""
+    """Return |f| in H^-s, one for each of the leading axes; parameters as for ``squared_norm``."""
     root: FloatArray = np.sqrt(squared_norm(f, s, lengths, dimension=dimension))
     return root
 

@@ -106,7 +106,7 @@ def scattered_norm(e: FloatArray, kernel: Float64) -> float:
 
 
 def scattered_gradient(e: FloatArray, kernel: Float64) -> Float64:
-    """Return the gradient of ``scattered_squared_norm`` with respect to e, 2 (V K) e / n^2."""
+    """Return float64 [n]: the gradient of ``scattered_squared_norm`` in e, 2 (V K) e / n^2."""
     e = _checked_values(e, kernel)
     slope: Float64 = 2.0 * (kernel @ e) / len(e) ** 2
     return slope

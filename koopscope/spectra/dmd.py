@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.fit import fitted
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
-from koopscope.spectra.heldout import held_out_rank
-from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
-from koopscope.spectra.reduction import DRIFT, reduce
-from koopscope.spectra.series import Series
+from koopscope.spectra.rank import AUTO, RankRule
+from koopscope.spectra.reduction import DRIFT
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Spectrum:
 
     @property
     def moving(self) -> Complex128:
-        """complex128, the eigenvalues besides that of ``resting``."""
+        """complex128 [r] or [r - 1], the eigenvalues besides that of ``resting``."""
         kept = np.arange(self.rank) != self.resting
         others: Complex128 = self.eigenvalues[kept]
         return others
@@ -128,28 +127,28 @@ class Spectrum:
 
     @property
     def magnitudes(self) -> Float64:
-        """|lambda| per snapshot."""
+        """float64 [r], |lambda| per snapshot."""
         return np.abs(self.eigenvalues)
 
     @property
     def amplitudes(self) -> Float64:
-        """|b_j|, in the observable's own units."""
+        """float64 [r], |b_j| in the observable's own units."""
         return np.abs(self.coordinates)
 
     @property
     def shares(self) -> Float64:
-        """Amplitudes as parts of their sum."""
+        """float64 [r], amplitudes as parts of their sum."""
         amplitudes = self.amplitudes
-        whole = float(amplitudes.sum())
-        return amplitudes / whole if whole > 0.0 else amplitudes
+        total = float(amplitudes.sum())
+        return amplitudes / total if total > 0.0 else amplitudes
 
     @property
     def half_lives_steps(self) -> Float64:
-        """Optimizer steps in which a mode halves; infinite where it does not decay."""
+        """float64 [r], optimizer steps in which a mode halves; infinite where it does not decay."""
         return self.half_lives_of(self.magnitudes)
 
     def half_lives_of(self, magnitudes: Float64) -> Float64:
-        """Return the half-lives in optimizer steps of modes with these |lambda|; NaN of NaN."""
+        """float64 [r], optimizer steps in which a mode halves; infinite where it never does."""
         with np.errstate(divide="ignore"):
             rates = -np.log(magnitudes)
         lives = np.where(np.isnan(rates), np.nan, np.inf)
@@ -159,7 +158,7 @@ class Spectrum:
 
     @property
     def periods_steps(self) -> Float64:
-        """Optimizer steps in one turn of a rotating mode; infinite where it does not rotate."""
+        """float64 [r], optimizer steps in one turn of a mode; infinite where it does not rotate."""
         angles = np.abs(np.angle(self.eigenvalues))
         turning = angles > 0.0
         periods = np.full(self.rank, np.inf)
@@ -210,23 +209,13 @@ def dmd(
     KoopscopeError
         If there are too few snapshots, or some are not finite.
     """
-    check_rank_rule(rank)
     if not gram.finite.all():
         first = int(np.flatnonzero(~gram.finite)[0])
         raise KoopscopeError(
             f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
             "choose a window without them",
         )
-    needed = delay + (2 if observable == "increments" else 1)
-    if gram.snapshots < needed:
-        raise KoopscopeError(
-            f"{gram.snapshots} snapshots are too few for a spectrum of {observable}"
-            + (f" with delay {delay}" if delay > 1 else ""),
-            f"it takes at least {needed}; record more often",
-        )
-    series = Series.of(gram, observable, delay)
-    reduction = reduce(series)
-    r = reduction.rank(held_out_rank(series) if rank == AUTO else rank)
+    reduction, r = fitted(gram, observable, rank, delay, what=f"a spectrum of {observable}")
     eigenvalues, Q = reduction.eigen(r)
     trajectory = reduction.coordinates(r)
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]

@@ -71,13 +71,13 @@ class Geometry:
         return np.real(self.gram.increments) / lengths[:, None] / lengths
 
     def distance(self, s: npt.NDArray[np.intp], t: npt.NDArray[np.intp]) -> Float64:
-        """Return |w_t - w_s| for arrays of snapshots."""
+        """Return float64, |w_t - w_s| for two arrays of snapshots of one shape."""
         between = self.squares[s] + self.squares[t] - 2.0 * self.anchored[s, t]
         return np.sqrt(np.maximum(between, 0.0))
 
 
-def _ratio(part: Float64, whole: Float64) -> Float64:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)
+def _ratio(part: Float64, total: Float64) -> Float64:
+    return np.divide(part, total, out=np.zeros_like(part), where=total > 0.0)
 
 
 def _log(values: Float64) -> Float64:
@@ -199,7 +199,7 @@ def _spread(cosines: Float64, t: npt.NDArray[np.intp], window: npt.NDArray[np.in
 
 
 def median_course(geometries: Iterable[Geometry]) -> dict[str, Float64]:
-    """Return at every snapshot each statistic's median over the scopes that had moved by then.
+    """Return float64 [T] by statistic: its median over the scopes that had moved by then.
 
     Where none had moved it is 0.
     """

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.changes import ChangeCounts, Values
+from koopscope.spectra.units import UnitAxis, UnitMoments, joined_units
 
 #: Inner products: float64, or complex128 and Hermitian where the snapshots are complex.
 Products = npt.NDArray[Any]
@@ -60,6 +61,9 @@ class SnapshotGram:
         such a snapshot are meaningless; those of the others are untouched.
     changes
         Counts of entries that did not change; no product rests on them.
+    units
+        How each unit's weights moved, where the pass knew which axis numbers the units; of all
+        snapshots, so a window has none.
     """
 
     increments: Products
@@ -68,6 +72,7 @@ class SnapshotGram:
     size: int
     nonfinite: npt.NDArray[np.int64]
     changes: ChangeCounts
+    units: UnitMoments | None = None
 
     @classmethod
     def of_increments(cls, products: Products, size: int) -> SnapshotGram:
@@ -106,10 +111,17 @@ class SnapshotGram:
             size=self.size + other.size,
             nonfinite=self.nonfinite + other.nonfinite,
             changes=self.changes + other.changes,
+            units=joined_units(self.units, other.units),
         )
 
     def window(self, first: int, stop: int) -> SnapshotGram:
-        """Restrict to the snapshots ``first`` .. ``stop - 1``, re-anchored at ``first``."""
+        """Restrict to the snapshots ``first`` .. ``stop - 1``, re-anchored at ``first``.
+
+        Raises
+        ------
+        KoopscopeError
+            If there are no such snapshots.
+        """
         if not 0 <= first < stop <= self.snapshots:
             raise KoopscopeError(
                 f"snapshots {first}:{stop} are outside 0:{self.snapshots}",
@@ -126,6 +138,7 @@ class SnapshotGram:
             size=self.size,
             nonfinite=self.nonfinite[first:stop],
             changes=replace(self.changes, unchanged=self.changes.unchanged[inside]),
+            units=self.units if stop - first == self.snapshots else None,
         )
 
     def of_pairs(self) -> SnapshotGram:
@@ -232,7 +245,13 @@ def _delayed(gram: Products, delay: int) -> Products:
 
 
 def total(grams: Iterable[SnapshotGram]) -> SnapshotGram:
-    """Sum the Gram matrices of disjoint sets of weights (tensors, shards, block ranges)."""
+    """Sum the Gram matrices of disjoint sets of weights (tensors, shards, block ranges).
+
+    Raises
+    ------
+    KoopscopeError
+        If there is none.
+    """
     iterator = iter(grams)
     try:
         joined = next(iterator)
@@ -285,10 +304,20 @@ class GramAccumulator:
         self._sum = np.zeros((snapshots, snapshots))
         self._nonfinite = np.zeros(snapshots, np.int64)
         self._changes = ChangeCounts.none(snapshots)
+        self._units: UnitMoments | None = None
         self._size = 0
 
-    def add(self, values: Values) -> None:
-        """Add a block of shape (T, n): any n weights that were not added before."""
+    def add(self, values: Values, begin: int = 0, axis: UnitAxis | None = None) -> None:
+        """Add a block of shape (T, n): any n weights that were not added before.
+
+        Parameters
+        ----------
+        values
+            The block.
+        begin, axis
+            Where it begins in the flattened tensor, and which axis numbers the units, for the
+            units' moments; without an axis there are none.
+        """
         width = values.shape[1]
         numbers, parts = values, 1
         if np.iscomplexobj(values):
@@ -301,7 +330,12 @@ class GramAccumulator:
             if not self._accumulate(part, self._basis, self._product):
                 self._accumulate_cleaned(part, parts)
         self._changes += ChangeCounts.of(values)
+        if axis is not None:
+            self._add_units(UnitMoments.of(values, begin, axis))
         self._size += width
+
+    def _add_units(self, units: UnitMoments | None) -> None:
+        self._units = joined_units(self._units, units) if self._size else units
 
     def _turn_complex(self) -> None:
         self._dtype = np.result_type(self._dtype, np.complex64)
@@ -347,6 +381,7 @@ class GramAccumulator:
         self._sum[1:, 1:] += gram.increments
         self._sum[0, 1:] += gram.anchor_increments
         self._sum[0, 0] += gram.anchor_square
+        self._add_units(gram.units)
         self._size += gram.size
         self._nonfinite += gram.nonfinite
         self._changes += gram.changes
@@ -360,6 +395,7 @@ class GramAccumulator:
             size=self._size,
             nonfinite=self._nonfinite.copy(),
             changes=self._changes,
+            units=self._units,
         )
 
     def clear(self) -> None:
@@ -367,6 +403,7 @@ class GramAccumulator:
         self._sum.fill(0)
         self._nonfinite.fill(0)
         self._changes = ChangeCounts.none(self.snapshots)
+        self._units = None
         self._size = 0
 
 

@@ -91,8 +91,8 @@ def forecast_errors(reduction: Reduction, horizon: int, operators: Sequence[Prod
         overlaps = (predicted[..., 0].conj() @ way).real
         lengths = np.square(np.abs(predicted[..., 0])).sum(axis=1)
         squares = moved - 2.0 * overlaps + lengths
-        found: Float64 = np.sqrt(np.maximum(squares, 0.0) / moved)
-    return np.where(np.isfinite(squares), found, np.inf)
+        errors: Float64 = np.sqrt(np.maximum(squares, 0.0) / moved)
+    return np.where(np.isfinite(squares), errors, np.inf)
 
 
 def _held_out_errors(
@@ -110,8 +110,8 @@ def _held_out_errors(
             continue
         horizon = min(series.pairs - fitted, max(1, fitted // 2))
         reduction = reduce(series, fitted)
-        found = forecast_errors(reduction, horizon, operators(reduction))
-        errors.append(np.minimum(found, _WORST))
+        relative = forecast_errors(reduction, horizon, operators(reduction))
+        errors.append(np.minimum(relative, _WORST))
     return np.mean(errors, axis=0) if errors else None
 
 
@@ -137,8 +137,8 @@ def _truncated(reduction: Reduction) -> list[Products]:
     """Return the operators of rank 1 .. ``LARGEST_RANK``, or as many as the data have."""
     available = min(LARGEST_RANK, reduction.numerical_rank)
     # Directions are nested: a smaller rank's operator is the leading block of a larger one's.
-    whole = reduction.operator(available)
-    return [whole[:rank, :rank] for rank in np.minimum(_RANKS, available)]
+    operator = reduction.operator(available)
+    return [operator[:rank, :rank] for rank in np.minimum(_RANKS, available)]
 
 
 def held_out_damping(series: Series) -> float:
@@ -213,9 +213,9 @@ def held_out(series: Series, eigenvalues: Complex128) -> HeldOut:
     error = float(forecast_errors(reduction, pairs - fitted, [used])[0])
     if reduction.numerical_rank < rank:
         return HeldOut(error, unknown)
-    found, vectors = reduction.eigen(rank)
+    values, vectors = reduction.eigen(rank)
     rest = reduction.coordinates(rank)[:, fitted:]
-    residuals = function_residuals(found, vectors, rest, reduction.constants)
-    counterparts = residuals[matching(found[None], eigenvalues)[0]]
+    residuals = function_residuals(values, vectors, rest, reduction.constants)
+    counterparts = residuals[matching(values[None], eigenvalues)[0]]
     # Where one of a pair has a counterpart and the other another, the worse one holds for both.
     return HeldOut(error, np.maximum(counterparts, counterparts[conjugates(eigenvalues)]))

@@ -41,7 +41,7 @@ def matching(candidates: Complex128, reference: Complex128) -> npt.NDArray[np.in
 
 
 def matched(candidates: Complex128, reference: Complex128) -> Complex128:
-    """Return each row of candidates reordered so that entry j is the counterpart of reference j."""
+    """Return [rows, r]: candidates reordered so that entry j is the counterpart of reference j."""
     return np.take_along_axis(candidates, matching(candidates, reference), axis=1)
 
 

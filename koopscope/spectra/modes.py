@@ -70,6 +70,11 @@ def modes(
     kind
         ``exact`` (scaled as in ``Spectrum.exact_coefficients``) or ``projected`` (unit norm).
 
+    Raises
+    ------
+    KoopscopeError
+        If there is no such mode, or an exact one does not exist.
+
     Notes
     -----
     A mode of a delay-embedded observable is given by its first, undelayed part. A mode of
@@ -100,7 +105,9 @@ def modes(
 
 
 def observable_values(snapshots: npt.NDArray[np.inexact[Any]], observable: Observable) -> Products:
-    """Return the observable's time series on a block of snapshots (T, n), float64 or complex128.
+    """Return [T, n], or [T - 1, n] of increments: the observable's values on a block of snapshots.
+
+    float64, or complex128 of complex snapshots.
 
     The entries on the weights only: the constant entry that ``weights`` and ``centered`` also have
     is not a weight.

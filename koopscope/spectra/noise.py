@@ -27,7 +27,7 @@ REACH = 8
 
 
 def sobolev_kernel(length: float = LENGTH, reach: int = REACH) -> Float64:
-    """Return the weights of 2 reach + 1 neighbours, symmetric, summing to 1.
+    """Return float64 [2 reach + 1]: the weights of neighbours, symmetric, summing to 1.
 
     Minimising a residual in H^-2 along time, where frequency f (cycles per snapshot) weighs
     (1 + 4 pi^2 length^2 f^2)^-2, is minimising the mean square after (1 - length^2 d^2/dt^2)^-1,

@@ -82,6 +82,11 @@ def truncation_rank(
     Returns
     -------
     At least 1 and at most the numerical rank; 0 only where nothing moves.
+
+    Raises
+    ------
+    KoopscopeError
+        If there is no such rule, or ``auto`` was not resolved.
     """
     rule = check_rank_rule(rule)
     available = numerical_rank(singular_values, resolution)

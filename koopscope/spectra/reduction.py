@@ -78,8 +78,8 @@ class Reduction:
 
     def coordinates(self, rank: int) -> Products:
         """Return [rank, n]: every value in the leading directions."""
-        found: Products = self.basis(rank).conj().T @ self.series.gram[: self.pairs]
-        return found
+        coordinates: Products = self.basis(rank).conj().T @ self.series.gram[: self.pairs]
+        return coordinates
 
     def operator(self, rank: int) -> Products:
         """Return [rank, rank], U^* Y V S^-1: the law of motion of the coordinates."""
@@ -116,8 +116,8 @@ class Reduction:
         """
         z = self.basis(len(values)) @ vectors
         lengths = _squares(self.series.gram[1 : self.pairs + 1, 1 : self.pairs + 1], z)
-        found: Float64 = np.sqrt(np.maximum(lengths - np.abs(values) ** 2, 0.0))
-        return found
+        residuals: Float64 = np.sqrt(np.maximum(lengths - np.abs(values) ** 2, 0.0))
+        return residuals
 
 
 @dataclass(frozen=True)
@@ -153,15 +153,15 @@ class ColumnReduction(Reduction):
 
     def coordinates(self, rank: int) -> Products:
         """Return [rank, n]: every value in the leading directions."""
-        found: Products = self.left[:, :rank].conj().T @ self._columns
-        return found
+        coordinates: Products = self.left[:, :rank].conj().T @ self._columns
+        return coordinates
 
     def _ritz_residuals(self, values: Complex128, vectors: Complex128) -> Float64:
         z = self.basis(len(values)) @ vectors
         off = self._columns[:, 1 : self.pairs + 1] @ z
         off -= values * (self._columns[:, : self.pairs] @ z)
-        found: Float64 = np.linalg.norm(off, axis=0)
-        return found
+        residuals: Float64 = np.linalg.norm(off, axis=0)
+        return residuals
 
 
 @dataclass(frozen=True)
@@ -213,24 +213,24 @@ class AffineReduction(Reduction):
 
     def coordinates(self, rank: int) -> Products:
         """Return [rank, n]: the constant, then every value's distance from the mean."""
-        found: Products = np.empty((rank, len(self.about_mean)), self.about_mean.dtype)
-        found[:1] = self.scales[0]
-        found[1:] = self._directions(rank).conj().T @ self.about_mean[: self.pairs]
-        return found
+        coordinates: Products = np.empty((rank, len(self.about_mean)), self.about_mean.dtype)
+        coordinates[:1] = self.scales[0]
+        coordinates[1:] = self._directions(rank).conj().T @ self.about_mean[: self.pairs]
+        return coordinates
 
     def operator(self, rank: int) -> Products:
         """Return [rank, rank]: ((1, 0), (shift, A)), of the coordinates."""
         images = self.coordinates(rank)[1:, 1 : self.pairs + 1]
-        found: Products = np.zeros((rank, rank), images.dtype)
+        operator: Products = np.zeros((rank, rank), images.dtype)
         if not rank:
-            return found
-        found[0, 0] = 1.0
-        found[1:, 0] = images.mean(axis=1) / self.scales[0]
-        found[1:, 1:] = (images - images.mean(axis=1)[:, None]) @ self._directions(rank)
-        return found
+            return operator
+        operator[0, 0] = 1.0
+        operator[1:, 0] = images.mean(axis=1) / self.scales[0]
+        operator[1:, 1:] = (images - images.mean(axis=1)[:, None]) @ self._directions(rank)
+        return operator
 
     def eigen(self, rank: int) -> tuple[Complex128, Complex128]:
-        """Return eigenvalues and eigenvectors: that of 1 first, whose mode has unit length."""
+        """Return eigenvalues [rank] and eigenvectors [rank, rank] of unit length, 1 first."""
         law = self.operator(rank)
         values, vectors = np.ones(rank, np.complex128), np.zeros((rank, rank), np.complex128)
         if not rank:
@@ -262,8 +262,8 @@ class AffineReduction(Reduction):
         products[:m, :m], products[:m, m:] = gram[:m, :m], gram[:m, 1 : m + 1]
         products[m:, :m], products[m:, m:] = products[:m, m:].conj().T, gram[1 : m + 1, 1 : m + 1]
         pair = np.concatenate([-values * z, z])
-        found: Float64 = np.sqrt(np.maximum(_squares(products, pair), 0.0))
-        return found
+        residuals: Float64 = np.sqrt(np.maximum(_squares(products, pair), 0.0))
+        return residuals
 
 
 def reduce(series: Series, pairs: int | None = None) -> Reduction:
@@ -300,8 +300,8 @@ def _about(gram: Products, first: int) -> Products:
 
 def _roots(squares: Products) -> tuple[Float64, Products]:
     """Return the singular values, descending, and right singular vectors behind X^* X."""
-    found, right = np.linalg.eigh((squares + squares.conj().T) / 2.0)
-    return np.sqrt(np.maximum(found[::-1], 0.0)), right[:, ::-1]
+    squared, right = np.linalg.eigh((squares + squares.conj().T) / 2.0)
+    return np.sqrt(np.maximum(squared[::-1], 0.0)), right[:, ::-1]
 
 
 def function_residuals(
@@ -323,12 +323,12 @@ def function_residuals(
     functions = np.linalg.lstsq(vectors, coordinates.astype(np.complex128), rcond=None)[0]
     off = functions[:, 1:] - values[:, None] * functions[:, :-1]
     sizes = np.linalg.norm(functions[:, :-1], axis=1)
-    found: Float64 = np.linalg.norm(off, axis=1) / np.where(sizes > 0.0, sizes, np.nan)
-    found[:constants] = np.nan
-    return found
+    residuals: Float64 = np.linalg.norm(off, axis=1) / np.where(sizes > 0.0, sizes, np.nan)
+    residuals[:constants] = np.nan
+    return residuals
 
 
 def _squares(gram: Products, columns: Complex128) -> Float64:
     """Return the real diagonal of columns^H gram columns."""
-    found: Float64 = np.real(np.einsum("ij,ij->j", columns.conj(), gram @ columns))
-    return found
+    squared: Float64 = np.real(np.einsum("ij,ij->j", columns.conj(), gram @ columns))
+    return squared

@@ -95,7 +95,7 @@ def scales_of(values: Float64, spacing: float, method: Method) -> Scales:
 
 
 def thinned(scales: Float64, decay: float = DECAY) -> Float64:
-    """Return descending scales of which consecutive ones differ by at least a factor (Alg. 2)."""
+    """Return float64 [kept]: descending scales that differ by at least a factor (Alg. 2)."""
     kept: list[float] = []
     for scale in scales:
         if not kept or kept[-1] / scale >= decay * (1.0 - 1e-12):
@@ -108,8 +108,8 @@ def _fourier(values: Float64) -> Float64:
     coefficients = np.abs(np.fft.rfft(values))
     frequencies: Float64 = np.fft.rfftfreq(len(values)).astype(np.float64)
     largest = float(coefficients.max())
-    found: Float64 = frequencies[(coefficients > SUPPORT * largest) & (frequencies > 0.0)]
-    return found
+    present: Float64 = frequencies[(coefficients > SUPPORT * largest) & (frequencies > 0.0)]
+    return present
 
 
 def _hankel_dmd(values: Float64) -> Float64:
@@ -133,5 +133,5 @@ def _hankel_dmd(values: Float64) -> Float64:
     )
     cycles = np.angle(eigenvalues) / (2.0 * np.pi)
     slowest = SLOWEST_PERIODS / len(values)
-    found: Float64 = cycles[(amplitudes > SUPPORT * amplitudes.max()) & (cycles > slowest)]
-    return found
+    present: Float64 = cycles[(amplitudes > SUPPORT * amplitudes.max()) & (cycles > slowest)]
+    return present

@@ -98,5 +98,5 @@ def _log(value: float, floor: float) -> float:
     return float(np.log(min(max(value, floor), 1e12)))
 
 
-def _over(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0.0 else (1e6 if part > 0.0 else 1.0)
+def _over(part: float, total: float) -> float:
+    return float(part / total) if total > 0.0 else (1e6 if part > 0.0 else 1.0)

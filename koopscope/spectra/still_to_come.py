@@ -52,7 +52,7 @@ def geometric_sum(
 
 
 def bounded(eigenvalues: Complex128) -> Complex128:
-    """Move eigenvalues beyond ``SLOWEST`` in magnitude back to it, each along its own ray."""
+    """Return complex128 [r]: eigenvalues, those beyond ``SLOWEST`` moved back along their rays."""
     magnitudes = np.maximum(np.abs(eigenvalues), np.finfo(float).tiny)
     slowed: Complex128 = eigenvalues * np.minimum(1.0, SLOWEST / magnitudes)
     return slowed

@@ -3,7 +3,7 @@
 Minibatch noise enters the dynamics itself (process noise), so pairs (y_t, y_{t+1}) are what is
 resampled: in blocks of neighbours, with replacement, in the r reduced coordinates, all replicates
 at once (Kunsch 1989; Efron and Tibshirani 1993, ch. 8). Says nothing about what the truncation left
-out. Must never need the weights.
+out. Works on reduced coordinates; reads no weight.
 """
 
 from __future__ import annotations
@@ -71,21 +71,21 @@ def uncertainty(spectrum: Spectrum, replicates: int = REPLICATES, seed: int = 0)
         return Uncertainty(LEVEL, unknown, unknown, np.full((rank, 2, 2), np.nan), 0, block)
     counts = block_counts(pairs, block, replicates, np.random.default_rng(seed))
     operators = resampled_operators(spectrum, counts)
-    found = matched(np.linalg.eigvals(operators).astype(complex), spectrum.eigenvalues)
+    replicas = matched(np.linalg.eigvals(operators).astype(complex), spectrum.eigenvalues)
     # A replicate may have two real eigenvalues in place of a pair, and either may go to either
     # member: every replicate counts once more with its mirror image, so that regions are mirrored.
     if np.isrealobj(spectrum.operator):
-        found = np.concatenate([found, found[:, conjugates(spectrum.eigenvalues)].conj()])
+        replicas = np.concatenate([replicas, replicas[:, conjugates(spectrum.eigenvalues)].conj()])
     if spectrum.resting is not None:
-        found[:, spectrum.resting] = 1.0  # by construction, but for the floor under replicates
-    reach = _NORMAL_QUANTILE * np.abs(found).std(axis=0)
-    off = np.stack([found.real, found.imag], axis=-1)
+        replicas[:, spectrum.resting] = 1.0  # by construction, but for the floor under replicates
+    reach = _NORMAL_QUANTILE * np.abs(replicas).std(axis=0)
+    off = np.stack([replicas.real, replicas.imag], axis=-1)
     off -= off.mean(axis=0)
     return Uncertainty(
         LEVEL,
         np.maximum(spectrum.magnitudes - reach, 0.0),
         spectrum.magnitudes + reach,
-        np.einsum("bji,bjk->jik", off, off) / len(found),
+        np.einsum("bji,bjk->jik", off, off) / len(replicas),
         replicates,
         block,
     )

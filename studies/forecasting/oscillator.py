@@ -30,8 +30,8 @@ from torch import Tensor
 
 import koopscope
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import gram_of
+from koopscope.spectra.law_of_motion import law_of_motion
 
 HERE = Path(__file__).parent
 ROWS, STEPS = HERE / "oscillator.csv", HERE / "oscillator_steps.json"

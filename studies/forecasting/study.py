@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.gram import total

@@ -23,8 +23,8 @@ import numpy as np
 from koopscope.pruning.choices import RECENT
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import gram_of
+from koopscope.spectra.law_of_motion import law_of_motion
 from studies.plan import TUNING
 
 TIMES = (0.15, 0.3, 0.6)

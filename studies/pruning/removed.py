@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.report.pruning import layers_of
@@ -63,8 +63,8 @@ def main() -> None:
                 dense = accuracy(network.loaded(final), network.task) - floor
                 settings = PruningSettings("magnitude")
                 with open_run(network.path) as run:
-                    judgement = judge(run, settings)
-                    with Pruner(run, judgement, settings) as pruner:
+                    basis = pruning_basis(run, settings)
+                    with Pruner(run, basis, settings) as pruner:
                         for request in requests:
                             pruning = pruner.prune(request)
                             net = network.loaded(final, whole(pruner, request))

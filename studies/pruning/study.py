@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.choices import RECENT
 from koopscope.pruning.criteria import CRITERIA
-from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
@@ -144,13 +144,13 @@ def masks_at(
             if name == EMA:
                 continue
             settings = PruningSettings(name, step, snapshots=snapshots, seed=network.seed)
-            judgement = judge(run, settings)
-            with Pruner(run, judgement, settings) as pruner:
+            basis = pruning_basis(run, settings)
+            with Pruner(run, basis, settings) as pruner:
                 for sparsity in SPARSITIES:
                     yield name, sparsity, whole(pruner, MaskRequest(sparsity))
         if EMA not in criteria:
             return
-        names = {p.tensor.name for p in judgement.prunable}
+        names = {p.tensor.name for p in basis.prunable}
         ages = np.arange(index, -1, -1)
         weighting = EMA_DECAY**ages / (EMA_DECAY**ages).sum()
         tensors = [t for t in run.description.tensors if t.name in names]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import koopscope
-from koopscope.pruning.judging import PruningSettings
+from koopscope.pruning.basis import PruningSettings
 from studies.pruning import summary
 from tests.frameworks import framework
 

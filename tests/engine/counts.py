@@ -1,6 +1,8 @@
-"""Compare what is counted beside the products."""
+"""Compare what is counted beside the products, and the units' moments."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from koopscope.spectra.gram import SnapshotGram
 
@@ -12,3 +14,7 @@ def assert_same_counts(found: SnapshotGram, wanted: SnapshotGram) -> None:
     assert found.changes.compared == wanted.changes.compared
     assert found.changes.twins == wanted.changes.twins
     assert list(found.changes.unchanged) == list(wanted.changes.unchanged)
+    assert (found.units is None) == (wanted.units is None)
+    if found.units is not None and wanted.units is not None:
+        # Sums of sums: exact up to the order in which parts were added.
+        np.testing.assert_allclose(found.units.values, wanted.units.values, rtol=1e-9, atol=1e-12)

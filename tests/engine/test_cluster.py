@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from koopscope.engine import cluster
+from koopscope.engine import cluster, scheduler
 from koopscope.engine.cluster import DaskEngine, records
 from koopscope.engine.local import snapshot_grams
 from koopscope.engine.store import GramStore
@@ -106,7 +106,7 @@ def test_only_what_was_asked_for_is_computed(tmp_path: Path, workers: Any) -> No
 def test_a_scheduler_that_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 1.0)
     path = write_shard(tmp_path / "run.h5", {"a": 30})
     with open_run(path) as run, pytest.raises(KoopscopeError) as raised:
         DaskEngine("tcp://127.0.0.1:1")(run, run.description.tensors)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from koopscope import Recorder
-from koopscope.engine import cluster
+from koopscope.engine import cluster, scheduler
 from koopscope.engine.cluster import DaskEngine
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
@@ -89,7 +89,7 @@ def failure(path: Path, engine: DaskEngine, after_first: object = None) -> tuple
 def test_a_listener_that_never_answers_is_named_soon(
     recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         message, seconds = failure(recorded, DaskEngine(address))
@@ -100,8 +100,8 @@ def test_a_listener_that_never_answers_is_named_soon(
 def test_the_death_of_all_workers_ends_the_pass(
     recorded: Path, two_processes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "ALONE_SECONDS", 3.0)
-    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(scheduler, "ALONE_SECONDS", 3.0)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0.5)
     monkeypatch.setattr(cluster, "TASK_BYTES", 1)
 
     def kill_worker(_: int) -> None:
@@ -115,7 +115,7 @@ def test_the_death_of_all_workers_ends_the_pass(
 def test_the_death_of_the_scheduler_ends_the_pass(
     recorded: Path, two_processes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0.5)
 
     def kill_scheduler(_: int) -> None:
         if two_processes.scheduler.poll() is None:

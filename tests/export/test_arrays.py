@@ -17,9 +17,9 @@ from koopscope.diagnostics.contraction import contraction_of
 from koopscope.export.fixed_point import write_fixed_point
 from koopscope.export.modes import ModeChoice, write_modes
 from koopscope.forecasting.api import write_prediction
-from koopscope.forecasting.forecast import Forecaster
+from koopscope.forecasting.forecaster import Forecaster
 from koopscope.forecasting.plan import ForecastSettings
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
@@ -46,7 +46,7 @@ def prediction(run: Run, path: Path, force: bool) -> object:
 
 def masks(run: Run, path: Path, force: bool) -> object:
     settings = PruningSettings()
-    with Pruner(run, judge(run, settings), settings) as pruner:
+    with Pruner(run, pruning_basis(run, settings), settings) as pruner:
         pruner.write(path, MaskRequest(0.5), force=force)
     return None
 

@@ -9,7 +9,7 @@ import pytest
 import koopscope
 from koopscope import KoopscopeError
 from koopscope.pruning.application import apply_masks
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
@@ -37,7 +37,7 @@ def weights():
 
 def applied(network, checkpoint, output, request=REQUEST, **options):
     settings = PruningSettings()
-    with open_run(network) as run, Pruner(run, judge(run, settings), settings) as pruner:
+    with open_run(network) as run, Pruner(run, pruning_basis(run, settings), settings) as pruner:
         return apply_masks(pruner, request, checkpoint, output, **options)
 
 

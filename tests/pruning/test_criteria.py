@@ -7,8 +7,8 @@ import pytest
 
 import koopscope
 from koopscope import KoopscopeError
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.criteria import CRITERIA, criterion
-from koopscope.pruning.judging import PruningSettings, judge
 from koopscope.runs.detect.opening import open_run
 from tests.recorded import recorded, settling
 
@@ -25,8 +25,8 @@ def run(tmp_path):
 
 
 def scored(run, name, at=None, **settings):
-    judgement = judge(run, PruningSettings(criterion=name, at=at, **settings))
-    found = criterion(name, judgement.analysis)
+    basis = pruning_basis(run, PruningSettings(criterion=name, at=at, **settings))
+    found = criterion(name, basis.analysis)
     (block,) = run.blocks()
     return found, found.scores("w", 0, block.values).reshape(8, 10)
 
@@ -70,7 +70,7 @@ def test_magnitude_and_gradient_magnitude_are_of_the_judged_snapshot(run):
 
 def test_random_scores_do_not_depend_on_how_a_tensor_is_cut(run):
     opened, *_ = run
-    found = criterion("random", judge(opened, PruningSettings()).analysis, seed=4)
+    found = criterion("random", pruning_basis(opened, PruningSettings()).analysis, seed=4)
     whole = found.scores("w", 0, np.zeros((14, 80)))
     for start, stop in ((0, 3), (3, 11), (11, 80)):
         part = found.scores("w", start, np.zeros((14, stop - start)))
@@ -86,7 +86,7 @@ def test_weights_that_swing_are_ranked_by_what_they_swing_about(tmp_path):
     centre = rng.standard_normal(60)
     turning = centre + ((0.98 * np.exp(0.5j)) ** np.arange(20)[:, None] * mode).real
     with open_run(recorded(tmp_path / "run.h5", {"w": turning.reshape(20, 6, 10)})) as opened:
-        analysis = judge(opened, PruningSettings(rank=3)).analysis
+        analysis = pruning_basis(opened, PruningSettings(rank=3)).analysis
         found = criterion("koopman-magnitude", analysis)
         (block,) = opened.blocks()
         scores = found.scores("w", 0, block.values)
@@ -121,7 +121,7 @@ def test_a_straight_line_is_followed_to_where_it_leads(tmp_path):
     line = start + np.multiply.outer(np.arange(9), 0.1 * step)
     with open_run(recorded(tmp_path / "run.h5", {"w": line})) as opened:
         _, scores = (
-            found := criterion("destination", judge(opened, PruningSettings()).analysis),
+            found := criterion("destination", pruning_basis(opened, PruningSettings()).analysis),
             found.scores("w", 0, line.reshape(9, -1)),
         )
     np.testing.assert_allclose(scores.reshape(5, 8), np.abs(line[-1] + 2.0 * step), atol=0.05)
@@ -129,7 +129,7 @@ def test_a_straight_line_is_followed_to_where_it_leads(tmp_path):
 
 def test_a_weight_that_is_not_a_number_scores_nothing(run):
     opened, *_ = run
-    found = criterion("magnitude", judge(opened, PruningSettings()).analysis)
+    found = criterion("magnitude", pruning_basis(opened, PruningSettings()).analysis)
     values = np.ones((14, 3))
     values[-1, 1] = np.nan
     np.testing.assert_array_equal(found.scores("w", 0, values), [1.0, 0.0, 1.0])
@@ -139,7 +139,7 @@ def test_weights_that_drift_have_no_resting_place(tmp_path):
     start, step = np.random.default_rng(0).standard_normal((2, 6, 10))
     drifting = start + np.multiply.outer(np.arange(8), step)
     with open_run(recorded(tmp_path / "run.h5", {"w": drifting})) as opened:
-        analysis = judge(opened, PruningSettings(rank=-1)).analysis
+        analysis = pruning_basis(opened, PruningSettings(rank=-1)).analysis
         with pytest.raises(KoopscopeError, match=r"no resting place .* they drift") as error:
             criterion("koopman-magnitude", analysis)
         assert "--criterion magnitude" in error.value.hint
@@ -149,7 +149,9 @@ def test_a_fixed_point_that_is_left_is_said_to_be(tmp_path):
     away = np.random.default_rng(0).standard_normal((6, 10))
     growing = 1.0 + np.multiply.outer(1.2 ** np.arange(8), away)
     with open_run(recorded(tmp_path / "run.h5", {"w": growing})) as opened:
-        found = criterion("koopman-magnitude", judge(opened, PruningSettings(rank=2)).analysis)
+        found = criterion(
+            "koopman-magnitude", pruning_basis(opened, PruningSettings(rank=2)).analysis
+        )
     assert not found.mode.is_approached
     assert found.mode.fastest == pytest.approx(1.2, abs=1e-6)
 
@@ -157,7 +159,7 @@ def test_a_fixed_point_that_is_left_is_said_to_be(tmp_path):
 def test_weights_that_never_moved_have_no_mode_of_rest(tmp_path):
     still = np.ones((8, 1, 1)) * np.arange(1.0, 41.0).reshape(5, 8)
     with open_run(recorded(tmp_path / "run.h5", {"w": still})) as opened:
-        analysis = judge(opened, PruningSettings()).analysis
+        analysis = pruning_basis(opened, PruningSettings()).analysis
         assert criterion("forecast-magnitude", analysis).scores("w", 0, still.reshape(8, -1))[
             -1
         ] == pytest.approx(40.0)
@@ -179,7 +181,7 @@ def test_weights_that_never_moved_have_no_mode_of_rest(tmp_path):
 def test_a_run_too_short_is_refused_with_the_number_it_takes(tmp_path, name, snapshots):
     path = recorded(tmp_path / "run.h5", settling({"w": (4, 5)}, snapshots))
     with open_run(path) as opened:
-        analysis = judge(opened, PruningSettings()).analysis
+        analysis = pruning_basis(opened, PruningSettings()).analysis
         with pytest.raises(KoopscopeError, match=f"^{snapshots} usable snapshots? ") as error:
             criterion(name, analysis)
         assert f"it takes {snapshots + 1}" in error.value.hint
@@ -188,7 +190,7 @@ def test_a_run_too_short_is_refused_with_the_number_it_takes(tmp_path, name, sna
 def test_an_unknown_criterion_is_answered_with_the_known_ones(run):
     opened, *_ = run
     with pytest.raises(KoopscopeError, match="'l1'") as error:
-        criterion("l1", judge(opened, PruningSettings()).analysis)
+        criterion("l1", pruning_basis(opened, PruningSettings()).analysis)
     assert all(name in error.value.hint for name in CRITERIA)
 
 
@@ -215,7 +217,7 @@ def test_masks_are_a_mapping_and_still_have_a_field_of_that_name(tmp_path):
 @pytest.mark.parametrize(("name", "used"), [("magnitude", 1), ("gradient-magnitude", 2)])
 def test_a_criterion_tells_how_many_snapshots_it_rests_on(run, name, used):
     opened, *_ = run
-    analysis = judge(opened, PruningSettings()).analysis
+    analysis = pruning_basis(opened, PruningSettings()).analysis
     assert criterion(name, analysis).snapshots_used == used
     assert criterion("random", analysis).snapshots_used == 0
     assert criterion("destination", analysis).snapshots_used > 2

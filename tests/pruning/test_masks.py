@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import koopscope
 from koopscope import KoopscopeError
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
@@ -115,7 +115,7 @@ def test_every_request_is_met_to_the_weight(opened, sparsity, scope, min_keep, e
 def opened(network):
     with open_run(network) as run:
         asked = PruningSettings(criterion="forecast-magnitude")
-        with Pruner(run, judge(run, asked), asked) as pruner:
+        with Pruner(run, pruning_basis(run, asked), asked) as pruner:
             yield pruner
 
 

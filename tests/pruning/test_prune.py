@@ -8,7 +8,7 @@ import pytest
 
 import koopscope
 from koopscope import KoopscopeError
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.pruning.masks import MaskRequest
 from koopscope.pruning.prune import Pruner
 from koopscope.runs.detect.opening import open_run
@@ -54,7 +54,7 @@ def test_written_masks_read_back_as_they_were(tmp_path, network, suffix):
         framework("safetensors")
     out = tmp_path / f"masks{suffix}"
     settings = PruningSettings(criterion="forecast-magnitude")
-    with open_run(network) as run, Pruner(run, judge(run, settings), settings) as pruner:
+    with open_run(network) as run, Pruner(run, pruning_basis(run, settings), settings) as pruner:
         pruner.write(out, REQUEST)
     found, metadata = read_back(out)
     expected = koopscope.prune(network, 0.75, criterion="forecast-magnitude")
@@ -72,7 +72,7 @@ def test_written_masks_read_back_as_they_were(tmp_path, network, suffix):
 
 def test_a_sample_is_spread_over_all_prunable_weights(network):
     settings = PruningSettings(criterion="magnitude")
-    with open_run(network) as run, Pruner(run, judge(run, settings), settings) as pruner:
+    with open_run(network) as run, Pruner(run, pruning_basis(run, settings), settings) as pruner:
         everything = pruner.sample(REQUEST, 10**6)
         some = pruner.sample(REQUEST, 60)
         pruning = pruner.prune(REQUEST)

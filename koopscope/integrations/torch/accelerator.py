@@ -1,7 +1,7 @@
 """Skip epochs of a PyTorch training: jump to where the weights are going, and back if it was wrong.
 
-Decides when to jump, how far, and whether to keep it. It must never end a training by an error,
-and never leave weights that are not finite.
+Decides when to jump, how far, and whether to keep it. No error of it ends a training, and it leaves
+no weights that are not finite.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from koopscope.integrations.torch.parameter_window import (
     Operator,
     ParameterWindow,
 )
-from koopscope.spectra.forecast import FORECASTABLE
 from koopscope.spectra.gram import Observable
+from koopscope.spectra.law_of_motion import FORECASTABLE
 
 OptimizerState = Literal["keep", "clear"]
 

@@ -1,7 +1,7 @@
 """The last few copies of a PyTorch model's trainable parameters, and the forecast that they allow.
 
 Holds the copies, reads their inner products and combines them; when to jump is decided elsewhere.
-It must never change a parameter other than by ``adopt`` and ``restore``, and never a buffer.
+Only ``adopt`` and ``restore`` change parameters; nothing changes buffers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from koopscope.errors import KoopscopeError
 from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.choices import Acceptance
 from koopscope.integrations.tensors import spread_over_ranks
-from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import Observable, SnapshotGram
+from koopscope.spectra.law_of_motion import law_of_motion
 
 try:
     import torch

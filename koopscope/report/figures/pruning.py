@@ -29,7 +29,7 @@ def figure(report: PruningReport, sample: Sample) -> Figure:
     _densities(left, report.prunings)
     _scores(right, report.prunings[-1], sample)
     picture.suptitle(
-        f"Pruning of {run_name(report.judgement.analysis)} at step {report.judgement.step:,}",
+        f"Pruning of {run_name(report.basis.analysis)} at step {report.basis.step:,}",
         fontsize=10,
     )
     return picture

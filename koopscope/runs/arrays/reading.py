@@ -1,7 +1,7 @@
 """Every array of a checkpoint as it is stored, for whoever copies it changed.
 
 Unlike a run, a source also holds what is not trained (counters, steps) and gives words, not
-numbers: bfloat16 stays bfloat16. Must never hold more of an array than its format demands.
+numbers: bfloat16 stays bfloat16. Holds only as much of an array as its format demands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.arrays.writing import ArraySpec
+from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.npz import members_of, read_member
 from koopscope.runs.checkpoints.safetensors import StoredTensor, stored_tensors

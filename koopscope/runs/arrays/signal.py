@@ -135,16 +135,16 @@ def _from_hdf5(file: Path, dataset: str) -> Float64:
     if not dataset:
         raise KoopscopeError(f"{file} holds many datasets", f"name one: {file}:dataset")
     with open_hdf5(file) as opened, hdf5_failures(file):
-        found = _reached(h5py.h5g.open(opened.id, b"/"), dataset)
-        if found is None:
+        member = _reached(h5py.h5g.open(opened.id, b"/"), dataset)
+        if member is None:
             raise KoopscopeError(f"{file} has no dataset {dataset!r}", "list them with h5ls")
-        problem = storage_problem(found)
-        declared = math.prod(found.shape or ()) * found.get_type().get_size()
+        problem = storage_problem(member)
+        declared = math.prod(member.shape or ()) * member.get_type().get_size()
         if not problem and declared > LARGEST_BYTES:
             problem = f"it has {declared:,} bytes, and a signal may have 256 MiB at most"
         if problem:
             raise KoopscopeError(f"{dataset} of {file} is not read: {problem}", "copy the data out")
-        return _numbers(h5py.Dataset(found)[()], f"{file}:{dataset}")
+        return _numbers(h5py.Dataset(member)[()], f"{file}:{dataset}")
 
 
 def _reached(group: h5py.h5g.GroupID, dataset: str) -> h5py.h5d.DatasetID | None:

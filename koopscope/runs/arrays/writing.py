@@ -1,63 +1,34 @@
 """Arrays out: files keyed by the tensor's own name, written in order, whole or not at all.
 
 Masks, predicted weights and modes all leave through here. A file appears under its name only when
-it is complete; an existing one is kept unless the caller forces it.
+it is complete; an existing one is kept unless the caller forces it. Holds no whole array.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.arrays.safetensors_file import safetensors_writer
+from koopscope.runs.arrays.spec import ArraySpec, ArrayWriter
+from koopscope.runs.arrays.state_dict import state_dict_writer
 from koopscope.runs.atomic import drafted
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import created
 from koopscope.runs.targets import check_targets
 
-SUFFIXES = (".safetensors", ".npz", ".h5")
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """Shape and dtype of one array to be written.
-
-    ``dtype`` is NumPy's name (``bool``, ``float32``, ``complex128``, ...) or ``bfloat16``, whose
-    values are handed over as uint16 words.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def words(self) -> np.dtype[Any]:
-        """The NumPy dtype that holds the values."""
-        return np.dtype(np.uint16 if self.dtype == "bfloat16" else self.dtype)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-
-class ArrayWriter(Protocol):
-    """Takes arrays in the specs' order, each one's flattened values from start to end."""
-
-    def append(self, name: str, values: npt.NDArray[Any]) -> None:
-        """Add the next values (1-D) of the array called ``name``."""
+SUFFIXES = (".safetensors", ".npz", ".h5", ".pt")
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
@@ -66,8 +37,8 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
     Raises
     ------
     KoopscopeError
-        If the suffix is unknown, the directory is missing, the file exists and ``force`` is not
-        given, or ``.safetensors`` is asked for without the library.
+        If the suffix is unknown, the directory is missing, or the file exists and ``force`` is not
+        given.
     """
     target = check_suffix(path)
     check_targets([target], force=force)
@@ -75,12 +46,12 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> Path:
-    """Return the path if its name says how to write arrays, and that can be done here.
+    """Return the path if its name says how to write arrays.
 
     Raises
     ------
     KoopscopeError
-        If the suffix is unknown, or ``.safetensors`` is asked for without the library.
+        If the suffix is unknown.
     """
     target = Path(path)
     if target.suffix not in SUFFIXES:
@@ -88,8 +59,6 @@ def check_suffix(path: str | os.PathLike[str]) -> Path:
             f"the name {target} does not say how to write arrays",
             f"end it in one of {', '.join(SUFFIXES)}",
         )
-    if target.suffix == ".safetensors":
-        _safetensors()
     return target
 
 
@@ -106,13 +75,14 @@ def array_writer(
     Parameters
     ----------
     path
-        Ends in ``.h5`` or ``.npz``, written as the values arrive, or in ``.safetensors``, whose
-        library takes all arrays at once (one copy of them in memory).
+        Ends in ``.safetensors``, ``.npz``, ``.h5``, or ``.pt``, a state dict of PyTorch. All are
+        written as the values arrive.
     specs
         Every array, in the order in which its values will come.
     metadata
         Strings that travel with the file: attributes of the root (``.h5``), the header
-        (``.safetensors``), a JSON array ``__metadata__`` (``.npz``).
+        (``.safetensors``), a JSON array ``__metadata__`` (``.npz``), a member ``koopscope.json``
+        (``.pt``).
     force
         Replace an existing file.
 
@@ -122,7 +92,12 @@ def array_writer(
         If the file cannot be written there.
     """
     target = check_output(path, force)
-    writers = {".h5": _hdf5, ".npz": _npz, ".safetensors": _safetensors_file}
+    writers = {
+        ".h5": _hdf5,
+        ".npz": _npz,
+        ".safetensors": safetensors_writer,
+        ".pt": state_dict_writer,
+    }
     try:
         with (
             drafted(target) as draft,
@@ -216,50 +191,3 @@ def _npz(
         writer = _NpzWriter(archive, specs)
         with writer.member:
             yield writer
-
-
-class _MemoryWriter:
-    def __init__(self, specs: Mapping[str, ArraySpec]) -> None:
-        self._filled = dict.fromkeys(specs, 0)
-        self.arrays = {name: np.empty(spec.size, spec.words) for name, spec in specs.items()}
-
-    def append(self, name: str, values: npt.NDArray[Any]) -> None:
-        start = self._filled[name]
-        self.arrays[name][start : start + len(values)] = values
-        self._filled[name] = start + len(values)
-
-
-@contextmanager
-def _safetensors_file(
-    path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[str, str]
-) -> Iterator[ArrayWriter]:
-    library = _safetensors()
-    writer = _MemoryWriter(specs)
-    yield writer
-    # Pointers rather than arrays: NumPy has no bfloat16 of its own to say what the words are.
-    tensors = {
-        name: library.TensorSpec(
-            dtype=spec.dtype,
-            shape=spec.shape,
-            data_ptr=writer.arrays[name].ctypes.data,
-            data_len=writer.arrays[name].nbytes,
-        )
-        for name, spec in specs.items()
-    }
-    try:
-        library.serialize_file(tensors, str(path), dict(metadata) or None)
-    except library.SafetensorError as error:  # how it reports what the system refuses
-        raise OSError(str(error).rpartition("error: ")[2]) from error
-
-
-def _safetensors() -> Any:
-    try:
-        library: Any = import_module("safetensors")
-    except ImportError:
-        library = None
-    if not hasattr(library, "TensorSpec"):
-        raise KoopscopeError(
-            "writing .safetensors needs the safetensors library, 0.8 or newer",
-            "pip install 'koopscope[safetensors]', or end the name in .npz or .h5",
-        )
-    return library

@@ -22,6 +22,7 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader
 from koopscope.runs.checkpoints.torch.snapshots import torch_snapshot
+from koopscope.runs.dtypes import LeftOutError
 from koopscope.runs.run import FloatArray, Skipped, TensorInfo
 
 CONFIG = "adapter_config.json"
@@ -99,15 +100,16 @@ def with_products(snapshot: Snapshot, config: Path) -> Snapshot:
     skipped: list[Skipped] = []
     for module, (left, right, style) in pairs.items():
         name = f"{module}.{PRODUCT}"
-        found = _product(module, left, right, style, said)
-        if isinstance(found, str):
-            skipped.append(Skipped(name, found))
+        try:
+            product = _product(module, left, right, style, said)
+        except LeftOutError as error:
+            skipped.append(Skipped(name, error.reason))
             continue
         double = "float64" in (left.dtype, right.dtype)
         # A convolution's kernel has the axes of its A beyond the rank.
-        shape = (found.rows, *((found.columns,) if style == "mlx" else right.shape[1:]))
+        shape = (product.rows, *((product.columns,) if style == "mlx" else right.shape[1:]))
         infos.append(TensorInfo(name, shape, "float64" if double else "float32", "buffer"))
-        products[name] = found
+        products[name] = product
     return replace(
         snapshot,
         kind=f"adapter ({snapshot.kind})",
@@ -141,11 +143,11 @@ def _pairs(tensors: tuple[TensorInfo, ...]) -> dict[str, _Pair]:
     """Return for each module B, A and whose names they have: ``peft`` or ``mlx``."""
     factors: dict[tuple[str, str], dict[str, TensorInfo]] = {}
     for tensor in tensors:
-        found, style = _PEFT.fullmatch(tensor.name), "peft"
-        if found is None:
-            found, style = _MLX.fullmatch(tensor.name), "mlx"
-        if found is not None:
-            factors.setdefault((found["module"], style), {})[found["which"].upper()] = tensor
+        match, style = _PEFT.fullmatch(tensor.name), "peft"
+        if match is None:
+            match, style = _MLX.fullmatch(tensor.name), "mlx"
+        if match is not None:
+            factors.setdefault((match["module"], style), {})[match["which"].upper()] = tensor
     return {
         module: (pair["B"], pair["A"], style)
         for (module, style), pair in factors.items()
@@ -155,13 +157,13 @@ def _pairs(tensors: tuple[TensorInfo, ...]) -> dict[str, _Pair]:
 
 def _product(
     module: str, left: TensorInfo, right: TensorInfo, style: str, said: Mapping[str, Any]
-) -> _Product | str:
-    """Return how a product is computed, or why it is not."""
+) -> _Product:
+    """Return how a product is computed; raise LeftOutError if it is not."""
     if left.is_complex or right.is_complex:
-        return "a product of complex matrices, which is not computed"
+        raise LeftOutError("a product of complex matrices, which is not computed")
     flipped = style == "mlx"
     if len(left.shape) < 2 or len(right.shape) < 2:
-        return "a product of what are no matrices"
+        raise LeftOutError("a product of what are no matrices")
     if flipped:
         rank, rows = left.shape[0], math.prod(left.shape[1:])
         columns, other = right.shape[0], math.prod(right.shape[1:])
@@ -169,36 +171,38 @@ def _product(
         rows, rank = left.shape[0], math.prod(left.shape[1:])
         other, columns = right.shape[0], math.prod(right.shape[1:])
     if rank != other or not rank:
-        return f"the shapes {list(left.shape)} and {list(right.shape)} do not fit together"
+        raise LeftOutError(
+            f"the shapes {list(left.shape)} and {list(right.shape)} do not fit together"
+        )
     if max(left.size, right.size) > _LARGEST_FACTOR:
-        return f"a matrix of the two has more than {_LARGEST_FACTOR:,} weights"
+        raise LeftOutError(f"a matrix of the two has more than {_LARGEST_FACTOR:,} weights")
     scale = _mlx_scale(said) if flipped else _peft_scale(module, rank, said)
-    if isinstance(scale, str):
-        return scale
     return _Product(left, right, rank, rows, columns, scale, flipped)
 
 
-def _peft_scale(module: str, rank: int, said: Mapping[str, Any]) -> float | str:
+def _peft_scale(module: str, rank: int, said: Mapping[str, Any]) -> float:
     if not said:
-        return f"its scale is not known: no {CONFIG} lies beside the weights"
+        raise LeftOutError(f"its scale is not known: no {CONFIG} lies beside the weights")
     if said.get("use_dora"):
-        return "the adapter uses DoRA, whose change is no product of B and A alone"
+        raise LeftOutError("the adapter uses DoRA, whose change is no product of B and A alone")
     alpha: Any = said.get("lora_alpha")
     for pattern, value in _mapping(said.get("alpha_pattern")).items():
         if not _PLAIN.fullmatch(pattern):
-            return f"its scale is given by the expression {pattern!r:.60}, which is not evaluated"
+            raise LeftOutError(
+                f"its scale is given by the expression {pattern!r:.60}, which is not evaluated"
+            )
         if module == pattern or module.endswith(f".{pattern}"):
             alpha = value
             break
     if not _is_real(alpha):
-        return f"its scale is not known: {CONFIG} has no number lora_alpha"
+        raise LeftOutError(f"its scale is not known: {CONFIG} has no number lora_alpha")
     return float(alpha) / (math.sqrt(rank) if said.get("use_rslora") else rank)
 
 
-def _mlx_scale(said: Mapping[str, Any]) -> float | str:
+def _mlx_scale(said: Mapping[str, Any]) -> float:
     scale: Any = _mapping(said.get("lora_parameters")).get("scale")
     if not _is_real(scale):
-        return f"its scale is not known: no lora_parameters with a scale in {CONFIG}"
+        raise LeftOutError(f"its scale is not known: no lora_parameters with a scale in {CONFIG}")
     return float(scale)
 
 

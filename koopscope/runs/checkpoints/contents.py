@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import STORED_AS, unread_weights
+from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.names import (
     COUNTERS,
     Unit,
@@ -73,12 +73,9 @@ class Contents:
         size = math.prod(shape)
         if size == 1 and number is not None and self._is_number_beside(name, number):
             return None
-        reason = not_a_weight(name)
-        if dtype not in STORED_AS:
-            why = f"{dtype} values, not float16, bfloat16, float32 or float64"
-            self.leave_out(name, why, unread_weights(name, shape, dtype))
-        elif size == 0:
-            self.leave_out(name, f"no elements (shape {list(shape)})")
+        problem, reason = values_problem(dtype, shape), not_a_weight(name)
+        if problem:
+            self.leave_out(name, problem, unread_weights(name, shape, dtype))
         elif reason:
             self.leave_out(name, reason)
             self._unwanted += 0 if "optimizer" in reason else size

@@ -23,13 +23,13 @@ _PART = 2**20
 
 
 def without_copies(
-    found: Sequence[Snapshot], steps: Sequence[int], unit: Unit, tensors: Sequence[TensorInfo]
+    snapshots: Sequence[Snapshot], steps: Sequence[int], unit: Unit, tensors: Sequence[TensorInfo]
 ) -> tuple[list[int], list[str]]:
     """Return which snapshots to keep, in the order of their steps, and a sentence for each other.
 
     Parameters
     ----------
-    found, steps, unit
+    snapshots, steps, unit
         Snapshots in any order, and what the step of each counts.
     tensors
         That all of them hold.
@@ -39,19 +39,19 @@ def without_copies(
     KoopscopeError
         If two of one step hold different weights.
     """
-    order = sorted(range(len(found)), key=lambda i: (steps[i], *_rank(found[i].path)))
+    order = sorted(range(len(snapshots)), key=lambda i: (steps[i], *_rank(snapshots[i].path)))
     kept: list[int] = []
     sentences: list[str] = []
     clashes: list[tuple[int, int]] = []
     for index in order:
         if not kept or steps[kept[-1]] != steps[index]:
             kept.append(index)
-        elif is_copy(found[index], found[kept[-1]], tensors):
-            sentences.append(left_out(found[index], found[kept[-1]]))
+        elif is_copy(snapshots[index], snapshots[kept[-1]], tensors):
+            sentences.append(left_out(snapshots[index], snapshots[kept[-1]]))
         else:
             clashes.append((kept[-1], index))
     if clashes:
-        raise _clash(found, steps, unit, clashes)
+        raise _clash(snapshots, steps, unit, clashes)
     return kept, sentences
 
 
@@ -91,10 +91,10 @@ def _rank(path: str) -> tuple[bool, tuple[tuple[int, int, str], ...]]:
 
 
 def _clash(
-    found: Sequence[Snapshot], steps: Sequence[int], unit: Unit, clashes: list[tuple[int, int]]
+    snapshots: Sequence[Snapshot], steps: Sequence[int], unit: Unit, clashes: list[tuple[int, int]]
 ) -> KoopscopeError:
     one, other = clashes[0]
-    both = f"{found[one].path} and {found[other].path} both hold {unit} {steps[one]}"
+    both = f"{snapshots[one].path} and {snapshots[other].path} both hold {unit} {steps[one]}"
     if len(clashes) == 1:
         return KoopscopeError(f"{both}, with different weights", "leave one of them out")
     return KoopscopeError(

@@ -34,8 +34,8 @@ def hdf5_snapshot(path: Path) -> Snapshot:
     """
     contents = Contents(str(path))
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        found = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
-        sort_datasets(path, found, contents)
+        members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+        sort_datasets(path, members, contents)
         step, unit = step_attribute(file)
     contents.check()
     open_file = partial(safety.open_hdf5, path)
@@ -53,7 +53,7 @@ def hdf5_snapshot(path: Path) -> Snapshot:
 
 
 def sort_datasets(
-    path: Path, found: Mapping[str, h5py.h5d.DatasetID], contents: Contents, home: str = ""
+    path: Path, members: Mapping[str, h5py.h5d.DatasetID], contents: Contents, home: str = ""
 ) -> None:
     """Sort the datasets of one snapshot by what they are.
 
@@ -67,7 +67,7 @@ def sort_datasets(
     KoopscopeError
         If a weight has parts that were never written.
     """
-    for name, dataset in found.items():
+    for name, dataset in members.items():
         is_number = isinstance(dataset.get_type(), (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))
         number = partial(_number, dataset) if is_number else None
         if contents.add(name, tuple(dataset.shape), tensor_dtype(dataset), number) is not None:

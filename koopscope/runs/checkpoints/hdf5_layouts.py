@@ -1,7 +1,7 @@
 """HDF5 files with a whole trajectory in a layout of somebody else's: found out, read in place.
 
 A group per step, ``[T, ...]`` datasets, one ``[T, N]`` matrix. Where the contents allow two
-readings this module says so; it must never pick one.
+readings this module says so instead of picking one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.hdf5 import sort_datasets, step_attribute
 from koopscope.runs.checkpoints.hdf5_tensors import Hdf5Reader, datasets
 from koopscope.runs.checkpoints.hdf5_trajectories import (
-    Found,
+    Datasets,
     StackedLayout,
     TimeLastLayout,
     step_vector,
@@ -58,7 +58,7 @@ _HOW_TO_SETTLE = (
 )
 
 
-def all_datasets(path: Path, file: h5py.File) -> Found:
+def all_datasets(path: Path, file: h5py.File) -> Datasets:
     """Return every dataset of an open file by its path, numbered names in natural order."""
     return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
 
@@ -79,10 +79,10 @@ class Readings:
     is_matrix: bool
 
     @classmethod
-    def of(cls, found: Found) -> Readings:
+    def of(cls, members: Datasets) -> Readings:
         """Return what the shapes and names of the datasets allow."""
-        is_matrix = [len(dataset.shape) for dataset in weights_of(found).values()] == [2]
-        return cls(possible=_possible_layouts(found), is_matrix=is_matrix)
+        is_matrix = [len(dataset.shape) for dataset in weights_of(members).values()] == [2]
+        return cls(possible=_possible_layouts(members), is_matrix=is_matrix)
 
     def with_time(self, axis: TimeAxis) -> Readings:
         """Return the one reading with time on that axis, where the axes leave a choice."""
@@ -92,17 +92,17 @@ class Readings:
         return replace(self, possible=(last if axis == "last" else first,))
 
 
-def _possible_layouts(found: Found) -> tuple[Layout, ...]:
-    if _step_groups(found):
+def _possible_layouts(members: Datasets) -> tuple[Layout, ...]:
+    if _step_groups(members):
         return ("groups",)
-    weights = weights_of(found)
+    weights = weights_of(members)
     shapes = [tuple(dataset.shape) for dataset in weights.values()]
     if not shapes:
         return ()
-    vector = step_vector(found)
+    vector = step_vector(members)
     is_matrix = len(shapes) == 1 and len(shapes[0]) == 2
     if vector:
-        length = math.prod(found[vector].shape)
+        length = math.prod(members[vector].shape)
         last = all(len(shape) > 1 and shape[0] != length == shape[-1] for shape in shapes)
         if is_matrix:
             return ("matrix_last",) if last else ("matrix",)
@@ -158,12 +158,12 @@ class GroupPerStep(CheckpointSeries):
         self._file = safety.open_hdf5(path)
         try:
             with safety.hdf5_failures(path):
-                found = all_datasets(path, self._file)
-                groups = _step_groups(found)
+                listed = all_datasets(path, self._file)
+                groups = _step_groups(listed)
                 super().__init__(
                     self._snapshot(path, group, members) for group, members in groups.items()
                 )
-                outside = [n for n in found if not n.startswith(tuple(f"{g}/" for g in groups))]
+                outside = [n for n in listed if not n.startswith(tuple(f"{g}/" for g in groups))]
         except BaseException:
             self._file.close()
             raise
@@ -181,7 +181,7 @@ class GroupPerStep(CheckpointSeries):
         super().close()
         self._file.close()
 
-    def _snapshot(self, path: Path, group: str, members: Found) -> Snapshot:
+    def _snapshot(self, path: Path, group: str, members: Datasets) -> Snapshot:
         contents = Contents(f"{path}/{group}")
         sort_datasets(path, members, contents, home=f"{group}/")
         contents.check()
@@ -206,11 +206,11 @@ class _GroupReader(Hdf5Reader):
         """Leave the file open: the other groups are read from it too."""
 
 
-def _step_groups(found: Found) -> dict[str, Found]:
+def _step_groups(listed: Datasets) -> dict[str, Datasets]:
     """Return the datasets of each group that stands for a step, if all weights are in such."""
-    groups: dict[str, Found] = {}
+    groups: dict[str, Datasets] = {}
     parents: set[str] = set()
-    for name, dataset in found.items():
+    for name, dataset in listed.items():
         parts = name.split("/")
         for depth, part in enumerate(parts[:-1]):
             parent = "/".join(parts[:depth])
@@ -221,7 +221,7 @@ def _step_groups(found: Found) -> dict[str, Found]:
                 parents.add(parent)
                 break
         else:
-            if len(dataset.shape) > 1 and name in weights_of(found):
+            if len(dataset.shape) > 1 and name in weights_of(listed):
                 return {}
     if len(parents) != 1 or (len(groups) < 2 and parents == {""} and not _named(groups)):
         return {}
@@ -230,9 +230,9 @@ def _step_groups(found: Found) -> dict[str, Found]:
     return groups
 
 
-def _named(groups: Mapping[str, Found]) -> bool:
+def _named(groups: Mapping[str, Datasets]) -> bool:
     return all(_STEP_GROUP.fullmatch(group.rpartition("/")[2]) for group in groups)
 
 
-def _signature(members: Found) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _signature(members: Datasets) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((name, tuple(dataset.shape)) for name, dataset in members.items())

@@ -1,7 +1,7 @@
 """Tensors inside HDF5 files that no recorder wrote: find them, describe them, read parts of them.
 
-Reaches members only the way ``koopscope.runs.hdf5.safety`` does; it must never follow a link or
-read more of a dataset than it was asked for.
+Reaches members only the way ``koopscope.runs.hdf5.safety`` does; follows no link, and reads no more
+of a dataset than it was asked for.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.numbering import natural_key
-from koopscope.runs.dtypes import STORABLE, STORED_AS, widen_bfloat16
+from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
-from koopscope.runs.run import FloatArray, TensorInfo, usual_kind
+from koopscope.runs.run import FloatArray, TensorInfo
 
 #: Numbers in a list of steps or of values of a metric, at most.
 NUMBERS_LIMIT = 2**24
@@ -63,17 +63,6 @@ def tensor_dtype(dataset: h5py.h5d.DatasetID) -> str:
         marked = words and safety.text_attribute(dataset, "dtype") == "bfloat16"
         return "bfloat16" if marked else "opaque bytes"
     return safety.stored_dtype(dataset)
-
-
-def described(
-    name: str, shape: tuple[int, ...], dtype: str, kind: str | None = None
-) -> TensorInfo | str:
-    """Return a tensor, or the reason why these values are not part of a trajectory."""
-    if dtype not in STORED_AS:
-        return f"{dtype} values, not {STORABLE}"
-    if math.prod(shape) == 0:
-        return f"no elements (shape {list(shape)})"
-    return TensorInfo(name, shape, dtype, kind or usual_kind(name))
 
 
 def must_be_written(
@@ -125,7 +114,7 @@ def read_part(
 
 
 def read_numbers(dataset: h5py.h5d.DatasetID) -> npt.NDArray[np.float64]:
-    """Return every value of a short dataset of numbers, flattened.
+    """Return float64 [n], every value of a short dataset of numbers, flattened.
 
     Raises
     ------
@@ -160,7 +149,13 @@ class Hdf5Reader:
         self._places = places
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor.
+
+        Raises
+        ------
+        KoopscopeError
+            If it cannot be read, or is not what it was when the file was described.
+        """
         with safety.hdf5_failures(self._path, tensor.name):
             dataset = opened(self._path, self._file, self._places[tensor.name])
             if tuple(dataset.shape) != tensor.shape or tensor_dtype(dataset) != tensor.dtype:
@@ -173,7 +168,13 @@ class Hdf5Reader:
 
 
 def opened(path: Path, file: h5py.File, place: str) -> h5py.h5d.DatasetID:
-    """Open a dataset by its path, checking each part of it for links."""
+    """Open a dataset by its path, checking each part of it for links.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is none, or must not be followed or read.
+    """
     here: safety.Member = h5py.h5g.open(file.id, b"/")
     for part in place.split("/"):
         if isinstance(here, h5py.h5g.GroupID):

@@ -17,14 +17,13 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.hdf5_tensors import (
     datasets,
-    described,
     must_be_written,
     read_numbers,
     read_part,
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.series import SnapshotRun
-from koopscope.runs.dtypes import STORED_AS, unread_weights, widen_bfloat16
+from koopscope.runs.dtypes import STORED_AS, unread_weights, values_problem, widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.stacked import StackedRun, prepared
@@ -36,9 +35,9 @@ from koopscope.runs.names import (
     is_metric,
     not_a_weight,
 )
-from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
+from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo, usual_kind
 
-Found: TypeAlias = dict[str, h5py.h5d.DatasetID]
+Datasets: TypeAlias = dict[str, h5py.h5d.DatasetID]
 
 
 class StackedLayout(StackedRun):
@@ -51,13 +50,13 @@ class StackedLayout(StackedRun):
         self._file = safety.open_hdf5(path)
         try:
             with safety.hdf5_failures(path):
-                found = _datasets(path, self._file)
-                trajectory = _Trajectory(path, found, axis=0)
+                members = _datasets(path, self._file)
+                trajectory = _Trajectory(path, members, axis=0)
                 self.unit = trajectory.unit
                 self.description = trajectory.description(f"HDF5, {reading}")
                 for tensor in self.description.tensors:
                     self._tensors[tensor.name] = prepared(
-                        found[tensor.name], self.description.snapshots
+                        members[tensor.name], self.description.snapshots
                     )
         except BaseException:
             self.close()
@@ -89,12 +88,12 @@ class TimeLastLayout(SnapshotRun):
         self.path = path
         self.files = (path,)
         self.paths = [str(path)]
-        self._found: Found = {}
+        self._members: Datasets = {}
         self._file = safety.open_hdf5(path)
         try:
             with safety.hdf5_failures(path):
-                self._found = _datasets(path, self._file)
-                trajectory = _Trajectory(path, self._found, axis=-1)
+                self._members = _datasets(path, self._file)
+                trajectory = _Trajectory(path, self._members, axis=-1)
                 self.unit: Unit = trajectory.unit
                 self.description = trajectory.description(f"HDF5, {reading}")
         except BaseException:
@@ -116,7 +115,7 @@ class TimeLastLayout(SnapshotRun):
 
     def close(self) -> None:
         """Close the file."""
-        self._found.clear()
+        self._members.clear()
         self._file.close()
 
     def _read(
@@ -128,7 +127,7 @@ class TimeLastLayout(SnapshotRun):
     ) -> None:
         offset, rows = 0, times[1] - times[0]
         with safety.hdf5_failures(self.path, tensor.name):
-            dataset = self._found[tensor.name]
+            dataset = self._members[tensor.name]
             for slab in slabs(tensor.shape, *weights):
                 counts = (*slab.count, rows)
                 where = dataset.get_space()
@@ -140,7 +139,7 @@ class TimeLastLayout(SnapshotRun):
                 offset += slab.size
 
 
-def _datasets(path: Path, file: h5py.File) -> Found:
+def _datasets(path: Path, file: h5py.File) -> Datasets:
     return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
 
 
@@ -149,7 +148,7 @@ class _Trajectory:
 
     Parameters
     ----------
-    path, found
+    path, members
         The file and its datasets.
     axis
         Of time: 0 or -1.
@@ -160,10 +159,10 @@ class _Trajectory:
         If the steps do not increase, or no dataset is as long as they are.
     """
 
-    def __init__(self, path: Path, found: Found, axis: Literal[0, -1]) -> None:
-        self._path, self._found, self._axis = path, found, axis
-        self._weights = weights_of(found)
-        self._vector = step_vector(found)
+    def __init__(self, path: Path, members: Datasets, axis: Literal[0, -1]) -> None:
+        self._path, self._members, self._axis = path, members, axis
+        self._weights = weights_of(members)
+        self._vector = step_vector(members)
         self.unit: Unit = "step"
         self._notes: list[str] = []
         self._steps = self._all_steps()
@@ -176,7 +175,7 @@ class _Trajectory:
         tensors: list[TensorInfo] = []
         skipped: list[Skipped] = []
         metrics: dict[str, npt.NDArray[np.float64]] = {}
-        for name, dataset in self._found.items():
+        for name, dataset in self._members.items():
             shape = tuple(dataset.shape)
             if name == self._vector:
                 continue
@@ -185,21 +184,21 @@ class _Trajectory:
                 metrics[conventional(name.removeprefix("metrics/"))] = values
                 continue
             rest = shape[1:] if self._axis == 0 else shape[:-1]
-            info = described(name, rest, tensor_dtype(dataset))
-            reason = info if isinstance(info, str) else not_a_weight(name)
+            dtype = tensor_dtype(dataset)
+            reason = values_problem(dtype, rest) or not_a_weight(name)
             longest = len(self._steps) + 2 * _torn(len(self._steps))
             if not len(self._steps) <= _length(dataset, self._axis) <= longest:
                 which = "first" if self._axis == 0 else "last"
                 length = [*shape][self._axis :][:1] if shape else []
                 reason = f"its {which} axis is {length}, not the {len(self._steps)} snapshots"
-            if reason or isinstance(info, str):
+            if reason:
                 inner = rest if len(shape) > 1 else (0,)  # lists of numbers are no weights
-                unread = unread_weights(name, inner, tensor_dtype(dataset))
+                unread = unread_weights(name, inner, dtype)
                 skipped.append(Skipped(name, reason, 0 if not_a_weight(name) else unread))
             else:
                 rows = len(self._steps) if self._axis == 0 else None
                 must_be_written(self._path, name, dataset, rows)
-                tensors.append(info)
+                tensors.append(TensorInfo(name, rest, dtype, usual_kind(name)))
         if not tensors:
             lengths = sorted({length for length in self._lengths.values() if length})
             which = "first" if self._axis == 0 else "last"
@@ -235,7 +234,7 @@ class _Trajectory:
         if self._vector is None:
             self._notes.append("no `step` dataset: snapshots are numbered from 0")
             return np.arange(_length(next(iter(self._weights.values())), self._axis))
-        values = read_numbers(self._found[self._vector])
+        values = read_numbers(self._members[self._vector])
         steps: npt.NDArray[np.int64] = np.nan_to_num(values).astype(np.int64)
         wrong = np.flatnonzero((values[1:] <= values[:-1]) | (steps[1:] != values[1:]))
         if wrong.size:
@@ -259,25 +258,25 @@ class _Trajectory:
         """Drop what a writer that died left half written: some datasets a little longer."""
         count = len(self._steps)
         near = [n for n in self._lengths.values() if abs(n - count) <= _torn(count)]
-        whole = min((count, *near))
+        complete = min((count, *near))
         if self._axis == 0:  # a row that was made room for and never written
             for name, length in self._lengths.items():
-                if length >= whole:
-                    whole = _written(self._found[name], whole)
-        if whole < count or any(length > count for length in near):
+                if length >= complete:
+                    complete = _written(self._members[name], complete)
+        if complete < count or any(length > count for length in near):
             longest = max((count, *near))
             self._notes.append(
-                f"the file breaks off inside a snapshot: {whole} of {longest} are whole and read"
+                f"the file breaks off inside a snapshot: {complete} of {longest} are whole and read"
             )
-            self._steps = self._steps[:whole]
+            self._steps = self._steps[:complete]
 
 
-def weights_of(found: Found) -> Found:
+def weights_of(members: Datasets) -> Datasets:
     """Return the datasets of floats that are neither metrics nor steps nor optimizer state."""
     return {
         name: dataset
-        for name, dataset in found.items()
-        if not isinstance(described(name, (1,), tensor_dtype(dataset)), str)
+        for name, dataset in members.items()
+        if not values_problem(tensor_dtype(dataset), (1,))
         and not name.startswith("metrics/")
         and not not_a_weight(name)
         and not (
@@ -287,14 +286,14 @@ def weights_of(found: Found) -> Found:
     }
 
 
-def step_vector(found: Found) -> str | None:
+def step_vector(members: Datasets) -> str | None:
     """Return the name of the dataset that numbers the snapshots, if there is one such."""
     numeric = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
-    named = [name for name in found if counter_of(_leaf(name)) is not None]
+    named = [name for name in members if counter_of(_leaf(name)) is not None]
     for name in sorted(named, key=lambda name: counter_rank(_leaf(name))):
-        shape = tuple(found[name].shape)
+        shape = tuple(members[name].shape)
         is_list = len(shape) > 0 and _is_vector(shape) and math.prod(shape) > 0
-        if is_list and isinstance(found[name].get_type(), numeric):
+        if is_list and isinstance(members[name].get_type(), numeric):
             return name
     return None
 

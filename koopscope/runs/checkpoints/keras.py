@@ -1,6 +1,6 @@
 """Checkpoints of Keras: ``.weights.h5``, ``.keras`` and the legacy ``.h5``.
 
-Reads them with HDF5 alone; it must never import Keras, nor rebuild a model from its config.
+Reads them with HDF5 alone; does not import Keras, nor build a model from its config.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.hdf5_tensors import (
     Hdf5Reader,
     datasets,
-    described,
     must_be_written,
     refused,
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.npz import DAMAGE
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.dtypes import unread_weights
+from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.run import Skipped, TensorInfo
 
@@ -119,9 +118,9 @@ def legacy_snapshot(path: Path) -> Snapshot:
     """
     open_file = partial(safety.open_hdf5, path)
     with open_file() as file, safety.hdf5_failures(path):
-        found = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+        members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
         top = "" if "layer_names" in file.attrs else "model_weights/"
-        contents = _legacy_contents(file, top, found)
+        contents = _legacy_contents(file, top, members)
     return contents.snapshot(path, "legacy Keras weights", open_file)
 
 
@@ -159,28 +158,28 @@ def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str
     places: dict[str, str] = {}
     skipped: list[Skipped] = []
     step = None
-    found = dict(
+    members = dict(
         sorted(
             datasets(path, h5py.h5g.open(file.id, b"/")), key=lambda pair: safety.address(pair[1])
         )
     )
-    names = {place: _user_name(file, place, config_names) for place in found}
+    names = {place: _user_name(file, place, config_names) for place in members}
     if len(set(names.values())) < len(names):
-        names = {place: place for place in found}
-    for place, dataset in found.items():
+        names = {place: place for place in members}
+    for place, dataset in members.items():
         if place.startswith("optimizer/"):
             step = _iterations(dataset) if place == "optimizer/vars/0" else step
             continue
-        kind = "buffer" if _is_moving_statistic(place, found) else "parameter"
+        kind = "buffer" if _is_moving_statistic(place, members) else "parameter"
         shape, dtype = tuple(dataset.shape), tensor_dtype(dataset)
-        info = described(names[place], shape, dtype, kind)
-        if isinstance(info, str):
-            skipped.append(Skipped(names[place], info, unread_weights(place, shape, dtype)))
+        problem = values_problem(dtype, shape)
+        if problem:
+            skipped.append(Skipped(names[place], problem, unread_weights(place, shape, dtype)))
         else:
             must_be_written(path, place, dataset)
-            tensors.append(info)
-            places[info.name] = place
-    if any(place.startswith("optimizer/") for place in found):
+            tensors.append(TensorInfo(names[place], shape, dtype, kind))
+            places[names[place]] = place
+    if any(place.startswith("optimizer/") for place in members):
         skipped.append(Skipped("optimizer", "state of the optimizer, not a weight"))
     return _Contents(tuple(tensors), places, tuple(skipped), step)
 
@@ -200,18 +199,18 @@ def _user_name(file: h5py.File, place: str, config_names: Mapping[str, str]) -> 
     return "/".join([*shown, number])
 
 
-def _is_moving_statistic(place: str, found: Mapping[str, h5py.h5d.DatasetID]) -> bool:
+def _is_moving_statistic(place: str, members: Mapping[str, h5py.h5d.DatasetID]) -> bool:
     """Batch normalization keeps its two moving statistics after what it trains."""
     group, _, number = place.rpartition("/")
     layer = group.removesuffix("/vars").rpartition("/")[2]
     if not re.fullmatch(r"batch_normalization(_\d+)?", layer) or not number.isdecimal():
         return False
-    count = sum(other.rpartition("/")[0] == group for other in found)
+    count = sum(other.rpartition("/")[0] == group for other in members)
     return int(number) >= count - 2
 
 
 def _legacy_contents(
-    file: h5py.File, top: str, found: Mapping[str, h5py.h5d.DatasetID]
+    file: h5py.File, top: str, members: Mapping[str, h5py.h5d.DatasetID]
 ) -> _Contents:
     tensors: list[TensorInfo] = []
     places: dict[str, str] = {}
@@ -223,32 +222,27 @@ def _legacy_contents(
             continue
         for weight in _texts(weights[layer], "weight_names"):
             place = f"{top}{layer}/{weight}"
-            if place not in found:
+            if place not in members:
                 raise KoopscopeError(
                     f"{weight} of {file.filename} is listed but not stored",
                     "the file is incomplete; save it again",
                 )
             buffer = re.search(r"/moving_(mean|variance)(:0)?$", weight)
-            info = described(
-                weight.removesuffix(":0"),
-                tuple(found[place].shape),
-                tensor_dtype(found[place]),
-                "buffer" if buffer else "parameter",
-            )
-            if isinstance(info, str):
-                shape, dtype = tuple(found[place].shape), tensor_dtype(found[place])
-                skipped.append(Skipped(weight, info, unread_weights(weight, shape, dtype)))
-            elif info.name in places:
-                size = math.prod(found[place].shape)
-                skipped.append(Skipped(weight, "a second tensor of this name", size))
+            name = weight.removesuffix(":0")
+            shape, dtype = tuple(members[place].shape), tensor_dtype(members[place])
+            problem = values_problem(dtype, shape)
+            if problem:
+                skipped.append(Skipped(weight, problem, unread_weights(weight, shape, dtype)))
+            elif name in places:
+                skipped.append(Skipped(weight, "a second tensor of this name", math.prod(shape)))
             else:
-                must_be_written(Path(file.filename), weight, found[place])
-                tensors.append(info)
-                places[info.name] = place
-    state = [place for place in found if place.startswith("optimizer_weights/")]
+                must_be_written(Path(file.filename), weight, members[place])
+                tensors.append(TensorInfo(name, shape, dtype, "buffer" if buffer else "parameter"))
+                places[name] = place
+    state = [place for place in members if place.startswith("optimizer_weights/")]
     for place in state:
         if re.search(r"/(iteration|iter|iterations)(:0)?$", place):
-            step = _iterations(found[place])
+            step = _iterations(members[place])
     if state:
         skipped.append(Skipped("optimizer_weights", "state of the optimizer, not a weight"))
     return _Contents(tuple(tensors), places, tuple(skipped), step)
@@ -316,6 +310,6 @@ def _open_archived(path: Path) -> h5py.File:
 
 
 def _unpacked(stream: IO[bytes]) -> IO[bytes]:
-    whole = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (h5py closes it)
-    shutil.copyfileobj(stream, whole, 2**20)
-    return whole
+    unpacked = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (h5py closes it)
+    shutil.copyfileobj(stream, unpacked, 2**20)
+    return unpacked

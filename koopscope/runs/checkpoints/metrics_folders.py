@@ -55,19 +55,19 @@ def log_in(folder: Path) -> Path:
         if place.name == _METRICS and place.is_dir():
             return place
     below = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
-    found = [path for path in below if ".tfevents." in path.name and path.is_file()]
-    if not found:
-        found = [path for path in below if (path / _METRICS).is_dir() or _versioned(path)]
-        found = [log_in(path) for path in found] if len(found) == 1 else found
+    logs = [path for path in below if ".tfevents." in path.name and path.is_file()]
+    if not logs:
+        logs = [path for path in below if (path / _METRICS).is_dir() or _versioned(path)]
+        logs = [log_in(path) for path in logs] if len(logs) == 1 else logs
     for path in below:
         if path.name.endswith(".wandb"):
             refuse_wandb(path)
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(logs) == 1:
+        return logs[0]
+    if not logs:
         raise KoopscopeError(f"{folder} holds no log of metrics that is known", _WHAT_TO_NAME)
     raise KoopscopeError(
-        f"{folder} holds {len(found)} logs of metrics", f"name one of them, such as {found[-1]}"
+        f"{folder} holds {len(logs)} logs of metrics", f"name one of them, such as {logs[-1]}"
     )
 
 
@@ -123,14 +123,14 @@ def _values(file: Path) -> Iterator[tuple[float, float]]:
             line = stream.readline(_LONGEST_LINE)
             if not line:
                 return
-            found = _MLFLOW_LINE.fullmatch(line)
-            if found is None:
+            match = _MLFLOW_LINE.fullmatch(line)
+            if match is None:
                 if not line.endswith(b"\n") and not stream.read(1):
                     return  # the last line is still being written
                 raise ValueError(f"line {number} of {file.name} is no `timestamp value step`")
-            value = float(found[2])
+            value = float(match[2])
             if math.isfinite(value):
-                yield float(found[3] or 0), value
+                yield float(match[3] or 0), value
 
 
 def refuse_wandb(path: Path) -> NoReturn:

@@ -67,13 +67,13 @@ def msgpack_snapshot(path: Path) -> Snapshot:
         contents = Contents(str(path))
         places: dict[str, Array] = {}
         shown = plain_names(list(flat))
-        for name, found in flat.items():
-            if not isinstance(found, Array):
-                _add_number(contents, shown[name], found)
+        for name, item in flat.items():
+            if not isinstance(item, Array):
+                _add_number(contents, shown[name], item)
                 continue
-            number = partial(_number, window, found) if found.dtype in _NUMBERS else None
-            if contents.add(shown[name], found.shape, found.dtype, number) is not None:
-                places[shown[name]] = found
+            number = partial(_number, window, item) if item.dtype in _NUMBERS else None
+            if contents.add(shown[name], item.shape, item.dtype, number) is not None:
+                places[shown[name]] = item
         contents.check()
     return Snapshot(
         path=str(path),
@@ -256,15 +256,15 @@ class _Walk:
 
     def _mapping(self, count: int, depth: int) -> dict[Any, Any]:
         self._must_be_few(2 * count)
-        found: dict[Any, Any] = {}
+        mapping: dict[Any, Any] = {}
         for _ in range(count):
             key = self._value(depth + 1)
             if not isinstance(key, (str, int)):
                 raise DamagedError(f"a name before byte {self._at:,} is no text")
-            if key in found:
+            if key in mapping:
                 raise DamagedError(f"it holds {key!r:.80} twice")
-            found[key] = self._value(depth + 1)
-        return found
+            mapping[key] = self._value(depth + 1)
+        return mapping
 
     def _list(self, count: int, depth: int) -> dict[str, Any]:
         """Return a list as a mapping by place, as Flax turns lists into state."""

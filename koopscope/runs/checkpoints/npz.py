@@ -203,7 +203,13 @@ def _described(name: str, stream: IO[bytes]) -> Member:
 
 
 def read_member(path: Path, member: Member) -> np.ndarray[Any, Any]:
-    """Return one array as a whole: a scalar, or one stored column by column."""
+    """Return one array as a whole: a scalar, or one stored column by column.
+
+    Raises
+    ------
+    KoopscopeError
+        If it is damaged.
+    """
     try:
         with _opened(path) as archive, archive.open(f"{member.name}.npy") as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)

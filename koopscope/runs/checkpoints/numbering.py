@@ -1,6 +1,6 @@
 """Which training step a checkpoint stands for, read from file names.
 
-Works on text alone; it must never guess between two readings of a name.
+Works on text alone; a name that can be read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def steps_from_names(
     numbered = [_numbers(label) for label in _labels(paths)]
     constant: tuple[tuple[int, ...], Unit] | None = None
     for unit in ("step", "epoch"):
-        found = [
+        counted = [
             {number.value for number in numbers if number.counts == unit} for numbers in numbered
         ]
-        if all(len(values) == 1 for values in found):
-            steps = tuple(values.pop() for values in found)
+        if all(len(values) == 1 for values in counted):
+            steps = tuple(values.pop() for values in counted)
             if len(set(steps)) > 1 or len(steps) == 1:
                 return steps, unit
             constant = constant or (steps, unit)
@@ -187,18 +187,18 @@ class _Number:
 
 def _numbers(label: str) -> list[_Number]:
     """Return the numbers of a name, in order, and what each can stand for."""
-    text = _CHUNK.sub(lambda found: "" if _is_hash(found[0]) else found[0], label.lower())
+    text = _CHUNK.sub(lambda match: "" if _is_hash(match[0]) else match[0], label.lower())
     text = _DATE.sub(_unless_it_counts, text)
     numbers: list[_Number] = []
-    for found in _NUMBER.finditer(text):
-        word, unit = found["word"], found["unit"] or ""
+    for match in _NUMBER.finditer(text):
+        word, unit = match["word"], match["unit"] or ""
         counts = counted_in_name(word)
-        after = _WORD_AFTER.match(text, found.end())
+        after = _WORD_AFTER.match(text, match.end())
         if counts is None and after and not never_a_step(word):
             counts = counter_of(after[1])
-        parts = _dotted(found["digits"])
+        parts = _dotted(match["digits"])
         for index, part in enumerate(parts):
-            exponent = (found["exponent"] or "") if index == len(parts) - 1 else ""
+            exponent = (match["exponent"] or "") if index == len(parts) - 1 else ""
             value = _whole(part + exponent, unit if index == len(parts) - 1 else "")
             said = counts if index == 0 else None
             if value is None or len(str(value)) > _LONGEST:
@@ -224,11 +224,11 @@ def _dotted(digits: str) -> list[str]:
     if len(parts) % 2:
         numbers.append(parts.pop(0))
     while parts:
-        whole = parts.pop(0)
-        if len(whole) > 1 and whole.startswith("0"):
-            numbers.append(whole)
+        first = parts.pop(0)
+        if len(first) > 1 and first.startswith("0"):
+            numbers.append(first)
         else:
-            numbers.append(f"{whole}.{parts.pop(0)}" if parts else whole)
+            numbers.append(f"{first}.{parts.pop(0)}" if parts else first)
     return numbers
 
 

@@ -101,7 +101,7 @@ def _said(metadata: Path) -> dict[str, Any]:
 
 def _names(metadata: Path, said: Mapping[str, Any]) -> list[list[str]]:
     """Return the path of every stored array in the tree."""
-    found = []
+    names = []
     for entry in said["tree_metadata"].values():
         try:
             if entry["value_metadata"].get("skip_deserialize"):
@@ -118,8 +118,8 @@ def _names(metadata: Path, said: Mapping[str, Any]) -> list[list[str]]:
                 f"{metadata} names the array {'.'.join(parts)!r:.80}, which is no name in a store",
                 _COPY_AGAIN,
             )
-        found.append(parts)
-    return found
+        names.append(parts)
+    return names
 
 
 def _opened(tensorstore: Any, folder: Path, parts: list[str], said: Mapping[str, Any]) -> Any:

@@ -1,8 +1,8 @@
 """safetensors files and Hugging Face's sharded sets of them, read in place.
 
 The format is a length, a JSON header and the bytes (https://github.com/huggingface/safetensors):
-small enough to check every number of it here, so that a damaged file is named with its tensor. It
-must never read past what the header and the file agree on.
+small enough to check every number of it here, so that a damaged file is named with its tensor. Only
+what the header and the file agree on is read.
 """
 
 from __future__ import annotations
@@ -210,7 +210,13 @@ class SafetensorsReader:
         self._files: dict[Path, int] = {}
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be read, or ends inside the tensor.
+        """
         place = self._places[tensor.name]
         words = STORED_AS[tensor.dtype].newbyteorder("<")
         try:

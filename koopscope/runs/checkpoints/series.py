@@ -1,7 +1,7 @@
 """A series of checkpoints as one run, read in place.
 
-Puts snapshots in the order of their steps and makes sure that they belong together; it must never
-hold more open files, or more of a tensor, than it was asked for.
+Puts snapshots in the order of their steps and makes sure that they belong together; holds no more
+open files, and no more of a tensor, than it was asked for.
 """
 
 from __future__ import annotations
@@ -79,25 +79,25 @@ class CheckpointSeries(SnapshotRun):
         step_pattern: str | None = None,
         keep: Callable[[str], bool] = lambda name: True,
     ) -> None:
-        found = _matching(snapshots, keep)
-        first = found[0]
+        matching = _matching(snapshots, keep)
+        first = matching[0]
         if step_pattern is None:
-            must_be_one_run([snapshot.path for snapshot in found])
-        found, unnumbered = _without_roles(found, first.tensors, step_pattern)
-        steps, self.unit, notes = _steps(found, step_pattern)
-        order, copies = without_copies(found, steps, self.unit, first.tensors)
-        found, steps = [found[i] for i in order], [steps[i] for i in order]
-        self.paths = [snapshot.path for snapshot in found]
-        self._open_snapshot = [snapshot.open for snapshot in found]
+            must_be_one_run([snapshot.path for snapshot in matching])
+        matching, unnumbered = _without_roles(matching, first.tensors, step_pattern)
+        steps, self.unit, notes = _steps(matching, step_pattern)
+        order, copies = without_copies(matching, steps, self.unit, first.tensors)
+        matching, steps = [matching[i] for i in order], [steps[i] for i in order]
+        self.paths = [snapshot.path for snapshot in matching]
+        self._open_snapshot = [snapshot.open for snapshot in matching]
         self._open: dict[int, TensorReader] = {}
-        several = len(found) > 1
+        several = len(matching) > 1
         self.description = RunDescription(
-            path=f"{found[0].path} ... {found[-1].path}" if several else first.path,
-            format=f"{first.kind}, {len(found)} checkpoint{'s' if several else ''}",
+            path=f"{matching[0].path} ... {matching[-1].path}" if several else first.path,
+            format=f"{first.kind}, {len(matching)} checkpoint{'s' if several else ''}",
             steps=np.array(steps, np.int64),
             tensors=first.tensors,
-            metrics=_metrics(found, steps, self.unit),
-            metadata=found[-1].metadata,
+            metrics=_metrics(matching, steps, self.unit),
+            metadata=matching[-1].metadata,
             skipped=first.skipped,
             notes=(*first.notes, *notes, *_shortened([*unnumbered, *copies])),
         )
@@ -130,7 +130,7 @@ class CheckpointSeries(SnapshotRun):
 
 def _matching(snapshots: Iterable[Snapshot], keep: Callable[[str], bool]) -> list[Snapshot]:
     """Return the snapshots, all with the tensors of the first; their own lists are dropped."""
-    found: list[Snapshot] = []
+    matching: list[Snapshot] = []
     for snapshot in snapshots:
         tensors = tuple(tensor for tensor in snapshot.tensors if keep(tensor.name))
         if not tensors:
@@ -138,15 +138,15 @@ def _matching(snapshots: Iterable[Snapshot], keep: Callable[[str], bool]) -> lis
             raise KoopscopeError(
                 f"{snapshot.path} holds no tensor of floats to read", why or "nothing is in it"
             )
-        if found:
-            _must_match(found[0], snapshot.path, tensors)
+        if matching:
+            _must_match(matching[0], snapshot.path, tensors)
             snapshot = replace(snapshot, tensors=(), skipped=())
         else:
             snapshot = replace(snapshot, tensors=tensors)
-        found.append(snapshot)
-    if not found:
+        matching.append(snapshot)
+    if not matching:
         raise KoopscopeError("there is no checkpoint to read", "name checkpoint files")
-    return found
+    return matching
 
 
 def _must_match(first: Snapshot, path: str, tensors: Sequence[TensorInfo]) -> None:
@@ -177,13 +177,13 @@ def _must_match(first: Snapshot, path: str, tensors: Sequence[TensorInfo]) -> No
 
 
 def _without_roles(
-    found: list[Snapshot], tensors: Sequence[TensorInfo], pattern: str | None
+    snapshots: list[Snapshot], tensors: Sequence[TensorInfo], pattern: str | None
 ) -> tuple[list[Snapshot], list[str]]:
     """Set ``last`` and ``best`` aside where nothing tells their step, and say why."""
-    aside = [s for s in found if s.step is None and has_role_for_number(s.path)]
-    numbered = [s for s in found if s not in aside]
+    aside = [s for s in snapshots if s.step is None and has_role_for_number(s.path)]
+    numbered = [s for s in snapshots if s not in aside]
     if pattern is not None or not aside or not numbered:
-        return found, []
+        return snapshots, []
     sentences = []
     for snapshot in aside:
         same = next((s for s in reversed(numbered) if is_copy(snapshot, s, tensors)), None)
@@ -201,30 +201,30 @@ def _shortened(sentences: list[str]) -> list[str]:
 
 
 def _steps(
-    found: Sequence[Snapshot], pattern: str | None
+    snapshots: Sequence[Snapshot], pattern: str | None
 ) -> tuple[list[int], Unit, tuple[str, ...]]:
-    said = [snapshot.step for snapshot in found if snapshot.step is not None]
-    units = {snapshot.unit for snapshot in found}
-    if pattern is None and len(said) == len(found) and len(units) == 1:
+    said = [snapshot.step for snapshot in snapshots if snapshot.step is not None]
+    units = {snapshot.unit for snapshot in snapshots}
+    if pattern is None and len(said) == len(snapshots) and len(units) == 1:
         unit = units.pop()
         return said, unit, (f"{unit}s come from the checkpoints themselves",)
     try:
-        steps, unit = steps_from_names([snapshot.path for snapshot in found], pattern)
+        steps, unit = steps_from_names([snapshot.path for snapshot in snapshots], pattern)
     except KoopscopeError:
-        if pattern is not None or len(found) > 1:
+        if pattern is not None or len(snapshots) > 1:
             raise
         return [0], "step", ("a single checkpoint without a step: it is called step 0",)
     return list(steps), unit, (f"{unit}s come from the names",)
 
 
 def _metrics(
-    found: Sequence[Snapshot], steps: Sequence[int], unit: Unit
+    snapshots: Sequence[Snapshot], steps: Sequence[int], unit: Unit
 ) -> dict[str, npt.NDArray[np.float64]]:
     table: dict[str, npt.NDArray[np.float64]] = {}
-    log = max((snapshot.log for snapshot in found), key=len)
+    log = max((snapshot.log for snapshot in snapshots), key=len)
     if unit == "step":
         table.update(metrics_at(steps, log))
-    for row, snapshot in enumerate(found):
+    for row, snapshot in enumerate(snapshots):
         for name, value in snapshot.metrics.items():
             name = conventional(name)
             table.setdefault(name, np.full(len(steps), np.nan))[row] = value
@@ -234,7 +234,7 @@ def _metrics(
 def metrics_at(
     steps: Sequence[int], log: Iterable[Mapping[str, float]]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Return for each snapshot the last values logged since the snapshot before, else NaN.
+    """Return float64 [T] by metric: the last values logged since the snapshot before, else NaN.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """One checkpoint on disk: what it holds, known without reading a weight, and how to read a part.
 
 The contract between the kinds of checkpoint files and everything that joins them into a run. It
-must never know a file format.
+knows no file format.
 """
 
 from __future__ import annotations

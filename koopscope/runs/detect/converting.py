@@ -21,15 +21,11 @@ from koopscope.runs.claims import claim, holder_of
 from koopscope.runs.detect.opening import ForeignRun
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.hdf5.slabs import aligned_ranges
+from koopscope.runs.native.creating import chunk_shape, create_run
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.native.storable import StorableNames
-from koopscope.runs.native.writer import (
-    RunWriter,
-    TensorPlan,
-    chunk_shape,
-    create_run,
-    open_for_appending,
-)
+from koopscope.runs.native.tensor_plan import TensorPlan
+from koopscope.runs.native.writer import RunWriter, open_for_appending
 from koopscope.runs.run import TensorInfo
 
 #: Weights copied at once.
@@ -173,10 +169,10 @@ def _identity(
     metrics: Mapping[str, npt.NDArray[np.float64]],
 ) -> str:
     """Return a digest of what is copied, so that only the same copy is continued."""
-    seen: list[Any] = [run.description.steps.tolist()]
-    seen += [[tensor.name, tensor.shape, tensor.dtype, tensor.kind] for tensor in tensors]
-    seen += [[name, column.tolist()] for name, column in metrics.items()]
+    facts: list[Any] = [run.description.steps.tolist()]
+    facts += [[tensor.name, tensor.shape, tensor.dtype, tensor.kind] for tensor in tensors]
+    facts += [[name, column.tolist()] for name, column in metrics.items()]
     for path in run.paths:
-        found = os.stat(path)
-        seen.append([Path(path).name, found.st_size, found.st_mtime_ns])
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:32]
+        status = os.stat(path)
+        facts.append([Path(path).name, status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

@@ -24,8 +24,9 @@ from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.claims import claim, holder_of
 from koopscope.runs.detect.converting import copy_snapshot, plans_of
 from koopscope.runs.detect.sources import checkpoints_in, snapshots_of
+from koopscope.runs.native.creating import create_run
 from koopscope.runs.native.reader import RunFile
-from koopscope.runs.native.writer import create_run, open_for_appending
+from koopscope.runs.native.writer import open_for_appending
 from koopscope.runs.run import TensorInfo
 
 _LOCK_PATIENCE = 10.0
@@ -146,11 +147,11 @@ class Following:
             known = self._known.get(path)
             if known is None or known[0] != looks:
                 try:
-                    (found,) = snapshots_of([path], self.choice.key)
+                    (snapshot,) = snapshots_of([path], self.choice.key)
                 except (KoopscopeError, OSError) as error:  # half written, or gone meanwhile
                     self.waiting[str(path)] = str(error)
                     continue
-                known, fresh = (looks, found), True
+                known, fresh = (looks, snapshot), True
                 self._known[path] = known
             self.waiting.pop(str(path), None)
             snapshots.append(known[1])

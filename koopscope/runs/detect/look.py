@@ -93,10 +93,10 @@ def look_at_hdf5(path: Path, suffix: str = "") -> Look:
             return Look(path, "run file", suffix, committed=committed_in(path, root), _stamp=stamp)
         if is_legacy_keras(root):
             return Look(path, "Keras 2 file", suffix, _stamp=stamp)
-        found = hdf5_layouts.all_datasets(path, file)
-        if is_keras3(found):
+        members = hdf5_layouts.all_datasets(path, file)
+        if is_keras3(members):
             return Look(path, "Keras 3 file", suffix, _stamp=stamp)
-        return Look(path, "HDF5 file", suffix, readings=Readings.of(found), _stamp=stamp)
+        return Look(path, "HDF5 file", suffix, readings=Readings.of(members), _stamp=stamp)
 
 
 def look_at_other(path: Path, suffix: str) -> Look:
@@ -107,6 +107,6 @@ def look_at_other(path: Path, suffix: str) -> Look:
 
 def _stamp_of(path: Path) -> _Stamp | None:
     with suppress(OSError, ValueError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        status = os.stat(path)
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     return None

@@ -83,8 +83,8 @@ def open_foreign(
     from koopscope.runs.detect.sources import snapshots_of
 
     structure.walk_first([Path(path) for path in paths], open_run)
-    seen = [_look(path) if len(paths) == 1 else _still(path) for path in paths]
-    look = seen[0] if len(seen) == 1 else None
+    looks = [_look(path) if len(paths) == 1 else _still(path) for path in paths]
+    look = looks[0] if len(looks) == 1 else None
     if isinstance(look, Look) and look.kind == "run file":
         raise KoopscopeError(
             f"{look.path} is a run file already", "use it as it is: it needs no conversion"
@@ -97,7 +97,7 @@ def open_foreign(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
-    return CheckpointSeries(snapshots_of(seen, key), step_pattern=step_pattern, keep=keep)
+    return CheckpointSeries(snapshots_of(looks, key), step_pattern=step_pattern, keep=keep)
 
 
 def open_shards(sources: Sequence[Source]) -> Run:

@@ -177,13 +177,13 @@ def _only_one(folder: Path) -> list[Path]:
     weights = weights_in(folder)
     if weights:
         return [folder]
-    found = [p for p in folder.iterdir() if p.is_file() and _suffix(p) and _is_weights(p)]
-    if len(found) > 1:
+    candidates = [p for p in folder.iterdir() if p.is_file() and _suffix(p) and _is_weights(p)]
+    if len(candidates) > 1:
         raise KoopscopeError(
-            f"{folder} holds {len(found)} files that could be its checkpoint",
+            f"{folder} holds {len(candidates)} files that could be its checkpoint",
             "name the checkpoint files themselves",
         )
-    return found
+    return candidates
 
 
 def _is_weights(path: Path) -> bool:

@@ -1,9 +1,9 @@
 """Read uncompressed weights from where they lie in the file, without asking HDF5 for each piece.
 
 HDF5 answers one thread at a time and spends longer on finding a piece than on copying it. Chunks
-without a filter never move once they are written, so their places are asked for once. Must never
-read a byte that HDF5 has not said to be a committed row of that dataset: every row's chunk has to
-be there exactly once, whole, inside the file and apart from all others, or HDF5 does the reading.
+without a filter never move once they are written, so their places are asked for once. Only bytes
+are read that HDF5 has said to be a committed row of that dataset: every row's chunk has to be there
+exactly once, whole, inside the file and apart from all others, or HDF5 does the reading.
 """
 
 from __future__ import annotations

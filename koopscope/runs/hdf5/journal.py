@@ -3,8 +3,8 @@
 What is written past the old end of the file goes there directly: nothing refers to it yet. What
 would overwrite older bytes is held back until it stands, whole and with a checksum, behind the new
 end; only then are the older bytes touched. Whoever finds such a journal at the end of a file can
-finish the change; where it is torn, nothing was changed. This module knows bytes and offsets, and
-must never know what they mean.
+finish the change; where it is torn, nothing was changed. This module knows bytes and offsets, not
+what they mean.
 """
 
 from __future__ import annotations
@@ -200,7 +200,13 @@ class JournaledFile(PatchedFile):
         return size
 
     def commit(self) -> None:
-        """Make the change: once the journal is whole, nothing can take it back."""
+        """Make the change: once the journal is whole, nothing can take it back.
+
+        Raises
+        ------
+        OSError
+            If it is too large for a journal, or the disk is full: nothing is changed then.
+        """
         if self._decided or self._forks != _forks:
             return
         records = b"".join(

@@ -46,7 +46,13 @@ Member: TypeAlias = "h5py.h5g.GroupID | h5py.h5d.DatasetID | Refused"
 
 @contextmanager
 def hdf5_failures(path: Path, what: str = "") -> Iterator[None]:
-    """Turn any failure inside HDF5 into one sentence that names the file and the member."""
+    """Turn any failure inside HDF5 into one sentence that names the file and the member.
+
+    Raises
+    ------
+    KoopscopeError
+        In place of what HDF5 or the system raised.
+    """
     try:
         yield
     except (
@@ -130,7 +136,13 @@ def _opened_alone(path: Path) -> h5py.File | None:
 
 
 def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Member]]:
-    """Yield (name, member) of a group in the file's own order, following hard links only."""
+    """Yield (name, member) of a group in the file's own order, following hard links only.
+
+    Raises
+    ------
+    ValueError
+        If there are more members, or deeper groups, than any run file has.
+    """
     count = group.get_num_objs()
     if count > MEMBER_LIMIT:
         raise ValueError(f"a group declares {count} members, more than {MEMBER_LIMIT}")
@@ -197,9 +209,9 @@ def _stored_bytes(attribute: h5py.h5a.AttrID) -> int:
         return 0
 
 
-def address(found: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:
+def address(opened: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> int:
     """Return where an object lives in its file: two names with one address are one object."""
-    return int(h5py.h5o.get_info(found).addr)
+    return int(h5py.h5o.get_info(opened).addr)
 
 
 def missing_bytes(dataset: h5py.h5d.DatasetID, rows: int) -> int:
@@ -273,7 +285,7 @@ def member(group: h5py.h5g.GroupID, raw: bytes) -> Member:
     if kind != h5py.h5l.TYPE_HARD:
         names = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
         return Refused(f"{names.get(kind, 'a user-defined link')}, which is not followed")
-    found = h5py.h5o.open(group, raw)
-    if isinstance(found, (h5py.h5g.GroupID, h5py.h5d.DatasetID)):
-        return found
+    opened = h5py.h5o.open(group, raw)
+    if isinstance(opened, (h5py.h5g.GroupID, h5py.h5d.DatasetID)):
+        return opened
     return Refused("neither a group nor a dataset")

@@ -1,6 +1,6 @@
 """Where a range of a flattened tensor lies in its axes: the geometry of reading part of a tensor.
 
-Pure arithmetic on shapes; it must never open a file.
+Pure arithmetic on shapes; opens no file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tensors that an HDF5 file stores time first, ``[T, *shape]``: read block by block.
 
-The geometry of reading, whoever wrote the file; it must never look past the first T rows.
+The geometry of reading, whoever wrote the file; only the first T rows are read.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ class StackedRun(Run):
             patiently(fill)
 
     def _read_directly(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> bool:
-        found = self._extents_of(tensor)
-        return found is not None and found.read(start, stop, out)
+        extents = self._extents_of(tensor)
+        return extents is not None and extents.read(start, stop, out)
 
     def announce(self, tensor: TensorInfo, start: int, stop: int) -> None:
         """Let the disk fetch these weights ahead of time."""
-        found = self._extents_of(tensor)
-        if found is not None:
-            found.announce(start, stop)
+        extents = self._extents_of(tensor)
+        if extents is not None:
+            extents.announce(start, stop)
 
     def _extents_of(self, tensor: TensorInfo) -> Extents | None:
         stored, snapshots = self._tensors[tensor.name], self.description.snapshots

@@ -1,7 +1,7 @@
 """Change an HDF5 file wholly or not at all, and spare HDF5 a write that fails while it closes.
 
 It may not survive that: a full disk would end the process. Knows how a file is opened and closed,
-and must never know what is in it.
+not what is in it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,13 @@ def created(path: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def changed(change: JournaledFile) -> Iterator[h5py.File]:
-    """Let HDF5 change a file: all of it if nothing fails, and else nothing."""
+    """Let HDF5 change a file: all of it if nothing fails, and else nothing.
+
+    Raises
+    ------
+    OSError
+        What the system said when the change could not be written.
+    """
     file = h5py.File(change, "r+", libver=_OBJECT_BOUNDS, rdcc_nbytes=0)
     try:
         yield file

@@ -1,7 +1,8 @@
 """Snapshots of small networks, kept for a moment and written together.
 
 Opening a run file costs the same whatever it holds; for a network whose epoch takes milliseconds
-that is all the cost there is. Must never keep a snapshot longer than it was told, nor many MiB.
+that is all the cost there is. Keeps no snapshot longer than it was told, and no more than
+``KEPT_BYTES``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from koopscope.runs.dtypes import StoredArray, as_stored
+from koopscope.runs.dtypes import LeftOutError, StoredArray, as_stored
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.recorder import Recorder
 
@@ -86,11 +87,13 @@ def _copied(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     copied: dict[str, Any] = {}
     size = 0
     for name, value in tensors.items():
-        stored = as_stored(value)
-        if isinstance(stored, StoredArray):
-            stored = StoredArray(stored.dtype, stored.words.copy())
-            size += stored.words.nbytes
-        copied[name] = value if isinstance(stored, str) else stored
+        try:
+            stored = as_stored(value)
+        except LeftOutError:  # the recorder says why
+            copied[name] = value
+            continue
+        copied[name] = StoredArray(stored.dtype, stored.words.copy())
+        size += stored.words.nbytes
     return copied, size
 
 

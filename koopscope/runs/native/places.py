@@ -24,7 +24,7 @@ _NAMES = 10_000
 
 
 @dataclass(frozen=True)
-class Found:
+class Recorded:
     """A run that lies where a training is to be recorded."""
 
     first: int | None
@@ -48,7 +48,7 @@ class Place:
         Where.
     claim
         Of the path.
-    found
+    earlier
         The run that is continued or replaced; ``None`` where a new one begins.
     replaces
         Whether it is replaced.
@@ -60,7 +60,7 @@ class Place:
 
     path: Path
     claim: Claim
-    found: Found | None = None
+    earlier: Recorded | None = None
     replaces: bool = False
     keep_until: int | None = None
     said: str = ""
@@ -68,20 +68,27 @@ class Place:
     @property
     def begins(self) -> bool:
         """Whether a file is begun here."""
-        return self.found is None or self.replaces
+        return self.earlier is None or self.replaces
 
 
-def look(path: Path) -> Found | str:
-    """Return what is known of a run, or what the file is instead of one that can be continued."""
-    try:
-        with RunFile(path) as run:
-            description = run.description
-    except KoopscopeError as error:
-        return error.message
+class NoPlaceError(Exception):
+    """A training that can be recorded nowhere, and why. Recorder warns of it, and goes on."""
+
+
+def recorded_in(path: Path) -> Recorded:
+    """Return what is known of a run.
+
+    Raises
+    ------
+    KoopscopeError
+        If the file is none that can be continued.
+    """
+    with RunFile(path) as run:
+        description = run.description
     if not appendable(path):
-        return f"{path} is not a run file that Recorder wrote"
+        raise KoopscopeError(f"{path} is not a run file that Recorder wrote")
     steps = description.steps
-    return Found(
+    return Recorded(
         first=int(steps[0]) if len(steps) else None,
         last=int(steps[-1]) if len(steps) else None,
         snapshots=len(steps),
@@ -92,8 +99,8 @@ def look(path: Path) -> Found | str:
 
 def settle(
     path: Path, mode: str, step: int, tensors: Mapping[str, object], *, was_there: bool
-) -> Place | str:
-    """Return where a training that begins with this snapshot is recorded, or why nowhere.
+) -> Place:
+    """Return where a training that begins with this snapshot is recorded.
 
     Parameters
     ----------
@@ -106,36 +113,57 @@ def settle(
     was_there
         Whether the file was there when recording was asked for. If not, and it is now, two began
         one file at once: the first has it.
+
+    Raises
+    ------
+    NoPlaceError
+        If another recorder began the file first, or no name beside it is free.
     """
     taken = claim(path)
     if taken is None:
         if not was_there:
-            return f"{path} is being recorded by {holder_of(path)}, which began it first"
+            raise NoPlaceError(
+                f"{path} is being recorded by {holder_of(path)}, which began it first"
+            )
         return beside(path, f"{path} is being recorded by {holder_of(path)}")
     if not os.path.lexists(taken.path):
         return Place(path, taken)
     if not was_there:
         taken.release()
-        return f"{path} has been begun by another recorder"
-    found = look(path)
-    if isinstance(found, str):
+        raise NoPlaceError(f"{path} has been begun by another recorder")
+    try:
+        earlier = recorded_in(path)
+    except KoopscopeError as error:
         taken.release()
-        return beside(path, found)
+        return beside(path, error.message)
     if mode == "overwrite":
-        return Place(path, taken, found, replaces=True)
-    if found.last is None or (step > found.last and found.holds_any(tensors)):
-        return Place(path, taken, found)
-    earlier = found.first is not None and found.first < step
-    if mode == "resume" and earlier and found.holds_any(tensors):
-        said = f"{path} went on to step {found.last}: training resumes at step {step} in it"
-        return Place(path, taken, found, keep_until=step - 1, said=said)
+        return Place(path, taken, earlier, replaces=True)
+    same_model = earlier.holds_any(tensors)
+    if earlier.last is None or (step > earlier.last and same_model):
+        return Place(path, taken, earlier)
+    if mode == "resume" and earlier.first is not None and earlier.first < step and same_model:
+        said = f"{path} went on to step {earlier.last}: training resumes at step {step} in it"
+        return Place(path, taken, earlier, keep_until=step - 1, said=said)
     taken.release()
-    another = "a training" if found.holds_any(tensors) else "a training of another model"
-    return beside(path, f"{path} holds {another}, steps {found.first} to {found.last}")
+    another = "a training" if same_model else "a training of another model"
+    return beside(path, f"{path} holds {another}, steps {earlier.first} to {earlier.last}")
 
 
-def beside(path: Path, why: str) -> Place | str:
-    """Return the first free place, ``run-2.h5`` beside ``run.h5``, or why there is none."""
+def beside(path: Path, why: str) -> Place:
+    """Return the first free place: ``run-2.h5`` beside ``run.h5``.
+
+    Parameters
+    ----------
+    path
+        The file that was asked for.
+    why
+        Why it is not recorded there, for the sentence that says so.
+
+    Raises
+    ------
+    NoPlaceError
+        If no name is free.
+    """
     for name in itertools.islice(_names(path), _NAMES):
         taken = None if os.path.lexists(os.path.realpath(name)) else claim(name, patience=0.0)
         if taken is None:
@@ -145,7 +173,7 @@ def beside(path: Path, why: str) -> Place | str:
             continue
         said = f"{why}: this training is recorded in {name}"
         return Place(name, taken, said=said)
-    return f"{why}, and no name beside it is free"
+    raise NoPlaceError(f"{why}, and no name beside it is free")
 
 
 def _names(path: Path) -> Iterator[Path]:

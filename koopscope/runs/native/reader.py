@@ -7,7 +7,6 @@ Reading takes no lock that could stop the recorder.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import STORABLE, STORED_AS, unread_weights
+from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.hdf5 import safety, structure
 from koopscope.runs.hdf5.journal import view_on
 from koopscope.runs.hdf5.slabs import Slab
@@ -130,8 +129,8 @@ class RunFile(StackedRun):
         metrics = contents.pop("metrics", None)
         if not isinstance(weights, h5py.h5g.GroupID):
             raise _unusable(self.path, "/weights", weights, "a group")
-        for name, found in contents.items():
-            self._skip(f"/{name}", getattr(found, "reason", "not a part of run files"))
+        for name, member in contents.items():
+            self._skip(f"/{name}", getattr(member, "reason", "not a part of run files"))
         tensors = tuple(self._read_tensors(weights, len(steps), _kind_of(root, "parameter")))
         self._skipped.extend(said_skipped(root))
         return RunDescription(
@@ -154,11 +153,16 @@ class RunFile(StackedRun):
             problem = safety.storage_problem(dataset)
             if problem:
                 raise _refused(self.path, name, problem)
-            info = _tensor_info(name, dataset, default_kind)
-            if isinstance(info, str):
-                shape = (dataset.shape or ())[1:]
-                self._skip(name, info, unread_weights(name, shape, safety.stored_dtype(dataset)))
+            shape, dtype = (dataset.shape or ())[1:], safety.stored_dtype(dataset)
+            problem = (
+                values_problem(dtype, shape)
+                if dataset.shape
+                else "a single value without a time axis"
+            )
+            if problem:
+                self._skip(name, problem, unread_weights(name, shape, dtype))
                 continue
+            info = TensorInfo(name, tuple(shape), dtype, _kind_of(dataset, default_kind))
             rows = dataset.shape[0]
             if rows < snapshots:
                 why = f"recorded in only {rows} of {snapshots} snapshots"
@@ -251,8 +255,8 @@ class _Content:
         """Raise KoopscopeError if snapshots were taken out of the file."""
         if self._descriptor is None:
             return
-        found = os.fstat(self._descriptor)
-        stamp = (found.st_mtime_ns, found.st_size)
+        status = os.fstat(self._descriptor)
+        stamp = (status.st_mtime_ns, status.st_size)
         if stamp == self._seen:
             return
         if patiently(self._now) != self.generation:
@@ -261,7 +265,7 @@ class _Content:
                 "a training resumes in it; run the command again",
             )
         # Two changes within the clock's grain leave one time: only an older one tells them apart.
-        if time.time_ns() - found.st_mtime_ns > _CLOCK_GRAIN_NS:
+        if time.time_ns() - status.st_mtime_ns > _CLOCK_GRAIN_NS:
             self._seen = stamp
 
     def close(self) -> None:
@@ -332,19 +336,6 @@ def _kind_of(labelled: h5py.h5g.GroupID | h5py.h5d.DatasetID, default: str) -> s
     """Return what an ``@kind`` attribute says, or the default where it says nothing known."""
     kind = safety.text_attribute(labelled, "kind")
     return kind if kind is not None and kind in KINDS else default
-
-
-def _tensor_info(name: str, dataset: h5py.h5d.DatasetID, default_kind: str) -> TensorInfo | str:
-    """Describe a dataset, or say why it is not part of the trajectory."""
-    shape = dataset.shape
-    if not shape:
-        return "a single value without a time axis"
-    dtype = safety.stored_dtype(dataset)
-    if dtype not in STORED_AS:
-        return f"{dtype} values, not {STORABLE}"
-    if math.prod(shape[1:]) == 0:
-        return f"no elements (shape {list(shape[1:])})"
-    return TensorInfo(name, tuple(shape[1:]), dtype, _kind_of(dataset, default_kind))
 
 
 def _metric_problem(member: safety.Member) -> str:

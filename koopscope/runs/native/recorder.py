@@ -1,8 +1,8 @@
 """Append snapshots of a training run to a run file, one open-append-close at a time.
 
-It must never stop a training run: what the caller did wrong raises, what the world did wrong (a
+A training goes on whatever happens: what the caller did wrong raises, what the world did wrong (a
 full disk, a file that vanished, another training in it) is warned of, and costs one snapshot or
-another name. And it must never lose a snapshot that was committed, whenever the process dies.
+another name. A snapshot that was committed is not lost, whenever the process dies.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ import numpy as np
 from koopscope import messages
 from koopscope.errors import KoopscopeError
 from koopscope.runs.claims import Claim, claim, holder_of
-from koopscope.runs.dtypes import StoredArray, as_stored, weights_left_out
+from koopscope.runs.dtypes import LeftOutError, StoredArray
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.names import BUFFER_NAMES, is_running_count
-from koopscope.runs.native.places import MODES, Place, beside, look, settle
-from koopscope.runs.native.rows import Row, checked_step
-from koopscope.runs.native.storable import StorableNames
-from koopscope.runs.native.writer import (
-    RunWriter,
-    TensorPlan,
-    UnfitFileError,
-    create_run,
-    open_for_appending,
+from koopscope.runs.native.creating import create_run
+from koopscope.runs.native.places import (
+    MODES,
+    NoPlaceError,
+    Place,
+    beside,
+    recorded_in,
+    settle,
 )
+from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.tensor_plan import TensorPlan, planned
+from koopscope.runs.native.writer import RunWriter, UnfitFileError, open_for_appending
 from koopscope.runs.run import Skipped
 
 #: Seconds to wait for a program that writes to the file before a snapshot is given up.
@@ -194,22 +196,21 @@ class Recorder:
 
     def _record(self, rows: Sequence[Row]) -> bool:
         self._check_order(rows, self._last_step)
-        if not self._claimed(rows[0]):
-            return False
-        assert self._claim is not None
-        with self._claim.turn:
-            try:
-                self._write_all(rows)
-            except (UnfitFileError, FileNotFoundError) as error:
-                if not self.path.parent.is_dir():
-                    raise
-                gone = f"{self.path} was removed while it was recorded"
-                self._move(
-                    beside(
-                        self._asked, error.message if isinstance(error, UnfitFileError) else gone
-                    )
-                )
-                self._write_all(rows)
+        try:
+            with self._claimed(rows[0]).turn:
+                try:
+                    self._write_all(rows)
+                except (UnfitFileError, FileNotFoundError) as error:
+                    if not self.path.parent.is_dir():
+                        raise
+                    gone = f"{self.path} was removed while it was recorded"
+                    why = error.message if isinstance(error, UnfitFileError) else gone
+                    self._move(beside(self._asked, why))
+                    self._write_all(rows)
+        except NoPlaceError as error:
+            self._leave()
+            self._refused = True
+            self._warn(f"nothing is recorded: {error}", cause="refused")
         return not self._refused
 
     def _write_all(self, rows: Sequence[Row]) -> None:
@@ -219,44 +220,43 @@ class Recorder:
             self.close()
             self._begins = None
             raise
-        if rows and not self._refused:
+        if rows:
             self._append(rows)
 
-    def _claimed(self, row: Row) -> bool:
-        """Make sure that this process may write; return whether it may."""
+    def _claimed(self, row: Row) -> Claim:
+        """Return the claim under which this process writes; raise NoPlaceError if it may not."""
         if self._claim is not None and self._claim.holds:
-            return True
+            return self._claim
         if self._claim is None and not self._snapshots:
             place = settle(
                 self._asked, self._mode, row.step, row.tensors, was_there=self._was_there
             )
             self._move(place)
-        else:  # closed, forked from the recorder, or someone removed the lock
-            again = claim(self.path)
-            if again is None:
-                self._move(
-                    f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
-                )
-            else:
-                self._take(again)
-        return self._claim is not None
+            return place.claim
+        again = claim(self.path)  # closed, forked from the recorder, or someone removed the lock
+        if again is None:
+            raise NoPlaceError(
+                f"{self.path} is being recorded by {holder_of(self.path)}, and by it alone"
+            )
+        self._take(again)
+        return again
 
-    def _move(self, place: Place | str) -> None:
-        """Record to a place from now on, or nowhere, and say so."""
+    def _leave(self) -> None:
+        """Give up the place where was recorded until now."""
         self.close()
         self._snapshots, self._last_step, self._begins = 0, None, None
-        if isinstance(place, str):
-            self._refused = True
-            self._warn(f"nothing is recorded: {place}", cause="refused")
-            return
+
+    def _move(self, place: Place) -> None:
+        """Record to a place from now on, and say so."""
+        self._leave()
         self._take(place.claim)
         self.path = place.path
         if place.said:
             self._warn(place.said, cause=place.said)
         if place.begins:
             self._begins = place
-        elif place.found is not None:
-            self._snapshots, self._last_step = place.found.snapshots, place.found.last
+        elif place.earlier is not None:
+            self._snapshots, self._last_step = place.earlier.snapshots, place.earlier.last
             if place.keep_until is not None:
                 self._discard_after(place.keep_until)
 
@@ -267,13 +267,15 @@ class Recorder:
     def _take_back(self, step: int) -> None:
         """Continue the run from this step on, unless nothing of it would be left."""
         with signals_held():
-            found = look(self._asked)
-            if isinstance(found, str) or found.first is None or found.first > step:
+            try:
+                earlier = recorded_in(self._asked)
+            except KoopscopeError:
                 return  # the first snapshot decides
-            taken = claim(self._asked)
-            if taken is None:
+            if earlier.first is None or earlier.first > step:
                 return
-            self._move(Place(self._asked, taken, found, keep_until=step))
+            taken = claim(self._asked)
+            if taken is not None:
+                self._move(Place(self._asked, taken, earlier, keep_until=step))
 
     def _discard_after(self, step: int) -> None:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
@@ -288,33 +290,20 @@ class Recorder:
         try:
             self._create(rows[0], place)
         except FileExistsError:
-            self._move(f"{self.path} has been begun by another recorder")
-            return ()
+            raise NoPlaceError(f"{self.path} has been begun by another recorder") from None
         self._begins = None
         self._snapshots, self._last_step = 1, rows[0].step
         return rows[1:]
 
     def _create(self, row: Row, place: Place) -> None:
-        plan: dict[str, TensorPlan] = {}
-        skipped: list[Skipped] = []
-        taken = StorableNames()
-        for name, value in row.tensors.items():
-            stored = as_stored(value)
-            problem = stored if isinstance(stored, str) else taken.problem(name)
-            if isinstance(stored, str) or problem:
-                skipped.append(Skipped(name, problem, weights_left_out(name, value)))
-            else:
-                plan[name] = TensorPlan.of(name, stored, self._kinds)
-                taken.add(name)
-        if not plan:
+        plans, skipped = planned(row.tensors, self._kinds)
+        if not plans:
             raise KoopscopeError(
                 f"none of the {len(row.tensors)} values given is a tensor of floats",
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
-        replace = place.found.generation if place.found is not None else None
-        with create_run(
-            self.path, [*plan.values()], skipped, self._metadata, replace=replace
-        ) as writer:
+        replace = place.earlier.generation if place.earlier is not None else None
+        with create_run(self.path, plans, skipped, self._metadata, replace=replace) as writer:
             self._write(writer, [row])
         missed = [left for left in skipped if not is_running_count(left.name)]
         if missed:
@@ -375,22 +364,16 @@ class Recorder:
 
     def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
         """Return the tensor as its dataset wants it, or warn that its record ends here."""
-        if plan.name not in named:
-            problem = "is missing"
-        else:
-            stored = as_stored(named[plan.name])
-            if isinstance(stored, str):
-                problem = f"is {stored}"
-            elif stored.dtype.startswith("complex") and not plan.dtype.startswith("complex"):
-                problem = f"is {stored.dtype} where it was {plan.dtype}"
-            elif stored.words.shape != plan.shape:
-                problem = f"has shape {list(stored.words.shape)} instead of {list(plan.shape)}"
-            else:
-                return stored.cast(plan.dtype)
-        self._warn(
-            f"{plan.name} {problem}: it is not recorded in {self.path} any more", cause=plan.name
-        )
-        return None
+        try:
+            if plan.name not in named:
+                raise LeftOutError("is missing")
+            return plan.fitted(named[plan.name])
+        except LeftOutError as error:
+            self._warn(
+                f"{plan.name} {error.reason}: it is not recorded in {self.path} any more",
+                cause=plan.name,
+            )
+            return None
 
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:

@@ -1,22 +1,18 @@
 """Write rows into a run file in an order that no interruption can turn against older rows.
 
 The HDF5 side of the recorder: it knows datasets and flushes, and nothing of frameworks or warnings.
-It must never touch a byte that a committed snapshot depends on.
+No byte that a committed snapshot depends on is written again.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +20,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._version import __version__
 from koopscope.errors import KoopscopeError
-from koopscope.runs.atomic import drafted
-from koopscope.runs.dtypes import STORED_AS, StoredArray
+from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.hdf5.journal import (
     JournaledFile,
     finish_change,
@@ -37,41 +31,20 @@ from koopscope.runs.hdf5.journal import (
 )
 from koopscope.runs.hdf5.safety import stored_dtype
 from koopscope.runs.hdf5.slabs import slabs
-from koopscope.runs.hdf5.transaction import changed, created
-from koopscope.runs.native.header import FORMAT, GENERATION, MAJOR, MINOR
+from koopscope.runs.hdf5.transaction import changed
+from koopscope.runs.native.header import FORMAT, GENERATION
 from koopscope.runs.native.storable import StorableNames
-from koopscope.runs.run import Skipped
+from koopscope.runs.native.tensor_plan import TensorPlan
 
 if sys.platform != "win32":
     import fcntl
 
-#: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
-CHUNK_ELEMENTS = 262_144
-
 #: Steps per chunk of ``/step``, and values per chunk of a metric: 8 KiB.
-_SCALAR_CHUNK = 1024
+SCALAR_CHUNK = 1024
 
 # The start of a version-2 superblock: signature, version, three bytes of no interest here, the base
 # address, the extension's address, and the end of everything that the file refers to.
 _SUPERBLOCK = struct.Struct("<8sB3xQ8xQ")
-
-
-@dataclass(frozen=True)
-class TensorPlan:
-    """How one tensor is recorded: decided by the first snapshot, then fixed."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    kind: str = "parameter"
-
-    @classmethod
-    def of(cls, name: str, stored: StoredArray, kinds: Mapping[str, Sequence[str]]) -> TensorPlan:
-        """Plan a tensor from its first value; ``kinds`` has globs of names for each kind."""
-        matching = (
-            kind for kind, globs in kinds.items() if any(fnmatchcase(name, glob) for glob in globs)
-        )
-        return cls(name, stored.words.shape, stored.dtype, next(matching, "parameter"))
 
 
 class RunWriter:
@@ -153,7 +126,7 @@ class RunWriter:
                     (self._row,),
                     np.float64,
                     maxshape=(None,),
-                    chunks=(_SCALAR_CHUNK,),
+                    chunks=(SCALAR_CHUNK,),
                     fillvalue=np.nan,
                 )
                 .id
@@ -185,58 +158,6 @@ class RunWriter:
 
 
 @contextmanager
-def create_run(
-    path: Path,
-    tensors: Sequence[TensorPlan],
-    skipped: Sequence[Skipped],
-    metadata: Mapping[str, Any],
-    *,
-    replace: int | None = None,
-) -> Iterator[RunWriter]:
-    """Create a run file that appears under its name only when its first snapshot is complete.
-
-    Parameters
-    ----------
-    path
-        Its name.
-    tensors
-        What is recorded.
-    skipped
-        Names of what is not, and why.
-    metadata
-        What to say about the run.
-    replace
-        The generation of a run that is replaced; ``None`` if none may be.
-
-    Raises
-    ------
-    FileExistsError
-        If something has that name by then, unless it is to be replaced.
-    """
-    with drafted(path, replace=replace is not None) as draft, created(draft) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = _version(tensors)
-        file.attrs["creator"] = f"koopscope {__version__}"
-        file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        if replace is not None:
-            file.attrs[GENERATION] = replace + 1
-        file.attrs["metadata"] = json.dumps(_jsonable(metadata))
-        file.attrs["skipped"] = json.dumps(
-            [
-                {"name": left.name, "reason": left.reason}
-                | ({} if left.weights is None else {"weights": left.weights})
-                for left in skipped
-            ]
-        )
-        file.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(_SCALAR_CHUNK,))
-        weights = file.create_group("weights", track_order=True)
-        file.create_group("metrics", track_order=True)
-        for plan in tensors:
-            _create_tensor(weights, plan)
-        yield RunWriter(file)
-
-
-@contextmanager
 def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
     """Open an existing run file for one change, which happens wholly or not at all.
 
@@ -261,41 +182,8 @@ def open_for_appending(path: Path, patience: float) -> Iterator[RunWriter]:
         os.close(descriptor)
 
 
-def _version(tensors: Sequence[TensorPlan]) -> str:
-    """Return the lowest version that has what the file holds: complex tensors came with 1.1."""
-    has_complex = any(plan.dtype.startswith("complex") for plan in tensors)
-    return f"{MAJOR}.{MINOR}" if has_complex else f"{MAJOR}.0"
-
-
 class UnfitFileError(KoopscopeError):
     """A file to which no snapshot can be appended, because of what is in it."""
-
-
-def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:
-    """Return the chunk of one snapshot: whole trailing axes, then even parts of what is left."""
-    chunk: list[int] = []
-    for size in reversed(shape):
-        parts = math.ceil(size / max(1, elements))
-        chunk.append(math.ceil(size / parts))
-        elements //= chunk[-1]
-    return tuple(reversed(chunk))
-
-
-def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
-    *groups, name = plan.name.split("/")
-    for part in groups:
-        weights = weights[part] if part in weights else weights.create_group(part, track_order=True)
-    dataset = weights.create_dataset(
-        name,
-        (0, *plan.shape),
-        STORED_AS[plan.dtype],
-        maxshape=(None, *plan.shape),
-        chunks=(1, *chunk_shape(plan.shape)),
-    )
-    if plan.kind != "parameter":
-        dataset.attrs["kind"] = plan.kind
-    if plan.dtype == "bfloat16":
-        dataset.attrs["dtype"] = "bfloat16"
 
 
 def _datasets(
@@ -381,20 +269,6 @@ def _writer_of(path: Path, file: h5py.File) -> RunWriter:
 
 def _not_a_run(path: Path) -> UnfitFileError:
     return UnfitFileError(f"{path} is not a run file that Recorder wrote", "record to another path")
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return str(value)
 
 
 def _text(value: Any) -> str:

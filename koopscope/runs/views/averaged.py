@@ -47,13 +47,13 @@ class PooledRun(Run):
         self._run, self._every, self._groups = run, every, groups
         self._first, self._stop = stop - groups * every, stop
         middles = slice(self._first + every // 2, stop, every)
-        whole = run.description
+        recorded = run.description
         self.description = replace(
-            whole,
-            steps=whole.steps[middles],
+            recorded,
+            steps=recorded.steps[middles],
             metrics={
                 name: values[self._first : stop].reshape(groups, every).mean(axis=1)
-                for name, values in whole.metrics.items()
+                for name, values in recorded.metrics.items()
             },
         )
 

@@ -1,7 +1,7 @@
 """Some snapshots of a run, as a run.
 
 Reads whole columns of the run beneath, which is how its file is laid out, and keeps the rows of the
-window; must never close the run beneath.
+window; does not close the run beneath.
 """
 
 from __future__ import annotations

@@ -37,16 +37,16 @@ def best_progression(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     """
     values = steps.tolist()
     gaps = [gap for gap, _ in Counter(np.diff(steps).tolist()).most_common(_SPACINGS)]
-    best, found = (0, 0, 0), 0
+    best, spacing = (0, 0, 0), 0
     for gap in gaps:
         length: dict[int, int] = {}
         for value in values:
             length[value] = length.get(value - gap, 0) + 1
             rank = (length[value], gap, value)
             if rank > best:
-                best, found = rank, gap
+                best, spacing = rank, gap
     count, _, last = best
-    wanted = last - found * np.arange(count - 1, -1, -1)
+    wanted = last - spacing * np.arange(count - 1, -1, -1)
     return np.searchsorted(steps, wanted)
 
 

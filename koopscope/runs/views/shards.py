@@ -1,7 +1,7 @@
 """A run that was recorded in shards: files with the same steps, each with some of the tensors.
 
-Every weight is read from the shard it lies in; nothing is copied or joined on disk. Must never
-pass off some of a run's shards as the whole run.
+Every weight is read from the shard it lies in; nothing is copied or joined on disk. Refuses where
+some of a run's shards are missing.
 """
 
 from __future__ import annotations

@@ -86,10 +86,10 @@ def relaxation(eigenvalues: Complex128) -> Relaxation:
         return float(np.abs(weight + (1.0 - weight) * spectrum).max())
 
     def best(lowest: float) -> tuple[float, float]:
-        found = minimize_scalar(
+        optimum = minimize_scalar(
             factor, bounds=(lowest, HIGHEST_WEIGHT), method="bounded", options={"xatol": 1e-6}
         )
-        weight = float(found.x)
+        weight = float(optimum.x)
         return (weight, factor(weight)) if factor(weight) < factor(0.0) else (0.0, factor(0.0))
 
     return Relaxation(*best(LOWEST_WEIGHT), *best(0.0))

@@ -118,7 +118,7 @@ def contraction(
     lengths = gram.speeds()
     bound = max(fixed.interval[1], fixed.largest_ratio)
     q = bound if bound < 1.0 else None
-    whole = dmd(gram, "increments", rank=fixed.spectrum.rank)
+    all_increments = dmd(gram, "increments", rank=fixed.spectrum.rank)
     return Contraction(
         fixed=fixed,
         state=_state(fixed),
@@ -126,7 +126,7 @@ def contraction(
         a_priori=None if q is None else q ** (fixed.usable - 1) / (1.0 - q) * float(lengths[0]),
         a_posteriori=None if q is None else q / (1.0 - q) * float(lengths[-1]),
         iterations=tuple(_iterations(fixed, t, q, float(lengths[0])) for t in tolerances),
-        relaxation=relaxation(whole.eigenvalues),
+        relaxation=relaxation(all_increments.eigenvalues),
         anderson=tuple(
             anderson_step(gram, depth, rounding_length)
             for depth in ANDERSON_DEPTHS

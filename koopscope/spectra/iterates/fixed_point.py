@@ -84,6 +84,11 @@ class FixedPoint:
 
         Read off the predicted distances while iterates last, and beyond them by letting each mode
         decay. Infinite where the iterates do not converge.
+
+        Raises
+        ------
+        KoopscopeError
+            If the tolerance is not between 0 and 1.
         """
         if not 0.0 < tolerance < 1.0:
             raise KoopscopeError(

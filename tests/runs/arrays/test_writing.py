@@ -2,6 +2,7 @@
 
 import json
 import resource
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from koopscope import KoopscopeError
-from koopscope.runs.arrays.writing import ArraySpec, array_writer
+from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.runs.arrays.writing import array_writer
+from koopscope.runs.detect.opening import open_run
 from tests.frameworks import framework
 
 NAMES = {"layers.0.weight": (7, 5), "dense/kernel": (3, 2, 4), "scale": ()}
@@ -74,12 +77,68 @@ def test_safetensors_stores_bfloat16_words_as_bfloat16(tmp_path: Path) -> None:
     assert torch.equal(loaded, values)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float16", "float32", "complex128"])
+def test_a_state_dict_is_read_by_torch_as_weights_only(
+    tmp_path: Path, dtype: str, mapped: bool
+) -> None:
+    torch = framework("torch")
+    arrays = written(tmp_path / "out.pt", dtype)
+    loaded = torch.load(tmp_path / "out.pt", weights_only=True, mmap=mapped)
+    assert list(loaded) == list(arrays)
+    for name, array in arrays.items():
+        assert loaded[name].data_ptr() % 64 == 0 or not mapped
+        np.testing.assert_array_equal(loaded[name].numpy(), array)
+    with zipfile.ZipFile(tmp_path / "out.pt") as archive:
+        assert json.loads(archive.read("archive/koopscope.json")) == {"run": "run.h5"}
+
+
+def test_a_state_dict_stores_bfloat16_words_as_bfloat16_and_empty_tensors(tmp_path: Path) -> None:
+    torch = framework("torch")
+    values = torch.linspace(-3, 3, 12).to(torch.bfloat16).reshape(3, 4)
+    words = values.view(torch.int16).numpy().view(np.uint16).reshape(-1)
+    specs = {"none": ArraySpec((0, 3), "float32"), "w": ArraySpec((3, 4), "bfloat16")}
+    with array_writer(tmp_path / "out.pt", specs) as out:
+        out.append("w", words)
+    loaded = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert torch.equal(loaded["w"], values)
+    assert loaded["none"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_koopscope_reads_what_it_writes(tmp_path: Path, suffix: str) -> None:
+    arrays = written(tmp_path / f"step_7{suffix}", "float32")
+    with open_run(tmp_path / f"step_7{suffix}") as run:
+        assert run.description.steps.tolist() == [7]
+        found = {block.tensor.name: block.values[0].copy() for block in run.blocks()}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name].reshape(array.shape), array)
+
+
+def test_safetensors_of_mixed_widths_are_aligned_for_readers_that_map_them(tmp_path: Path) -> None:
+    framework("torch")
+    framework("safetensors")
+    from safetensors.torch import load_file
+
+    specs = {"odd": ArraySpec((3,), "bool"), "wide": ArraySpec((2,), "float64")}
+    with array_writer(tmp_path / "out.safetensors", specs) as out:
+        out.append("odd", np.array([True, False, True]))
+        out.append("wide", np.array([1.5, -2.0]))
+    loaded = load_file(tmp_path / "out.safetensors")
+    assert loaded["odd"].tolist() == [True, False, True]
+    assert loaded["wide"].tolist() == [1.5, -2.0]
+
+
+def test_safetensors_has_no_complex128(tmp_path: Path) -> None:
+    with pytest.raises(KoopscopeError, match="no complex128"):
+        written(tmp_path / "out.safetensors", "complex128")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors", ".pt"])
 def test_an_interrupted_write_leaves_nothing_and_keeps_what_was_there(
     tmp_path: Path, suffix: str
 ) -> None:
-    if suffix == ".safetensors":
-        framework("safetensors")
     target = tmp_path / f"out{suffix}"
     target.write_bytes(b"older")
     specs = {"w": ArraySpec((4,), "float32")}
@@ -104,12 +163,10 @@ def space_for(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95, 0.999])
-@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors", ".pt"])
 def test_a_full_disk_is_one_error_and_leaves_what_was_there(
     tmp_path: Path, suffix: str, share: float
 ) -> None:
-    if suffix == ".safetensors":
-        framework("safetensors")
     specs = {f"layer.{k}": ArraySpec((40, 50), "float32") for k in range(5)}
 
     def write(target: Path) -> None:
@@ -140,7 +197,8 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("out.pt", "does not say how"), ("missing/out.npz", "there is no folder")]
+    ("name", "problem"),
+    [("out.bin", "does not say how"), ("missing/out.npz", "there is no folder")],
 )
 def test_a_target_that_cannot_be_written_is_named(tmp_path: Path, name: str, problem: str) -> None:
     with pytest.raises(KoopscopeError, match=problem):

@@ -133,7 +133,13 @@ def zip_content(window: Window, archive: zipfile.ZipFile) -> Content:
 
 
 def archive_text(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
-    """Return a short member as text."""
+    """Return a short member as text.
+
+    Raises
+    ------
+    DamagedError
+        If it cannot be read.
+    """
     try:
         with archive.open(entry) as stream:
             return stream.read(2**20).decode("utf-8", "replace").strip()
@@ -143,8 +149,8 @@ def archive_text(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
 
 def _as_file(window: Window) -> IO[bytes]:
     stream: Any = window.stream()
-    found: IO[bytes] = stream
-    return found
+    file: IO[bytes] = stream
+    return file
 
 
 def _said(error: BaseException) -> str:
@@ -233,13 +239,13 @@ def _no_storage(storage: Storage) -> Region:
 
 def _stream_content(window: Window) -> Content:
     source = _windowed(window)
-    seen: dict[str, Storage] = {}
+    storages: dict[str, Storage] = {}
 
     def persistent(saved: Any) -> Any:
-        found = storage_of(saved)
-        if isinstance(found, Storage) and isinstance(saved, tuple):
-            seen[found.key] = Storage(found.key, found.dtype, saved[4])
-        return found
+        storage = storage_of(saved)
+        if isinstance(storage, Storage) and isinstance(saved, tuple):
+            storages[storage.key] = Storage(storage.key, storage.dtype, saved[4])
+        return storage
 
     head = [_unpickled(source, persistent) for _ in range(3)]
     if head[1] != _STREAM_VERSION or not isinstance(head[2], dict):
@@ -252,14 +258,14 @@ def _stream_content(window: Window) -> Content:
     places: dict[str, Region] = {}
     position = source.position
     for key in map(str, keys):
-        if key not in seen:
+        if key not in storages:
             raise DamagedError("it stores a storage that nothing refers to")
         count = int.from_bytes(window.read(position, 8), "big" if big_endian else "little")
-        if count != seen[key].size:
+        if count != storages[key].size:
             raise DamagedError(
-                f"its storage {key} has {count:,} elements instead of {seen[key].size:,}"
+                f"its storage {key} has {count:,} elements instead of {storages[key].size:,}"
             )
-        size = count * WIDTHS[seen[key].dtype]
+        size = count * WIDTHS[storages[key].dtype]
         part = window.part(position + 8, size)
         places[key] = Region(part.start, size)
         position += 8 + size
@@ -307,10 +313,10 @@ def _tar_content(window: Window) -> Content:
     def persistent(saved: Any) -> Any:
         if isinstance(saved, tuple):
             return saved[0] if saved else None
-        found = tensors.get(str(saved)) or storages.get(str(saved))
-        if found is None:
+        part = tensors.get(str(saved)) or storages.get(str(saved))
+        if part is None:
             raise DamagedError("its pickle refers to something that is not stored")
-        return found
+        return part
 
     value = _unpickled(_windowed(parts["pickle"]), persistent)
     return Content(value, "PyTorch", partial(_listed, places))
@@ -349,7 +355,7 @@ def _listing(value: Any) -> list[Any]:
 
 def _tar_tensors(part: Window, storages: dict[str, Storage]) -> dict[str, StoredTensor]:
     source = _windowed(part)
-    found: dict[str, StoredTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     for _ in range(_count(_unpickled(source, storage_of))):
         described = _unpickled(source, storage_of)
         axes = struct.unpack("<i", source.read(4))[0]
@@ -361,8 +367,9 @@ def _tar_tensors(part: Window, storages: dict[str, Storage]) -> dict[str, Stored
         if storage is None or min(numbers) < 0:
             raise DamagedError("it has a tensor of a storage that is not there")
         shape, strides = numbers[:axes], numbers[axes:-1]
-        found[str(described[0])] = StoredTensor(storage, storage.dtype, numbers[-1], shape, strides)
-    return found
+        tensor = StoredTensor(storage, storage.dtype, numbers[-1], shape, strides)
+        tensors[str(described[0])] = tensor
+    return tensors
 
 
 def _count(value: Any) -> int:

@@ -1,7 +1,7 @@
 """From what a file of PyTorch holds to a description of its weights, its step and its metrics.
 
-Takes the value that was unpickled and a way to find where a tensor lies; it must never know which
-form of file they came from.
+Takes the value that was unpickled and a way to find where a tensor lies; does not depend on the
+form of the file.
 """
 
 from __future__ import annotations
@@ -13,31 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.checkpoints.snapshot import Unit, plain_names
+from koopscope.runs.checkpoints.snapshot import plain_names
 from koopscope.runs.checkpoints.torch.dtypes import READ_AS
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, scalar
-from koopscope.runs.checkpoints.torch.search import Found, find_weights, holds, is_of_training
+from koopscope.runs.checkpoints.torch.search import Weights, find_weights, holds
 from koopscope.runs.checkpoints.torch.tensors import OtherTensor, StoredTensor
 from koopscope.runs.dtypes import unread_weights
+from koopscope.runs.names import Unit, counter_of, how_far, is_metric, is_training_state
 from koopscope.runs.run import Skipped, TensorInfo, usual_kind
 
-#: Where training programs say how far they were, first found first taken.
-STEPS: dict[str, Unit] = {
-    "global_step": "step",
-    "global_steps": "step",
-    "step": "step",
-    "iteration": "step",
-    "iter": "step",
-    "iter_num": "step",
-    "num_updates": "step",
-    "epoch": "epoch",
-}
-_METRICS = (
-    *("loss", "train_loss", "val_loss", "accuracy", "val_accuracy", "lr"),
-    *("best_acc1", "best_acc", "best_val_loss", "best_fitness"),
-)
 _FURTHEST = 2**62
 
 _SAVE_WEIGHTS = "save the weights alone: torch.save(model.state_dict(), path)"
@@ -80,16 +66,16 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
     DamagedError
         If they are not where they should be.
     """
-    found = find_weights(value, key)
-    if found is None:
+    taken = find_weights(value, key)
+    if taken is None:
         raise _nothing_found(path, value, key)
-    shown = plain_names(list(found.tensors))
+    shown = plain_names(list(taken.tensors))
     tensors: list[TensorInfo] = []
     pieces: dict[str, tuple[Piece, ...]] = {}
     skipped: list[Skipped] = []
     owners: dict[tuple[Piece, ...], str] = {}
     widened: dict[str, str] = {}
-    for name, tensor in found.tensors.items():
+    for name, tensor in taken.tensors.items():
         reason, weights = _reason(tensor), _unread(shown[name], tensor)
         if not reason:
             places = locate(tensor)
@@ -107,11 +93,11 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
     return Described(
         tensors=tuple(tensors),
         pieces=pieces,
-        skipped=(*skipped, *found.left),
+        skipped=(*skipped, *taken.left),
         step=step,
         unit=unit,
         metrics=_metrics(value, locate),
-        notes=(*_taken(found, value), *(f"{a} values are read as {b}" for a, b in widened.items())),
+        notes=(*_taken(taken, value), *(f"{a} values are read as {b}" for a, b in widened.items())),
     )
 
 
@@ -120,7 +106,7 @@ def _nothing_found(path: Path, value: Any, key: str | None) -> KoopscopeError:
     if key is not None:
         hint = f"tensors lie under {_listed(choices)}" if choices else "look with koopscope inspect"
         return KoopscopeError(f"{path} holds no tensors under {key}", hint)
-    if choices and not is_of_training(choices[0]):
+    if choices and not is_training_state(choices[0]):
         return KoopscopeError(
             f"{path} holds no weights under a name that is known: {_listed(choices)}",
             f"name where they lie, for example --key {choices[0]}",
@@ -139,12 +125,12 @@ def _listed(names: Sequence[Any]) -> str:
     return ", ".join(str(name)[:64] for name in names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def _taken(found: Found, value: Any) -> list[str]:
-    if not found.key:
+def _taken(weights: Weights, value: Any) -> list[str]:
+    if not weights.key:
         return []
-    others = [name for name in holds(value) if name != found.key.partition("/")[0]]
+    others = [name for name in holds(value) if name != weights.key.partition("/")[0]]
     more = f" (--key chooses others: {_listed(others)})" if others else ""
-    return [f"the weights are what lies under {found.key}{more}"]
+    return [f"the weights are what lies under {weights.key}{more}"]
 
 
 def _reason(tensor: Any) -> str:
@@ -171,19 +157,23 @@ def _unread(name: str, tensor: Any) -> int | None:
 
 def _step(value: Any, locate: Locate) -> tuple[int | None, Unit]:
     held = entries(value)
-    for name, unit in STEPS.items():
-        number = _number(held.get(name), locate)
-        if isinstance(number, int) and 0 <= number < _FURTHEST:
+    for name in how_far(name for name in held if isinstance(name, str)):
+        number, unit = _number(held[name], locate), counter_of(name)
+        if isinstance(number, int) and 0 <= number < _FURTHEST and unit is not None:
             return number, unit
     return None, "step"
 
 
 def _metrics(value: Any, locate: Locate) -> dict[str, float]:
     held = entries(value)
-    found = {name: _number(held.get(name), locate) for name in _METRICS}
+    numbers = {
+        name: _number(part, locate)
+        for name, part in held.items()
+        if isinstance(name, str) and is_metric(name)
+    }
     return {
         name: float(number)
-        for name, number in found.items()
+        for name, number in numbers.items()
         if number is not None and abs(number) < 2.0**1023
     }
 

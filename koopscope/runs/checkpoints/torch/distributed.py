@@ -19,7 +19,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch.archive import content_of
-from koopscope.runs.checkpoints.torch.description import STEPS, described
+from koopscope.runs.checkpoints.torch.description import described
 from koopscope.runs.checkpoints.torch.dtypes import WIDTHS
 from koopscope.runs.checkpoints.torch.inert import Inert, Name, is_a
 from koopscope.runs.checkpoints.torch.modules import entries
@@ -37,6 +37,7 @@ from koopscope.runs.checkpoints.torch.window import (
     damage_of,
     opened,
 )
+from koopscope.runs.names import how_far
 
 METADATA = ".metadata"
 
@@ -66,10 +67,10 @@ def distributed_snapshot(path: Path, key: str | None = None) -> Snapshot:
             raise DamagedError("it is not the metadata of a distributed checkpoint")
         parts = _Parts(folder, metadata.attributes)
         try:
-            found = described(folder, parts.value(), parts.locate, key)
+            description = described(folder, parts.value(), parts.locate, key)
         finally:
             parts.close()
-    return snapshot_of(folder, "distributed checkpoint", found, _iteration(folder / _BESIDE))
+    return snapshot_of(folder, "distributed checkpoint", description, _iteration(folder / _BESIDE))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class _Parts:
         if is_a(about, "TensorStorageMetadata"):
             return _tensor(name, about)
         held = self._held.get((name, None))
-        if last in STEPS and held is not None and held.size <= _SMALL:
+        if how_far([last]) and held is not None and held.size <= _SMALL:
             return content_of(self._window(name, held)).value
         return Inert(Name("torch.distributed.checkpoint", "object"))
 
@@ -155,17 +156,17 @@ class _Parts:
             if not held.path.is_file():
                 raise DamagedError(f"{held.path.name} is missing, which holds {name}")
             self._windows[held.path] = self._files.enter_context(opened(held.path))
-        whole = self._windows[held.path]
-        if held.offset + held.size > whole.size:
+        window = self._windows[held.path]
+        if held.offset + held.size > window.size:
             raise DamagedError(
-                f"{held.path.name} has {whole.size:,} bytes, and {name} should end at "
+                f"{held.path.name} has {window.size:,} bytes, and {name} should end at "
                 f"{held.offset + held.size:,}"
             )
-        return whole.part(held.offset, held.size)
+        return window.part(held.offset, held.size)
 
 
 def _held(folder: Path, said: Mapping[Any, Any]) -> dict[tuple[str, tuple[int, ...] | None], _Held]:
-    found: dict[tuple[str, tuple[int, ...] | None], _Held] = {}
+    held: dict[tuple[str, tuple[int, ...] | None], _Held] = {}
     for index, about in said.items():
         key, info = entries(index), entries(about)
         name, corner, home = key.get("fqn"), key.get("offset"), info.get("relative_path")
@@ -181,10 +182,10 @@ def _held(folder: Path, said: Mapping[Any, Any]) -> dict[tuple[str, tuple[int, .
             raise DamagedError(f"{name} is stored compressed or otherwise changed")
         if corner is not None and not (isinstance(corner, tuple) and all(map(is_count, corner))):
             raise DamagedError(f"a part of {name} begins at no offset")
-        if (name, corner) in found:
+        if (name, corner) in held:
             raise DamagedError(f"the part of {name} at {corner} is listed twice")
-        found[name, corner] = _Held(folder / home, offset, size)
-    return found
+        held[name, corner] = _Held(folder / home, offset, size)
+    return held
 
 
 def _tensor(name: str, about: Any) -> StoredTensor | OtherTensor:
@@ -205,14 +206,14 @@ def _tensor(name: str, about: Any) -> StoredTensor | OtherTensor:
 def _box(name: str, tensor: StoredTensor, chunk: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     said = entries(chunk)
     corner, shape = said.get("offsets"), said.get("sizes")
-    whole = tensor.shape
+    sizes = tensor.shape
     if (
         not (isinstance(corner, tuple) and isinstance(shape, tuple))
-        or not len(corner) == len(shape) == len(whole)
+        or not len(corner) == len(shape) == len(sizes)
         or not all(map(is_count, (*corner, *shape)))
-        or any(a + n > m for a, n, m in zip(corner, shape, whole, strict=True))
+        or any(a + n > m for a, n, m in zip(corner, shape, sizes, strict=True))
     ):
-        raise DamagedError(f"a part of {name} does not lie within its shape {list(whole)}")
+        raise DamagedError(f"a part of {name} does not lie within its shape {list(sizes)}")
     return corner, shape
 
 

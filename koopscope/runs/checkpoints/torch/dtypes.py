@@ -65,10 +65,10 @@ def words(dtype: str, big_endian: bool = False) -> np.dtype[Any]:
     """Return the NumPy dtype in which elements are read: their bits where NumPy lacks ``dtype``."""
     plain = ("float16", "float32", "float64", "complex64", "complex128", "bool")
     if dtype in plain or dtype.lstrip("u").startswith("int"):
-        found: np.dtype[Any] = np.dtype(dtype)
+        as_read: np.dtype[Any] = np.dtype(dtype)
     else:
-        found = np.dtype(f"u{WIDTHS[dtype]}")
-    ordered: np.dtype[Any] = found.newbyteorder(">" if big_endian else "<")
+        as_read = np.dtype(f"u{WIDTHS[dtype]}")
+    ordered: np.dtype[Any] = as_read.newbyteorder(">" if big_endian else "<")
     return ordered
 
 

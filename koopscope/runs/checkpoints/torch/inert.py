@@ -60,11 +60,11 @@ class Inert:
         """What was set on it by name; nothing where its state is of another form."""
         state = self.state
         if isinstance(state, tuple) and len(state) == 2:  # (__dict__, __slots__)
-            found: dict[Any, Any] = {}
+            merged: dict[Any, Any] = {}
             for part in state:
                 if isinstance(part, dict):
-                    found |= part
-            return found
+                    merged |= part
+            return merged
         return state if isinstance(state, dict) else self.items
 
 

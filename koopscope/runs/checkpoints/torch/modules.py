@@ -29,10 +29,10 @@ def named_tensors(value: Any) -> dict[str, Any]:
     DamagedError
         If there is no end to it.
     """
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for name, tensor in _Walk().through(value, "", 0):
-        found.setdefault(name, tensor)
-    return found
+        named.setdefault(name, tensor)
+    return named
 
 
 def is_module(value: Any) -> bool:

@@ -44,13 +44,19 @@ class Source:
             size -= len(self.read(min(size, 2**16)))
 
     def line(self) -> bytes:
-        """Return the bytes up to the next newline, without it."""
-        found = bytearray()
+        """Return the bytes up to the next newline, without it.
+
+        Raises
+        ------
+        DamagedError
+            If it is longer than any that PyTorch writes, or the file ends before.
+        """
+        line = bytearray()
         while (byte := self.read(1)) != b"\n":
-            found += byte
-            if len(found) > LONGEST_LINE:
+            line += byte
+            if len(line) > LONGEST_LINE:
                 raise DamagedError(f"a line of its pickle is longer than {LONGEST_LINE} bytes")
-        return bytes(found)
+        return bytes(line)
 
     def _more(self, size: int) -> None:
         rest = self._piece[self._next :]

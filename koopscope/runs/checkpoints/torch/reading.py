@@ -1,6 +1,6 @@
 """Read parts of tensors where they lie: a flattened range of a view, or of pieces of a tensor.
 
-Holds no more than the part that is asked for and one span of the file; it must never know how the
+Holds no more than the part that is asked for and one span of the file; does not depend on how the
 places were found.
 """
 
@@ -155,7 +155,13 @@ class TorchReader:
         self._files = Files()
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
+        """Fill ``out`` (stop - start) with those weights of the flattened tensor.
+
+        Raises
+        ------
+        KoopscopeError
+            If the file cannot be read, or is damaged there.
+        """
         pieces = self._pieces[tensor.name]
         path = pieces[0].place.path
         try:
@@ -284,22 +290,22 @@ def _in_order(shape: tuple[int, ...], steps: Sequence[int], width: int) -> bool:
 
 def _unpacked(window: Window, packed: Packed) -> tuple[Any, Window]:
     """Unpack a member into a file without a name; its size has been checked against its bytes."""
-    whole = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the reader)
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the reader)
     try:
         with (
             open_zip(window.part(packed.start, packed.size)) as archive,
             archive.open(packed.member) as stream,
         ):
-            _copy(stream, whole, archive.getinfo(packed.member))
+            _copy(stream, unpacked, archive.getinfo(packed.member))
     except ZIP_DAMAGE as error:
-        whole.close()
+        unpacked.close()
         raise DamagedError(f"its member {packed.member} cannot be unpacked ({error})") from None
-    whole.flush()
-    return whole, Window(whole.fileno(), 0, os.fstat(whole.fileno()).st_size)
+    unpacked.flush()
+    return unpacked, Window(unpacked.fileno(), 0, os.fstat(unpacked.fileno()).st_size)
 
 
-def _copy(stream: Any, whole: Any, entry: zipfile.ZipInfo) -> None:
+def _copy(stream: Any, target: Any, entry: zipfile.ZipInfo) -> None:
     left = entry.file_size
     while left and (part := stream.read(min(left, 2**20))):
-        whole.write(part)
+        target.write(part)
         left -= len(part)

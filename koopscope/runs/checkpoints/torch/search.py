@@ -6,7 +6,6 @@ tensor beside it (a loss, a fixed noise, the state of a random generator) is nev
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,45 +13,21 @@ from typing import Any
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
 from koopscope.runs.checkpoints.torch.modules import entries, is_module, named_tensors
 from koopscope.runs.checkpoints.torch.tensors import looks_like_a_tensor
+from koopscope.runs.names import (
+    AVERAGE_KEYS,
+    WEIGHT_KEYS,
+    is_beside_weights,
+    is_of_a_layer,
+    is_training_state,
+)
 from koopscope.runs.run import Skipped
-
-#: Where training programs keep the weights, first found first taken.
-_WEIGHTS = (
-    *("state_dict", "model_state_dict", "model_state", "model_states", "model", "module"),
-    *("net", "network", "net_state_dict", "weights", "model_weights", "params", "parameters"),
-)
-
-#: Where they keep averages of the weights: taken where there is nothing else.
-_AVERAGES = (
-    *("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "params_ema"),
-    *("model_ema_state_dict", "ema_net", "averaged_model"),
-)
-
-#: Words in the names of what belongs to training and not to the network.
-_OF_TRAINING = {
-    *("optim", "optimizer", "optimizers", "optimiser", "opt", "sched", "scheduler", "schedulers"),
-    *("scaler", "scalers", "ema", "rng", "callback", "callbacks", "loops", "hparams", "args"),
-    *("dataloader", "sampler", "config"),
-}
-
-#: Words in the names of tensors that programs keep beside the weights.
-_BESIDE = {
-    *("loss", "losses", "acc", "accuracy", "best", "noise", "rng", "seed", "lr", "epoch", "step"),
-    *("metric", "metrics", "score", "fitness", "iteration", "iter", "z"),
-}
-_BESIDE_NAMES = ("latent_avg", "w_avg", "mean_path_length")
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_OF_A_LAYER = re.compile(
-    r"[./]|(^|_)(weights?|bias(es)?|kernel|gamma|beta|embeddings?)(_\w+)?$", re.IGNORECASE
-)
 
 _WRAPPED_DEEP = 8
 _LISTED = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class Weights:
     """The weights of a checkpoint.
 
     Attributes
@@ -70,7 +45,7 @@ class Found:
     left: tuple[Skipped, ...]
 
 
-def find_weights(value: Any, key: str | None = None) -> Found | None:
+def find_weights(value: Any, key: str | None = None) -> Weights | None:
     """Return the weights, ``None`` if there are none where they are looked for.
 
     Parameters
@@ -91,13 +66,13 @@ def find_weights(value: Any, key: str | None = None) -> Found | None:
         tensors = named_tensors(target)
         if path and "" in tensors:
             tensors = {path.rpartition("/")[2]: target}
-        found = (path, tensors) if tensors else None
+        taken = (path, tensors) if tensors else None
     else:
-        found = _search(value, 0)
-    if found is None:
+        taken = _search(value, 0)
+    if taken is None:
         return None
-    path, tensors = found
-    return Found(path, tensors, tuple(_left(value, path, tensors)))
+    path, tensors = taken
+    return Weights(path, tensors, tuple(_left(value, path, tensors)))
 
 
 def holds(value: Any) -> list[str]:
@@ -107,7 +82,7 @@ def holds(value: Any) -> list[str]:
         for name, part in _named(value).items()
         if not looks_like_a_tensor(part) and named_tensors(part)
     ]
-    return sorted(names, key=is_of_training)
+    return sorted(names, key=is_training_state)
 
 
 def _under(value: Any, key: str) -> Any:
@@ -119,9 +94,9 @@ def _under(value: Any, key: str) -> Any:
         return held[key]
     for cut in (i for i, sign in enumerate(key) if sign in "./"):
         if key[:cut] in held:
-            found = _under(held[key[:cut]], key[cut + 1 :])
-            if found is not None:
-                return found
+            inner = _under(held[key[:cut]], key[cut + 1 :])
+            if inner is not None:
+                return inner
     return None
 
 
@@ -131,11 +106,11 @@ def _search(value: Any, depth: int) -> tuple[str, dict[str, Any]] | None:
         return ("", tensors) if tensors else None
     held = _named(value)
     return (
-        _wrapped(held, _WEIGHTS, depth)
+        _wrapped(held, WEIGHT_KEYS, depth)
         or _direct(held, only_of_layers=True)
         or _parts(held, depth)
         or _direct(held, only_of_layers=False)
-        or _wrapped(held, _AVERAGES, depth)
+        or _wrapped(held, AVERAGE_KEYS, depth)
     )
 
 
@@ -147,7 +122,7 @@ def _wrapped(
         if part is None or looks_like_a_tensor(part) or depth > _WRAPPED_DEEP:
             continue
         inside = {} if is_module(part) else _named(part)
-        deeper = _wrapped(inside, _WEIGHTS, depth + 1)
+        deeper = _wrapped(inside, WEIGHT_KEYS, depth + 1)
         if deeper is not None:
             return f"{name}/{deeper[0]}", deeper[1]
         tensors = named_tensors(part)
@@ -165,9 +140,9 @@ def _direct(held: Mapping[str, Any], *, only_of_layers: bool) -> tuple[str, dict
     tensors = {
         name: part
         for name, part in held.items()
-        if looks_like_a_tensor(part) and not _is_beside(name)
+        if looks_like_a_tensor(part) and not is_beside_weights(name)
     }
-    if only_of_layers and not any(_OF_A_LAYER.search(name) for name in tensors):
+    if only_of_layers and not any(is_of_a_layer(name) for name in tensors):
         return None
     return ("", tensors) if tensors else None
 
@@ -177,37 +152,21 @@ def _parts(held: Mapping[str, Any], depth: int) -> tuple[str, dict[str, Any]] | 
     networks = {
         name: tensors
         for name, part in held.items()
-        if not looks_like_a_tensor(part) and not is_of_training(name)
+        if not looks_like_a_tensor(part) and not is_training_state(name)
         for tensors in [named_tensors(part)]
         if tensors
     }
     if len(networks) == 1 and depth <= _WRAPPED_DEEP:
         (name,) = networks
         inner = _search(held[name], depth + 1)
-        if inner is not None and any(_OF_A_LAYER.search(found) for found in inner[1]):
+        if inner is not None and any(is_of_a_layer(inside) for inside in inner[1]):
             return f"{name}/{inner[0]}" if inner[0] else name, inner[1]
     tensors = {
         f"{name}/{inside}": tensor
-        for name, found in networks.items()
-        for inside, tensor in found.items()
+        for name, held_here in networks.items()
+        for inside, tensor in held_here.items()
     }
     return ("", tensors) if tensors else None
-
-
-def _words(name: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(name)}
-
-
-def is_of_training(name: str) -> bool:
-    """Return whether a name is that of an optimizer, a scheduler or the like."""
-    words = _words(name)
-    return bool(words & _OF_TRAINING) or words == {"hyper", "parameters"}
-
-
-def _is_beside(name: str) -> bool:
-    if name in _BESIDE_NAMES:
-        return True
-    return not _OF_A_LAYER.search(name) and bool(_words(name) & _BESIDE)
 
 
 def _left(value: Any, path: str, taken: Mapping[str, Any]) -> list[Skipped]:
@@ -231,7 +190,7 @@ def _why_left(name: str, part: Any) -> str:
         return "a tensor beside the weights"
     tensors = len(named_tensors(part))
     if tensors:
-        of = "state of training" if is_of_training(name) else "not the weights taken"
+        of = "state of training" if is_training_state(name) else "not the weights taken"
         many = f"{tensors} tensors" if tensors > 1 else "a tensor"
         return f"{of}: {many}, which --key {name} takes"
     if isinstance(part, Bulk):

@@ -52,9 +52,9 @@ def torch_snapshot(path: Path, key: str | None = None) -> Snapshot:
     """
     with damage_of(path), opened(path) as window:
         content, step = _content(window)
-        found = described(path, content.value, partial(_piece, path, content), key)
+        description = described(path, content.value, partial(_piece, path, content), key)
         kind = _kind(content)
-    return snapshot_of(path, kind, found, step)
+    return snapshot_of(path, kind, description, step)
 
 
 def sharded_torch_snapshot(index: Path, key: str | None = None) -> Snapshot:
@@ -73,12 +73,12 @@ def sharded_torch_snapshot(index: Path, key: str | None = None) -> Snapshot:
         with damage_of(shard), opened(shard) as window:
             content = content_of(window)
             parts.append(described(shard, content.value, partial(_piece, shard, content), key))
-    found = _joined(index, parts)
-    known = {*found.pieces, *(skip.name for skip in found.skipped)}
+    description = _joined(index, parts)
+    known = {*description.pieces, *(skip.name for skip in description.skipped)}
     for name in plain_names(list(weight_map)).values():
         if name not in known:
             raise KoopscopeError(f"{name} is in none of the shards of {index}", _WHOLE)
-    return snapshot_of(index, "sharded PyTorch", found)
+    return snapshot_of(index, "sharded PyTorch", description)
 
 
 def deepspeed_snapshot(path: Path, key: str | None = None) -> Snapshot:
@@ -89,7 +89,7 @@ def deepspeed_snapshot(path: Path, key: str | None = None) -> Snapshot:
     KoopscopeError
         If the weights are spread over several files, or these cannot be read.
     """
-    others = [found.name for found in path.parent.glob("*model_states.pt") if found != path]
+    others = [other.name for other in path.parent.glob("*model_states.pt") if other != path]
     if path.name.startswith("zero_pp_rank"):
         raise KoopscopeError(
             f"{path.parent} holds the weights in parts, as DeepSpeed's ZeRO stage 3 saves them",
@@ -119,18 +119,18 @@ def is_torch(path: Path) -> bool:
         return False
 
 
-def snapshot_of(path: Path, kind: str, found: Described, step: int | None = None) -> Snapshot:
+def snapshot_of(path: Path, kind: str, description: Described, step: int | None = None) -> Snapshot:
     """Return a snapshot of what was described; ``step`` is what something beside it says."""
     return Snapshot(
         path=str(path),
         kind=kind,
-        tensors=found.tensors,
-        open=partial(TorchReader, found.pieces),
-        step=found.step if step is None else step,
-        unit=found.unit if step is None else "step",
-        metrics=found.metrics,
-        skipped=found.skipped,
-        notes=found.notes,
+        tensors=description.tensors,
+        open=partial(TorchReader, description.pieces),
+        step=description.step if step is None else step,
+        unit=description.unit if step is None else "step",
+        metrics=description.metrics,
+        skipped=description.skipped,
+        notes=description.notes,
     )
 
 

@@ -65,9 +65,9 @@ class Window:
         part = os.pread(self.descriptor, size, self.start + offset)
         if len(part) == size:
             return part
-        whole = bytearray(size)
-        self.fill(offset, memoryview(whole))
-        return bytes(whole)
+        content = bytearray(size)
+        self.fill(offset, memoryview(content))
+        return bytes(content)
 
     def fill(self, offset: int, out: memoryview) -> None:
         """Read into ``out``, a flat view of bytes.
@@ -126,7 +126,13 @@ def opened(path: Path) -> Iterator[Window]:
 
 
 def open_regular(path: Path) -> int:
-    """Return a descriptor of a regular file; see ``opened``."""
+    """Return a descriptor of a regular file; see ``opened``.
+
+    Raises
+    ------
+    DamagedError
+        If it is a folder, a pipe or a device.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

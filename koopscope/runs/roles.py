@@ -7,9 +7,9 @@ no weight.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from koopscope.runs.names import words_of
 from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import TensorInfo
 
@@ -29,8 +29,6 @@ _AT_THE_END = frozenset(["token", "tokens", "tok", "vocab", "vocabulary", "looku
 #: What the array of a layer is called, which says nothing of the layer.
 _LEAVES = frozenset(["weight", "weights", "kernel", "table", "value", "w"])
 
-_SEPARATOR = re.compile(r"[^a-zA-Z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
-
 #: A first matrix is taken for a lookup table only if it has this many times more rows than columns.
 _TALL = 2
 
@@ -48,10 +46,9 @@ def role(names: Sequence[str], tensor: TensorInfo, matrices: Sequence[TensorInfo
         All parameters of the network with two axes or more, in model order, tied ones once.
     """
     for name in names:
-        words = [word.rstrip("0123456789") for word in _SEPARATOR.split(name) if word]
-        found = _by_words([word.lower() for word in words])
-        if found is not None:
-            return found
+        told = _by_words(words_of(name))
+        if told is not None:
+            return told
     return _by_place(names, tensor, matrices)
 
 
@@ -59,7 +56,7 @@ def _by_words(words: Sequence[str]) -> str | None:
     known = set(words)
     if known & _POSITION:
         return "a table of positions"
-    telling = [word for word in words if word and word not in _LEAVES]
+    telling = [word for word in words if word not in _LEAVES]
     at_the_end = bool(telling) and telling[-1] in _AT_THE_END
     if at_the_end or known & _EMBEDDING or any("embed" in word for word in words):
         return "an embedding"

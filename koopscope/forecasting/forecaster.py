@@ -1,7 +1,7 @@
 """Forecast a recorded run: one pass for its laws, a second that carries its weights on.
 
 The second pass makes predicted weights and tests the same forecast on the run's own past, block by
-block. Must never hold more of the run than a block.
+block. At most one block of the run is in memory.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Forecaster:
             allowed; ``sink`` may have been given weights by then.
         """
         plan, settings = self.plan, self.settings
-        whole = total(self._grams.values())
-        plane = leading_plane(whole, plan)
+        network = total(self._grams.values())
+        plane = leading_plane(network, plan)
         tally = Tally(plan, settings, plane)
         laws = Laws(self.run, plan, settings, tally.reaches, self._grams)
         groups = law_groups(self._tensors, settings.operator)
@@ -123,13 +123,13 @@ class Forecaster:
                 if self._listener is not None:
                     self._listener(block.values.nbytes)
         self._refuse_growth(growth)  # of nodes, whose laws are fitted on the way
-        found = self._result(growth, tally, whole)
-        if plan.target is not None and not found.is_trusted and not settings.beyond_trust:
+        made = self._result(growth, tally, network)
+        if plan.target is not None and not made.is_trusted and not settings.beyond_trust:
             raise KoopscopeError(
-                found.verdict[:1].lower() + found.verdict[1:],
+                made.verdict[:1].lower() + made.verdict[1:],
                 "leave the step out to see the whole test, or pass --beyond-trust",
             )
-        return found
+        return made
 
     def _block(self, block: Block, carrier: BlockForecast | None, tally: Tally) -> Float64:
         """Return the weights of a block as they are predicted; as they are, without a carrier."""
@@ -155,7 +155,7 @@ class Forecaster:
                 "--allow-growth",
             )
 
-    def _result(self, growth: Growth, tally: Tally, whole: SnapshotGram) -> Forecast:
+    def _result(self, growth: Growth, tally: Tally, network: SnapshotGram) -> Forecast:
         plan = self.plan
         notes = list(self._notes(growth))
         target = plan.target is not None
@@ -163,9 +163,9 @@ class Forecaster:
             description=self.description,
             settings=self.settings,
             plan=plan,
-            backtest=tally.backtest(whole),
+            backtest=tally.backtest(network),
             layers=tuple(tally.layers(self._grams)) if target else (),
-            actual=tally.actual(whole) if target else None,
+            actual=tally.actual(network) if target else None,
             growth=growth,
             plane=tally.plane,
             notes=tuple(notes),

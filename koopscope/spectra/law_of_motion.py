@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.fit import fitted
 from koopscope.spectra.gram import Observable, SnapshotGram
-from koopscope.spectra.heldout import damped, held_out_damping, held_out_rank
-from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
-from koopscope.spectra.reduction import reduce
-from koopscope.spectra.series import Series
+from koopscope.spectra.heldout import damped, held_out_damping
+from koopscope.spectra.rank import AUTO, RankRule
 from koopscope.spectra.still_to_come import geometric_sum
 
 #: What a law can be of: a displacement must be a combination of increments.
@@ -76,13 +75,13 @@ class Law:
     def _factors(self, horizons: Float64) -> Complex128:
         """Return complex128 [r, h]: what each mode's start is multiplied with."""
         values = self.eigenvalues if self.allow_growth else _held(self.eigenvalues)
-        whole = np.floor(horizons)
-        rest = horizons - whole
+        floor = np.floor(horizons)
+        rest = horizons - floor
         with np.errstate(over="ignore", invalid="ignore"):
             # The last increment has been made: lambda + ... + lambda^k come after it. The next
             # step has not: 1 + ... + lambda^(k-1).
             first = values if self.observable == "increments" else np.ones_like(values)
-            before, after = (geometric_sum(first, values, k) for k in (whole, whole + 1.0))
+            before, after = (geometric_sum(first, values, k) for k in (floor, floor + 1.0))
             mixed = np.where(rest > 0.0, (1.0 - rest) * before + rest * after, before)
         return mixed.astype(np.complex128)
 
@@ -123,23 +122,15 @@ def law_of_motion(
     KoopscopeError
         If there are too few snapshots.
     """
-    check_rank_rule(rank)
     if observable not in FORECASTABLE:
         raise KoopscopeError(
             f"the law of {observable} weights cannot be carried on from increments alone",
             f"choose one of {', '.join(FORECASTABLE)}; that of weights has their constant part too",
         )
-    needed = delay + (2 if observable == "increments" else 1)
-    if gram.snapshots < needed:
-        raise KoopscopeError(
-            f"{gram.snapshots} snapshots are too few to forecast from",
-            f"it takes at least {needed}" + (" with this delay" if delay > 1 else ""),
-        )
-    series = Series.of(gram, observable, delay)
-    reduction = reduce(series)
     all_directions = rank == AUTO and observable == "increments"
-    rule = -1 if all_directions else held_out_rank(series) if rank == AUTO else rank
-    r = reduction.rank(rule)
+    rule = -1 if all_directions else rank
+    reduction, r = fitted(gram, observable, rule, delay, what=f"a law of {observable}")
+    series = reduction.series
     K, moving = reduction.operator(r), slice(reduction.constants, None)
     if all_directions:
         amount = held_out_damping(series) if damping is None else damping

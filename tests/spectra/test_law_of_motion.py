@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.forecast import law_of_motion
 from koopscope.spectra.gram import gram_of
+from koopscope.spectra.law_of_motion import law_of_motion
 from tests.known_systems import trajectory
 
 OBSERVABLES = ("increments", "weights", "centered")

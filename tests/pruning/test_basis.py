@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from koopscope import KoopscopeError
-from koopscope.pruning.judging import PruningSettings, judge
+from koopscope.pruning.basis import PruningSettings, pruning_basis
 from koopscope.runs.detect.opening import open_run
 from tests.recorded import recorded, settling
 
@@ -18,9 +18,9 @@ def uneven(tmp_path):
 
 def judged(path, at=None):
     with open_run(path) as run:
-        judgement = judge(run, PruningSettings(at=at))
-    window = judgement.analysis.window
-    return judgement.step, STEPS[window.first], judgement.notes
+        basis = pruning_basis(run, PruningSettings(at=at))
+    window = basis.analysis.window
+    return basis.step, STEPS[window.first], basis.notes
 
 
 def test_the_last_snapshot_is_judged_although_an_earlier_stretch_is_longer(uneven):
@@ -46,18 +46,16 @@ def test_a_run_that_blew_up_is_judged_before_it_did(tmp_path):
     weights["w"][9:] = np.nan
     path = recorded(tmp_path / "run.h5", weights)
     with open_run(path) as run:
-        judgement = judge(run, PruningSettings())
-    assert judgement.step == 8
-    assert judgement.notes == (
-        "judged at step 8: later snapshots hold weights that are not finite",
-    )
+        basis = pruning_basis(run, PruningSettings())
+    assert basis.step == 8
+    assert basis.notes == ("judged at step 8: later snapshots hold weights that are not finite",)
 
 
 def test_what_cannot_be_pruned_has_no_part_in_the_spectrum(tmp_path):
     weights = settling({"w": (6, 5), "norm.running_var": (6,)})
     weights["norm.running_var"] = 1.4 ** np.arange(12.0)[:, None] * np.ones((1, 6))
     with open_run(recorded(tmp_path / "run.h5", weights)) as run:
-        spectrum = judge(run, PruningSettings()).analysis.spectrum()
+        spectrum = pruning_basis(run, PruningSettings()).analysis.spectrum()
     np.testing.assert_allclose(sorted(spectrum.magnitudes), [0.5, 0.8, 1.0], atol=1e-3)
 
 
@@ -66,7 +64,7 @@ def test_only_recent_snapshots_are_looked_at_unless_all_are_asked_for(tmp_path):
     firsts = []
     for snapshots in (12, 5, 0):
         with open_run(path) as run:
-            window = judge(run, PruningSettings(at=17, snapshots=snapshots)).analysis.window
+            window = pruning_basis(run, PruningSettings(at=17, snapshots=snapshots)).analysis.window
         assert window.stop == 18
         firsts.append(window.first)
     assert firsts == [6, 13, 0]

@@ -1,4 +1,4 @@
-"""What a pruning rests on: the run up to a step, its prunable tensors, and their spectrum.
+"""Find what a pruning rests on: the snapshots up to a step, and the tensors that may be pruned.
 
 Decides which snapshots and which weights are looked at; scores and chooses nothing.
 """
@@ -58,13 +58,14 @@ class PruningSettings:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A run as far as it is judged.
+class PruningBasis:
+    """The part of a run that a pruning rests on.
 
     Attributes
     ----------
     analysis
-        Of the prunable tensors alone, up to the step; its window ends at the judged snapshot.
+        Of the prunable tensors alone, up to the step; its window ends at the snapshot whose
+        weights are pruned.
     prunable
         What may be pruned, in model order.
     parameters
@@ -87,9 +88,9 @@ class Judgement:
         return int(self.analysis.description.steps[self.analysis.window.stop - 1])
 
 
-def judge(
+def pruning_basis(
     run: Run, settings: PruningSettings, on_progress: ProgressListener | None = None
-) -> Judgement:
+) -> PruningBasis:
     """Read a run once and find what may be pruned.
 
     Raises
@@ -97,17 +98,17 @@ def judge(
     KoopscopeError
         If the run cannot be read, nothing may be pruned, or no snapshot lies at the step.
     """
-    whole = Analysis.of(
+    everything = Analysis.of(
         run, Settings(observable="weights", rank=settings.rank, method="exact"), on_progress
     )
-    prunable, kept = chosen_tensors(whole, settings.include, settings.exclude)
+    prunable, kept = chosen_tensors(everything, settings.include, settings.exclude)
     analysis = Analysis(
-        whole.description,
-        SomeGrams(whole.grams, tuple(p.tensor.name for p in prunable)),
-        replace(whole.settings, window=_stretch(whole.description.steps, settings)),
+        everything.description,
+        SomeGrams(everything.grams, tuple(p.tensor.name for p in prunable)),
+        replace(everything.settings, window=_stretch(everything.description.steps, settings)),
     )
-    judgement = Judgement(analysis, prunable, tied_tensors(whole), kept, ())
-    return replace(judgement, notes=tuple(_notes(judgement, settings)))
+    basis = PruningBasis(analysis, prunable, tied_tensors(everything), kept, ())
+    return replace(basis, notes=tuple(_notes(basis, settings)))
 
 
 def _stretch(steps: npt.NDArray[np.int64], settings: PruningSettings) -> tuple[int, int]:
@@ -130,15 +131,15 @@ def _stretch(steps: npt.NDArray[np.int64], settings: PruningSettings) -> tuple[i
     return int(steps[first]), int(steps[last])
 
 
-def _notes(judgement: Judgement, settings: PruningSettings) -> Iterator[str]:
-    steps, judged = judgement.analysis.description.steps, judgement.step
+def _notes(basis: PruningBasis, settings: PruningSettings) -> Iterator[str]:
+    steps, judged = basis.analysis.description.steps, basis.step
     asked = int(steps[-1]) if settings.at is None else settings.at
     reached = int(steps[np.searchsorted(steps, asked, side="right") - 1])
     if reached != asked:
         yield f"step {asked} was not recorded: judged at step {judged}"
     elif judged != asked:
         yield f"judged at step {judged}: later snapshots hold weights that are not finite"
-    for prunable in judgement.prunable:
+    for prunable in basis.prunable:
         if prunable.other_names:
             others = ", ".join(prunable.other_names)
             yield f"{prunable.tensor.name} is also {others}: one tensor, one mask"

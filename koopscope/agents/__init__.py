@@ -1,0 +1,1 @@
+"""For programs that talk to language models: read-only questions about runs."""

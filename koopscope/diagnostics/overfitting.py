@@ -1,0 +1,236 @@
+"""Does the validation loss rise while training goes on, from when, and which weights to keep?
+
+The rise since the smoothed minimum, held against the scatter of the curve and against what was
+gained. A look at the recorded losses alone: no weight is needed to see it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
+from koopscope.diagnostics.evidence import StatedEvidence, shown_with
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.statistics.loss_curve import (
+    LossCurve,
+    training_curve,
+    validation_curve,
+)
+
+State = Literal["none", "overfitting", "training loss rises too", "not asked", "inconclusive"]
+
+#: Points of a validation curve below which no rise is told from noise.
+LEAST_POINTS = 6
+
+#: Rise since the best value, as part of all that was gained, from which on a run is over-fitting
+#: and from which on it is a failure.
+RISE, LARGE_RISE = 0.05, 0.2
+
+#: Standard errors between the rise and the bounds of its interval.
+_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class OverfittingEvidence(StatedEvidence):
+    """What the answer rests on.
+
+    Attributes
+    ----------
+    metric, better
+        The validation metric and on which side of it better values lie.
+    guessed
+        Whether it was chosen by its name.
+    best_step, best
+        Where the smoothed metric was best, and its recorded value there.
+    last
+        Mean of the last values.
+    rise, rise_interval
+        From the smoothed best to the end, as part of what was gained until then.
+    points
+        Recorded values that it rests on.
+    """
+
+    state: State = "inconclusive"
+    metric: str | None = None
+    better: str | None = field(default=None, metadata=shown_with("metric"))
+    guessed: bool | None = field(default=None, metadata=shown_with("metric"))
+    best_step: int | None = field(default=None, metadata=shown_with("best_step"))
+    best: float | None = field(default=None, metadata=shown_with("best_step"))
+    last: float | None = field(default=None, metadata=shown_with("best_step"))
+    rise: float | None = field(default=None, metadata=shown_with("best_step"))
+    rise_interval: tuple[float, float] | None = field(
+        default=None, metadata=shown_with("best_step")
+    )
+    points: int = 0
+
+    @property
+    def value_interval(self) -> tuple[float, float] | None:
+        """The interval of the rise."""
+        return self.rise_interval
+
+
+@dataclass(frozen=True)
+class Rise:
+    """How far a curve lies above its smoothed best at the end; ``best`` is an index of it."""
+
+    best: int
+    height: float
+    error: float
+
+
+def rise_of(curve: LossCurve) -> Rise:
+    """Return the rise of a curve's last smooth value above its least one."""
+    lowest = int(np.argmin(curve.smooth))
+    near = curve.values[lowest : lowest + curve.width]
+    noise = curve.noise(lowest)
+    return Rise(
+        best=lowest + int(np.argmin(near)),
+        height=float(curve.smooth[-1] - curve.smooth[lowest]),
+        error=noise * math.sqrt(2.0 / curve.width),
+    )
+
+
+def ask(analysis: Analysis) -> Finding:
+    """Hold the end of the validation curve against its best."""
+    curve = validation_curve(analysis)
+    if curve is None:
+        return DIAGNOSTIC.finding(
+            "info",
+            "Not asked: no validation metric was recorded, and weights alone do not show "
+            "over-fitting.",
+            OverfittingEvidence(state="not asked"),
+            hint="record one: snapshot(..., val_loss=value), or name it with --metric",
+        )
+    named = OverfittingEvidence(
+        metric=curve.choice.name,
+        better=curve.choice.better,
+        guessed=curve.choice.guessed,
+        points=len(curve),
+    )
+    if len(curve) < LEAST_POINTS:
+        values = "value" if len(curve) == 1 else "values"
+        return DIAGNOSTIC.finding(
+            "inconclusive",
+            f"{len(curve)} recorded {values} of {curve.choice.name} are too few to tell a rise "
+            f"from noise: it takes {LEAST_POINTS}.",
+            named,
+            action=Action("record_more", count=LEAST_POINTS),
+        )
+    return _judged(curve, training_curve(analysis), named)
+
+
+def _judged(curve: LossCurve, training: LossCurve | None, named: OverfittingEvidence) -> Finding:
+    rise = rise_of(curve)
+    # A run whose validation never got better has gained nothing to measure a rise by: then the
+    # rise itself is the scale, and any that is beyond noise counts in full.
+    scale = curve.gain or max(rise.height, 1e-300)
+    share, error = rise.height / scale, _ERRORS * rise.error / scale
+    sign = 1.0 if curve.choice.better == "min" else -1.0
+    beyond = share - error > 0.0 and share > RISE
+    state: State = "overfitting" if beyond else "none"
+    if beyond and training is not None and _rises(training, int(curve.steps[rise.best])):
+        state = "training loss rises too"
+    evidence = OverfittingEvidence(
+        state=state,
+        metric=named.metric,
+        better=named.better,
+        guessed=named.guessed,
+        best_step=int(curve.steps[rise.best]),
+        best=sign * float(curve.values[rise.best]),
+        last=sign * float(curve.smooth[-1]),
+        rise=share,
+        rise_interval=(share - error, share + error),
+        points=named.points,
+    )
+    return _verdict(evidence, bool(curve.gain))
+
+
+def _rises(training: LossCurve, since: int) -> bool:
+    """Return whether the training loss, too, is higher at the end than it was at a step."""
+    at = min(int(np.searchsorted(training.steps, since)), len(training.smooth) - 1)
+    risen = float(training.smooth[-1] - training.smooth[at])
+    noise = training.noise(at) * math.sqrt(2.0 / training.width)
+    return risen > max(_ERRORS * noise, RISE * training.gain)
+
+
+def _verdict(evidence: OverfittingEvidence, gained: bool) -> Finding:
+    share, name = evidence.rise or 0.0, evidence.metric
+    better = "lowest" if evidence.better == "min" else "highest"
+    best = f"{name} was {better} at step {evidence.best_step} ({evidence.best:.4g})"
+    lost = f"{share:.0%} of what it had gained" if gained else "more than it ever gained"
+    action, hint = Action(), None
+    status: Status = "pass"
+    if evidence.state == "overfitting":
+        status = "fail" if share >= LARGE_RISE or not gained else "warn"
+        message = (
+            f"Over-fitting since step {evidence.best_step}: {best} and is {evidence.last:.4g} at "
+            f"the end, {lost} lost again, while training went on."
+        )
+        action = Action("restore", step=evidence.best_step)
+        hint = (
+            f"use the weights of step {evidence.best_step}; to gain more: more data, augmentation, "
+            "weight decay or a smaller network"
+        )
+    elif evidence.state == "training loss rises too":
+        status = "warn"
+        message = (
+            f"{best} and is {evidence.last:.4g} at the end, but the training loss rises as well: "
+            "the run got worse, which is not over-fitting."
+        )
+        action = Action("restore", step=evidence.best_step)
+        hint = "look at the learning-rate and spikes findings"
+    elif share > 0.0:
+        message = f"No over-fitting: {best}, and the end lies within {max(share, 0.001):.1%} of it."
+    else:
+        message = f"No over-fitting: {name} is at its best at the end ({evidence.last:.4g})."
+    return DIAGNOSTIC.finding(
+        status,
+        message,
+        evidence,
+        value=share,
+        hint=hint,
+        action=action,
+        criterion=Criterion(
+            f"at most {RISE:.0%} of what {name} gained lost again",
+            f"{share:.0%} lost since step {evidence.best_step}" if gained else f"no gain of {name}",
+            of_value=True,
+        ),
+    )
+
+
+DIAGNOSTIC = Diagnostic(
+    id="overfitting",
+    code="KS102",
+    title="Over-fitting",
+    explanation=Explanation(
+        asks="Does the validation metric get worse while training goes on, and since when?",
+        matters=(
+            "From that step on the network learns its training data by heart; the weights of "
+            "the best step are worth more than the last ones."
+        ),
+        looks_at=(
+            "The recorded validation metric: the best of its running mean, and by how much "
+            "the end lies above it, as part of all that was gained. The interval comes from "
+            "the scatter of neighbouring values. Where the training loss rises as well, it is "
+            "called that and not over-fitting. Which metric counts is guessed by name "
+            "(val_loss first) and can be said with --metric."
+        ),
+        to_do=(
+            "Use the weights of the step that is named. To gain more: more data, "
+            "augmentation, weight decay, dropout, or a smaller network."
+        ),
+        accuracy="docs/evidence/rules.md.",
+        cannot_tell=(
+            "It sees what a look at the validation curve sees, and no more: weights are not "
+            "used. It cannot tell whether a second descent would follow."
+        ),
+    ),
+    ask=ask,
+    unit="of the gain lost again",
+    threshold=RISE,
+)

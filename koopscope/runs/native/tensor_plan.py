@@ -1,0 +1,79 @@
+"""Decide from the first snapshot which tensors are recorded and how; hold later values to that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from koopscope.runs.dtypes import LeftOutError, StoredArray, as_stored, weights_left_out
+from koopscope.runs.native.storable import StorableNames
+from koopscope.runs.run import Skipped
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """How one tensor is recorded: decided by the first snapshot, then fixed."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str = "parameter"
+
+    @classmethod
+    def of(cls, name: str, stored: StoredArray, kinds: Mapping[str, Sequence[str]]) -> TensorPlan:
+        """Plan a tensor from its first value; ``kinds`` has globs of names for each kind."""
+        matching = (
+            kind for kind, globs in kinds.items() if any(fnmatchcase(name, glob) for glob in globs)
+        )
+        return cls(name, stored.words.shape, stored.dtype, next(matching, "parameter"))
+
+    def fitted(self, value: Any) -> StoredArray:
+        """Return a later value of the tensor in the dtype of its record.
+
+        Raises
+        ------
+        LeftOutError
+            If it is of another shape, or no tensor that could be recorded there.
+        """
+        try:
+            stored = as_stored(value)
+        except LeftOutError as error:
+            raise LeftOutError(f"is {error.reason}") from None
+        if stored.dtype.startswith("complex") and not self.dtype.startswith("complex"):
+            raise LeftOutError(f"is {stored.dtype} where it was {self.dtype}")
+        if stored.words.shape != self.shape:
+            raise LeftOutError(
+                f"has shape {list(stored.words.shape)} instead of {list(self.shape)}"
+            )
+        return stored.cast(self.dtype)
+
+
+def planned(
+    tensors: Mapping[str, Any], kinds: Mapping[str, Sequence[str]]
+) -> tuple[list[TensorPlan], list[Skipped]]:
+    """Return how the tensors of a first snapshot are recorded, and which are left out.
+
+    Parameters
+    ----------
+    tensors
+        Values of any framework by name.
+    kinds
+        Globs of names for each kind of tensor.
+    """
+    plans: list[TensorPlan] = []
+    skipped: list[Skipped] = []
+    taken = StorableNames()
+    for name, value in tensors.items():
+        try:
+            stored = as_stored(value)
+            problem = taken.problem(name)
+        except LeftOutError as error:
+            problem = error.reason
+        if problem:
+            skipped.append(Skipped(name, problem, weights_left_out(name, value)))
+        else:
+            plans.append(TensorPlan.of(name, stored, kinds))
+            taken.add(name)
+    return plans, skipped
