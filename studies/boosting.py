@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
 #: Parts that the tuning families are dealt into, whole, for cross-validation.
-FOLDS = 8
+FOLDS = 6
 
 Columns = Sequence[str]
 Row = dict[str, float]
@@ -34,45 +34,42 @@ def fit_trees(
     weight: np.ndarray,
     names: Columns,
     *,
-    signs: dict[str, int] | None = None,
-    trees: int = 90,
+    trees: int = 100,
     rate: float = 0.08,
     seed: int = 0,
-    leaf: int = 20,
+    leaf: int = 12,
     depth: int = 3,
-    columns: float = 0.3,
 ) -> dict[str, Any]:
-    """Fit boosted trees to a yes-or-no target, or to numbers; ``signs`` constrains directions."""
-    kind = HistGradientBoostingClassifier if target.dtype == bool else HistGradientBoostingRegressor
+    """Fit boosted trees to a yes-or-no target, or to numbers."""
+    kind = GradientBoostingClassifier if target.dtype == bool else GradientBoostingRegressor
     model = kind(
         max_depth=depth,
-        max_iter=trees,
+        n_estimators=trees,
         learning_rate=rate,
         min_samples_leaf=leaf,
-        max_features=columns,
-        l2_regularization=1.0,
-        max_bins=96,
-        early_stopping=False,
-        monotonic_cst=[(signs or {}).get(name, 0) for name in names],
+        subsample=0.5,
+        max_features=0.12,
         random_state=seed,
     ).fit(X, target, sample_weight=weight)
-    fitted = [_nested(stage[0].nodes) for stage in model._predictors]
+    offset = float(np.average(target, weights=weight))
+    if target.dtype == bool:
+        offset = float(np.log(offset / (1.0 - offset)))
     return {
         "columns": list(names),
-        "offset": round(float(np.ravel(model._baseline_prediction)[0]), 4),
-        "trees": fitted,
+        "offset": round(offset, 4),
+        "trees": [_nested(stage[0].tree_, rate) for stage in model.estimators_],
     }
 
 
-def _nested(nodes: np.ndarray, index: int = 0) -> Any:
-    node = nodes[index]
-    if node["is_leaf"]:
-        return round(float(node["value"]), 4)
+def _nested(tree: Any, rate: float, node: int = 0) -> Any:
+    left, right = tree.children_left[node], tree.children_right[node]
+    if left < 0:
+        return round(float(rate * tree.value[node][0][0]), 4)
     return [
-        int(node["feature_idx"]),
-        float(f"{node['num_threshold']:.4g}"),
-        _nested(nodes, int(node["left"])),
-        _nested(nodes, int(node["right"])),
+        int(tree.feature[node]),
+        float(f"{tree.threshold[node]:.5g}"),
+        _nested(tree, rate, left),
+        _nested(tree, rate, right),
     ]
 
 

@@ -8,6 +8,7 @@ recorded losses where there are some. May not look at a run's name, family or me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +28,7 @@ from koopscope.diagnostics.finding import (
     usable,
 )
 from koopscope.diagnostics.statistics import scores
+from koopscope.diagnostics.statistics.editions import Edition
 from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
@@ -40,29 +42,28 @@ State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]
 #: 21 and 22 from the weights alone: twelve are no worse than thirteen.
 LEAST_SNAPSHOTS = 12
 
-#: Index of the first snapshot at which a stop may be called: where the rule was fitted.
-EARLIEST_STOP = 12
+#: Index of the first snapshot at which a stop may be called.
+EARLIEST_STOP = 10
 
-#: Stop where the predicted log(improvement still ahead + 0.005) falls below this. Set on the
-#: tuning families: cross-validated, -4.1 saves 26% of the budget with 2.8% false stops and -3.5
-#: saves 43% with 4.6%. Measured on others: docs/evidence/diagnostics.md.
-STOP_BELOW = -4.0
+#: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set on
+#: the tuning families, cross-validated: docs/evidence/diagnostics.md.
+STOP_BELOW = {"weights": -4.0, "training": -4.0, "validation": -4.0, "losses": -4.0}
 
-#: The same where a validation loss was recorded and joins in: cross-validated, -4.75 saves 26% with
-#: 0.9% false stops and -4.04 saves 43% with 4.6%.
-STOP_BELOW_WITH_LOSSES = -4.45
-
-#: What a run without a new best validation loss loses, per log(1 + snapshots since the best).
-SINCE = 0.45
+#: A recorded validation loss has to be without a new best for so many snapshots before a stop.
+WITHOUT_NEW_BEST = 3
 
 #: Improvement below this cannot be told from none: the floor inside the logarithm above.
 GAIN_FLOOR = 0.005
 
-#: Scores of a state closer to zero than this are called inconclusive: 5% of the tuning runs.
-UNDECIDED = {"weights": 0.12, "losses": 0.2}
+#: Scores of a state closer to zero than this are called inconclusive, by edition.
+UNDECIDED = {"weights": 0.12, "training": 0.12, "validation": 0.12, "losses": 0.12}
 
-#: A training loss this much above its first value (as a logarithm) has diverged.
+#: A training loss that ends above its first value by this share of all it had gained, beyond three
+#: times its noise, has diverged.
 DIVERGED = 0.1
+
+#: More of the statistics than this outside of what the tuning runs showed: no case for a verdict.
+UNFAMILIAR = 0.2
 
 #: Storage hides motion where more than this share of the moving entries stands still between
 #: snapshots, and rounding is no less than this part of an increment (dead units stand still too).
@@ -122,6 +123,9 @@ class ConvergenceEvidence(StatedEvidence):
         Probabilities, as fitted, that the state was drawn from.
     source
         Which records the state was drawn from.
+    unfamiliar
+        Share of the statistics that lie outside of what the runs showed that the verdict was tuned
+        on; from a fifth on the state is inconclusive.
     stop_rule
         Threshold of the stop rule.
     ahead
@@ -145,6 +149,7 @@ class ConvergenceEvidence(StatedEvidence):
     still_training: float | None = field(default=None, metadata=shown_with("still_training"))
     has_learned: float | None = field(default=None, metadata=shown_with("has_learned"))
     source: str | None = field(default=None, metadata=keyed("from", shown_with="source"))
+    unfamiliar: float | None = field(default=None, metadata=shown_with("unfamiliar"))
     stop_rule: StopThreshold | None = field(default=None, metadata=shown_with("stop_rule"))
     ahead: float | None = field(default=None, metadata=shown_with("ahead"))
     snapshots: int | None = field(default=None, metadata=shown_with("snapshots"))
@@ -161,18 +166,21 @@ class StopRule:
 
     Attributes
     ----------
+    edition
+        Which records it looks at.
     score
-        What is held against the threshold.
+        What is held against the threshold: the predicted log(improvement ahead + 0.005).
     threshold
         Stop where the score is below.
     allowed
         bool, where a stop may be called.
     ahead
-        Predicted improvement still ahead, as part of all that was gained, from weights alone.
+        Predicted improvement still ahead, as part of all that was gained.
     low, high
-        Where 80% of the tuning runs lay around such a prediction.
+        Where 90% of the tuning runs lay around such a prediction.
     """
 
+    edition: Edition
     score: Float64
     threshold: float
     allowed: npt.NDArray[np.bool_]
@@ -189,29 +197,30 @@ class StopRule:
 
 def stop_rule(course: Course) -> StopRule:
     """Apply the stop rule to a run's course."""
-    table = scores.table("convergence")
-    score = scores.curve_score(table["weights"])(course.weights)
-    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *table["interval"])]
+    edition = course.edition
+    content = scores.table("convergence")["stop"][edition.name]
+    score = scores.tree_score(content)(course.all())
+    shifts = [np.interp(score, content["at"], content[side]) for side in ("low", "high")]
+    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *shifts)]
     ahead, low, high = (np.clip(bound, 0.0, 1.0) for bound in bounds)
-    allowed = np.arange(len(score)) >= EARLIEST_STOP
-    threshold = STOP_BELOW
-    if course.validation is not None:
-        from_losses = scores.curve_score(table["validation"])(course.all())
-        score = joined(score, from_losses, course.validation["since"])
-        allowed &= course.validation["lowest_of_three"] > 0.0
-        threshold = STOP_BELOW_WITH_LOSSES
     return StopRule(
-        score=score, threshold=threshold, allowed=allowed, ahead=ahead, low=low, high=high
+        edition=edition,
+        score=score,
+        threshold=STOP_BELOW[edition.name],
+        allowed=may_stop(course),
+        ahead=ahead,
+        low=low,
+        high=high,
     )
 
 
-def joined(from_weights: Float64, from_losses: Float64, since: Float64) -> Float64:
-    """Join the scores of the weights and of the validation loss, lower the longer since its best.
-
-    ``since`` is log(1 + snapshots since the best validation loss), like the others float64 [T].
-    """
-    score: Float64 = 0.5 * (from_weights + from_losses) - SINCE * since
-    return score
+def may_stop(course: Course) -> npt.NDArray[np.bool_]:
+    """Return bool [T], where a stop may be called whatever the score says."""
+    length = len(next(iter(course.weights.values()), ()))
+    allowed = np.arange(length) >= EARLIEST_STOP
+    if course.validation is not None:
+        allowed &= course.validation["since"] >= np.log1p(WITHOUT_NEW_BEST) - 1e-9
+    return allowed
 
 
 @dataclass(frozen=True)
@@ -223,30 +232,43 @@ class StateScores:
     still_training: float | None = None
     has_learned: float | None = None
     source: str | None = None
+    unfamiliar: float | None = None
 
 
 def training_state(course: Course) -> StateScores:
     """Return the state at the end of a run, and what it was drawn from."""
-    part = "weights" if course.training is None else "losses"
-    if course.training is not None and course.training["ratio"][-1] > DIVERGED:
-        ratio = float(np.exp(course.training["ratio"][-1]))
-        return StateScores("diverging", training_loss_ratio=ratio)
-    table = scores.table("convergence")["state"][part]
+    edition = course.edition
+    if course.training is not None and diverged(course.training):
+        return StateScores("diverging", training_loss_ratio=course.training_ratio)
+    table = scores.table("convergence")
     last = {name: float(values[-1]) for name, values in course.all().items()}
-    moving = scores.tree_score(table["moving"])(last)
-    learned = scores.tree_score(table["learned"])(last)
-    margin = UNDECIDED[part]
-    state: State = "converged" if learned > 0.0 else "stalled"
-    if abs(moving) < margin or (moving < 0.0 and abs(learned) < margin):
-        state = "inconclusive"
-    elif moving > 0.0:
-        state = "training"
+    moving = float(scores.tree_score(table["state"][edition.name]["moving"])(last))
+    learned = float(scores.tree_score(table["state"][edition.name]["learned"])(last))
+    unfamiliar = scores.unfamiliar(table["known"], last)
     return StateScores(
-        state,
+        named_state(moving, learned, UNDECIDED[edition.name], unfamiliar),
         still_training=round(scores.probability(moving), 4),
         has_learned=round(scores.probability(learned), 4),
-        source="weights" if part == "weights" else "weights and training loss",
+        source=edition.source,
+        unfamiliar=round(unfamiliar, 4),
     )
+
+
+def diverged(training: Mapping[str, Float64]) -> bool:
+    """Return whether a training loss ended above its start by more than its gain and its noise."""
+    rise = float(np.sinh(training["rise"][-1]))
+    noise = float(np.exp(training["noise"][-1]))
+    return rise > DIVERGED + 3.0 * noise
+
+
+def named_state(moving: float, learned: float, margin: float, unfamiliar: float = 0.0) -> State:
+    """Name the state that two scores, log odds of "still training" and "has learned", stand for."""
+    undecided = abs(moving) < margin or (moving < 0.0 and abs(learned) < margin)
+    if undecided or unfamiliar > UNFAMILIAR:
+        return "inconclusive"
+    if moving > 0.0:
+        return "training"
+    return "converged" if learned > 0.0 else "stalled"
 
 
 def ask(analysis: Analysis) -> Finding:
@@ -286,10 +308,11 @@ def ask(analysis: Analysis) -> Finding:
         still_training=drawn.still_training,
         has_learned=drawn.has_learned,
         source=drawn.source,
+        unfamiliar=drawn.unfamiliar,
         stop_step=None if stop is None else int(steps[stop]),
         stop_rule=StopThreshold(
             threshold=rule.threshold,
-            source="weights" if course.validation is None else "weights and validation loss",
+            source=rule.edition.source,
         ),
         stop_history=_history(rule, steps),
         ahead=float(rule.ahead[-1]),
@@ -368,7 +391,7 @@ def _verdict(
 ) -> Finding:
     state = evidence.state
     message = (
-        f"{_WORDS[state]}: judged by the weights, {rule.ahead[-1]:.1%} of the total improvement "
+        f"{_WORDS[state]}: judged by the {rule.edition.source}, {rule.ahead[-1]:.1%} of the total improvement "
         f"is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
     )
     if state == "diverging" and evidence.training_loss_ratio is not None:
@@ -432,5 +455,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     unit="share of the improvement",
-    threshold=float(np.exp(STOP_BELOW) - GAIN_FLOOR),
+    threshold=float(np.exp(STOP_BELOW["weights"]) - GAIN_FLOOR),
 )

@@ -98,13 +98,9 @@ class InitializationEvidence(StatedEvidence):
 
 def score_of(beginning: Beginning) -> tuple[float, str]:
     """Return the score in [0, 1], higher is worse, and what it was drawn from."""
-    part, source = "weights", "weights"
-    if beginning.training is not None and beginning.validation is not None:
-        part, source = "losses", "weights and losses"
-    elif beginning.training is not None:
-        part, source = "training", "weights and training loss"
-    score = scores.tree_score(scores.table("initialization")[part])
-    return scores.probability(score(beginning.all())), source
+    edition = beginning.edition
+    score = scores.tree_score(scores.table("initialization")[edition.name])
+    return scores.probability(float(score(beginning.all()))), edition.source
 
 
 def reasons(tensors: dict[str, TensorStart], twins: dict[str, float]) -> list[Reason]:

@@ -6,7 +6,6 @@ is causal: its value at snapshot t uses snapshots 0 .. t alone. Never sees a los
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -196,22 +195,3 @@ def _spread(cosines: Float64, t: npt.NDArray[np.intp], window: npt.NDArray[np.in
     block = sums[t, t] - 2.0 * sums[low, t] + sums[low, low]
     size = np.maximum(window, 1).astype(float)
     return _ratio(np.square(trace[t] - trace[low]), block * size)
-
-
-def median_course(geometries: Iterable[Geometry]) -> dict[str, Float64]:
-    """Return float64 [T] by statistic: its median over the scopes that had moved by then.
-
-    Where none had moved it is 0.
-    """
-    courses, paths = [], []
-    for geometry in geometries:  # one at a time: each holds T x T numbers
-        courses.append(course(geometry))
-        paths.append(geometry.path > 0.0)
-    if not courses:
-        return {}
-    moved = np.array(paths)
-    moved[:, ~moved.any(axis=0)] = True
-    return {
-        name: np.nanmedian(np.where(moved, [each[name] for each in courses], np.nan), axis=0)
-        for name in courses[0]
-    }

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
+from koopscope.diagnostics.statistics.editions import Edition, edition_for
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
-from koopscope.spectra.geometry import Geometry, course, median_course
+from koopscope.spectra.geometry import Geometry, course
 from koopscope.spectra.gram import total
 from koopscope.spectra.start import TensorStart, summary, tensor_start
 
@@ -44,6 +45,11 @@ class Beginning:
     validation: dict[str, float] | None
     training: dict[str, float] | None
 
+    @property
+    def edition(self) -> Edition:
+        """Which edition of a verdict sees what was recorded."""
+        return edition_for(self.training is not None, self.validation is not None)
+
     def all(self) -> dict[str, float]:
         """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
         joined = dict(self.weights)
@@ -66,13 +72,9 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
             tensors[tensor.name] = tensor_start(gram, math.prod(tensor.shape[1:]))
     if not tensors:
         return None
-    layers = [gram.window(0, snapshots) for gram in layer_grams(analysis).values()]
+    network = total(layer_grams(analysis).values()).window(0, snapshots)
     weights = summary(list(tensors.values()))
-    for prefix, part in (
-        ("", course(Geometry(total(layers)))),
-        ("layers_", median_course(Geometry(gram) for gram in layers)),
-    ):
-        weights.update({prefix + name: float(values[-1]) for name, values in part.items()})
+    weights.update({name: float(v[-1]) for name, v in course(Geometry(network)).items()})
     return Beginning(
         snapshots=snapshots,
         tensors=tensors,
