@@ -88,7 +88,9 @@ def folds(families: Sequence[str], count: int = FOLDS) -> list[list[str]]:
 
 
 def across_families(
-    families: Sequence[str], fit: Callable[[np.ndarray], Any], apply: Callable[[Any, np.ndarray], np.ndarray]
+    families: Sequence[str],
+    fit: Callable[[np.ndarray], Any],
+    apply: Callable[[Any, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Return, by row, what a fit to all other families says of it.
 

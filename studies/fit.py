@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def moved(tree: Any, places: Sequence[int], factor: float) -> Any:
     ]
 
 
-def calibrated(fitted: dict[str, Any], score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
+def calibrated(
+    fitted: dict[str, Any], score: np.ndarray, label: np.ndarray, weight: np.ndarray
+) -> dict[str, Any]:
     """Return the model with its log odds stretched and moved to what held on other families."""
     line = LogisticRegression(C=1e3).fit(score[:, None], label, sample_weight=weight)
     slope, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
@@ -124,7 +127,9 @@ def fit_stop(cases: Sequence[Case], courses: Mapping[str, Course]) -> dict[str, 
                 target[chosen],
                 weight[chosen],
                 columns,
-                leaf=60,
+                leaf=40,
+                trees=160,
+                rate=0.05,
             )
 
         score = across_families(
@@ -143,7 +148,7 @@ def spread(score: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> dict[
     """Return where 90% of the truth lay about a prediction, at several predictions."""
     edges = np.quantile(score, np.linspace(0.0, 1.0, _BINS + 1))
     at, low, high = [], [], []
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         inside = (score >= begin) & (score <= end)
         order = np.argsort(residual[inside])
         share = np.cumsum(weight[inside][order]) / weight[inside].sum()

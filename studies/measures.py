@@ -112,7 +112,7 @@ def frontier(
 
 
 def at_savings(curve: Sequence[tuple[float, StopScore]], saved: float) -> tuple[float, StopScore]:
-    """Return the point that saves no less than asked, and the least more; else the most there is."""
+    """Return the point that saves as much as asked and the least more; else the most there is."""
     enough = [point for point in curve if point[1].saved >= saved]
     if not enough:
         return max(curve, key=lambda point: point[1].saved)

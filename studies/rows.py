@@ -1,4 +1,4 @@
-"""The rows that verdicts are fitted to: statistics of a run at some snapshot, and what came of it."""
+"""The rows that verdicts are fitted to: statistics of a run at a snapshot, and what came of it."""
 
 from __future__ import annotations
 
@@ -151,5 +151,3 @@ def start_rows(cases: Sequence[Case], beginnings: dict[str, list[Beginning]]) ->
             rows.says.append(say / len(some))
             rows.scored.append(index == 0)
     return rows
-
-

@@ -45,8 +45,8 @@ LEAST_SNAPSHOTS = 12
 #: Index of the first snapshot at which a stop may be called.
 EARLIEST_STOP = 10
 
-#: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set on
-#: the tuning families, cross-validated: docs/evidence/diagnostics.md.
+#: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set
+#: on the tuning families, cross-validated: docs/evidence/diagnostics.md.
 STOP_BELOW = {"weights": -4.0, "training": -4.0, "validation": -4.0, "losses": -4.0}
 
 #: A recorded validation loss has to be without a new best for so many snapshots before a stop.
@@ -391,8 +391,8 @@ def _verdict(
 ) -> Finding:
     state = evidence.state
     message = (
-        f"{_WORDS[state]}: judged by the {rule.edition.source}, {rule.ahead[-1]:.1%} of the total improvement "
-        f"is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
+        f"{_WORDS[state]}: judged by the {rule.edition.source}, {rule.ahead[-1]:.1%} of the total "
+        f"improvement is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
     )
     if state == "diverging" and evidence.training_loss_ratio is not None:
         times = f"{evidence.training_loss_ratio:.3g} times"

@@ -60,9 +60,6 @@ SCALES = (-3.0, 2.0)
 #: Share of a matrix's moving entries that have an exact twin, from which on units are symmetric.
 SYMMETRIC = 0.5
 
-#: Entries of a small matrix among which twins are counted (larger ones have more blocks).
-TWINS_AMONG = 1024
-
 
 @dataclass(frozen=True)
 class Reason:
@@ -192,10 +189,7 @@ def _twins(analysis: Analysis) -> dict[str, float]:
     shares = {}
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
-            gram = analysis.grams[tensor.name]
-            changes = gram.changes
-            moving = min(changes.compared, TWINS_AMONG) - changes.still
-            shares[tensor.name] = changes.twins / moving if moving > 0 else 0.0
+            shares[tensor.name] = share_of_twins(analysis.grams[tensor.name].changes)
     return shares
 
 

@@ -150,9 +150,7 @@ def course(geometry: Geometry) -> dict[str, Float64]:
     last_half, before_half = geometry.distance(half, t), geometry.distance(quarter, half)
     eighth = geometry.distance(t - (back + 1) // 2, t)
     anchored = geometry.anchored
-    both = (
-        anchored[t, half] - anchored[t, quarter] - anchored[half, half] + anchored[half, quarter]
-    )
+    both = anchored[t, half] - anchored[t, quarter] - anchored[half, half] + anchored[half, quarter]
     return {
         "directness": _ratio(geometry.distance(t - window, t), path - path[t - window]),
         "directness_all": _ratio(from_start, path),

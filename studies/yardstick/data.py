@@ -135,9 +135,7 @@ def delay_series() -> Task:
     """The value twelve steps ahead in a delay equation's chaotic series (Mackey and Glass)."""
     series = [1.2] * 18
     for _ in range(3000):
-        series.append(
-            series[-1] + 0.2 * series[-18] / (1 + series[-18] ** 10) - 0.1 * series[-1]
-        )
+        series.append(series[-1] + 0.2 * series[-18] / (1 + series[-18] ** 10) - 0.1 * series[-1])
     values = _standardized(np.array(series[300:]))
     begins = np.random.default_rng(61).permutation(len(values) - 50)[:640]
     x = np.stack([values[b : b + 32] for b in begins])[:, None, :]

@@ -103,7 +103,11 @@ SUPERVISED: dict[str, tuple[Callable[[], tasks.Task], Network, int]] = {
         lambda: first.mlp([64, 320, 256, 10], nn.ReLU),
         32,
     ),
-    "source_lstm": (lambda: data.characters(20, 512), lambda: networks.CharacterLSTM(64, 16, 48), 16),
+    "source_lstm": (
+        lambda: data.characters(20, 512),
+        lambda: networks.CharacterLSTM(64, 16, 48),
+        16,
+    ),
     "source_transformer": (
         lambda: data.characters(24, 768),
         lambda: first.Transformer((64, 64, 64), 24, 3, True),
@@ -163,5 +167,3 @@ def problem(family: str, variant: str, seed: int) -> Problem:
         make, network, batch = SUPERVISED[family]
         task, net = make(), network()
     return Supervised(net, varied(task, variant, seed), batch)
-
-

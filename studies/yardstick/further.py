@@ -1,4 +1,4 @@
-"""Families of other losses and other shapes: likelihoods, flows, plateaus, graphs with attention."""
+"""Families of other losses and shapes: likelihoods, flows, plateaus, graphs with attention."""
 
 from __future__ import annotations
 

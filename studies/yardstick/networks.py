@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -172,9 +174,7 @@ class Sines(nn.Module):
     def __init__(self, inputs: int, width: int, outputs: int, blocks: int):
         super().__init__()
         sizes = [inputs, *[width] * blocks]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.head = nn.Linear(width, outputs)
         with torch.no_grad():
             for index, layer in enumerate(self.layers):
@@ -228,6 +228,6 @@ class Delayed(nn.Module):
 def normed(sizes: list[int]) -> nn.Module:
     """Layer normalization and GELU between linear layers."""
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for a, b in pairwise(sizes[:-1]):
         layers += [nn.Linear(a, b), nn.LayerNorm(b), nn.GELU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))

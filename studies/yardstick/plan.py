@@ -193,9 +193,7 @@ def recipes(family: str) -> list[Recipe]:
                 factor = float(rng.choice([0.5, 1.0, 2.0]))
             else:
                 factor = float(rates.pop())
-                start = str(
-                    rng.choice(["default", "trained", "partly_frozen"], p=[0.8, 0.1, 0.1])
-                )
+                start = str(rng.choice(["default", "trained", "partly_frozen"], p=[0.8, 0.1, 0.1]))
         steps = max(40, round(pace.steps * budget))
         per_step = rng.random() < 0.15
         snapshots = int(rng.choice(SNAPSHOTS))

@@ -133,6 +133,9 @@ class Supervised(Sampled):
         if x.dtype == torch.int64:
             kinds = int(max(x.max(), held.max())) + 1
             swap = torch.arange(kinds)
+            narrow = int(x.max(0).values.min()) + 1
+            if 1.5 * narrow < kinds:  # columns of different kinds: stay inside the smallest
+                kinds = narrow
             some = torch.randperm(kinds, generator=generator)[: max(2, kinds // 5)]
             swap[some] = some.roll(1)
             x, held = swap[x], swap[held]

@@ -190,7 +190,9 @@ class Adversarial(Problem):
 
         def distance(real: Tensor) -> float:
             real = real[:256]
-            return float(2 * torch.cdist(made, real).mean() - inner - torch.cdist(real, real).mean())
+            return float(
+                2 * torch.cdist(made, real).mean() - inner - torch.cdist(real, real).mean()
+            )
 
         return distance(self.real), distance(self.held)
 

@@ -110,7 +110,9 @@ class _Loss:
         least = np.minimum.accumulate(values)
         spread = np.maximum.accumulate(values) - least
         scale = np.maximum(-least, _RESOLUTION * spread)
-        scale = np.where(scale > 0.0, scale, 1.0)  # nothing has changed: every statistic is of zeros
+        scale = np.where(
+            scale > 0.0, scale, 1.0
+        )  # nothing has changed: every statistic is of zeros
         return cls(values, np.arange(len(values)), least, scale, _summed(values))
 
     def mean(self, low: Indices, high: Indices) -> Float64:
@@ -132,9 +134,7 @@ class _Loss:
         values, t, least, scale = self.values, self.t, self.least, self.scale
         latest = np.maximum.accumulate(np.where(values <= least, t, 0))
         smooth = self.mean(t - 4, t + 1)
-        smoothest = np.maximum.accumulate(
-            np.where(smooth <= np.minimum.accumulate(smooth), t, 0)
-        )
+        smoothest = np.maximum.accumulate(np.where(smooth <= np.minimum.accumulate(smooth), t, 0))
         bends = np.concatenate([[0.0, 0.0], np.square(np.diff(values, n=2)) / 6.0])
         steps = np.concatenate([[0.0], np.square(np.diff(values))])
         noise = np.sqrt(_mean(_summed(bends), np.maximum(t + 1 - _NOISE_FROM, 2), t + 1))

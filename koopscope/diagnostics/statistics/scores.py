@@ -19,7 +19,6 @@ import numpy as np
 
 from koopscope._types import Float64
 
-
 #: A leaf's value, or (column, threshold, subtree where at most that, subtree where above).
 Tree = Any
 
@@ -55,9 +54,7 @@ def _leaves(tree: Tree, values: list[Float64]) -> Float64:
     if not isinstance(tree, list):
         return np.asarray(tree, float)
     column, threshold, at_most, above = tree
-    return np.where(
-        values[column] <= threshold, _leaves(at_most, values), _leaves(above, values)
-    )
+    return np.where(values[column] <= threshold, _leaves(at_most, values), _leaves(above, values))
 
 
 @cache

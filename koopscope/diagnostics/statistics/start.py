@@ -8,18 +8,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.editions import Edition, edition_for
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.geometry import Geometry, course
 from koopscope.spectra.gram import total
 from koopscope.spectra.start import TensorStart, summary, tensor_start
 
-#: Part of the recorded run that counts as its beginning, and the least number of snapshots.
+#: Part of the recorded run that counts as its beginning.
 PART = 0.1
+
+#: Entries of a small matrix among which twins are counted (larger ones have more blocks).
+TWINS_AMONG = 1024
+
+#: The least number of them.
 LEAST_SNAPSHOTS = 8
 
 
@@ -65,15 +73,17 @@ def snapshots_of_beginning(snapshots: int) -> int:
 
 def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
     """Return the statistics of the window's first snapshots, or ``None`` where no matrix is."""
-    tensors = {}
+    tensors, twins = {}, []
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
             gram = analysis.gram(Scope("tensor", tensor.name)).window(0, snapshots)
             tensors[tensor.name] = tensor_start(gram, math.prod(tensor.shape[1:]))
+            twins.append(share_of_twins(gram.changes))
     if not tensors:
         return None
     network = total(layer_grams(analysis).values()).window(0, snapshots)
     weights = summary(list(tensors.values()))
+    weights.update(twins_median=float(np.median(twins)), twins_most=max(twins))
     weights.update({name: float(v[-1]) for name, v in course(Geometry(network)).items()})
     return Beginning(
         snapshots=snapshots,
@@ -82,6 +92,12 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         validation=_of_loss(analysis, VALIDATION_LOSSES, snapshots),
         training=_of_loss(analysis, TRAINING_LOSSES, snapshots),
     )
+
+
+def share_of_twins(changes: ChangeCounts) -> float:
+    """Return the share of a matrix's moving entries that move exactly like another one."""
+    moving = min(changes.compared, TWINS_AMONG) - changes.still
+    return changes.twins / moving if moving > 0 else 0.0
 
 
 def _of_loss(analysis: Analysis, names: tuple[str, ...], snapshots: int) -> dict[str, float] | None:
