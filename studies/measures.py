@@ -173,7 +173,7 @@ def slope_states(cases: Sequence[Case]) -> dict[str, str]:
             continue
         gained = max(loss[0] - loss.min(), 1e-9)
         slope = (loss[-20:-10].mean() - loss[-10:].mean()) / gained if len(loss) > 10 else 0.0
-        learned = (loss[0] - loss[-5:].mean()) / gained
+        learned = (loss[0] - loss[-5:].mean()) / (abs(loss[0]) or 1.0)
         rest = "converged" if learned > 0.3 else "stalled"
         said[case.name] = "training" if slope > 0.01 else rest
     return said

@@ -29,6 +29,7 @@ from koopscope.diagnostics.statistics.start import (
     LEAST_SNAPSHOTS,
     Beginning,
     beginning_of,
+    share_of_twins,
     snapshots_of_beginning,
 )
 from koopscope.spectra.start import TensorStart
