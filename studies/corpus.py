@@ -17,6 +17,7 @@ from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 from studies.labels import Truth, best_train, truth
 from studies.yardstick import store
+from studies.yardstick.plan import WITHOUT_LEVEL
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ def load(folder: Path, families: Iterable[str]) -> list[Case]:
         kin = siblings[recipe["family"], recipe["variant"]]
         if kin:  # else there is nothing to compare it with yet
             label = truth(outcome, kin)
+            if recipe["family"] in WITHOUT_LEVEL:
+                label = dataclasses.replace(
+                    label, bad_unclear=True, state_unclear=True, generalized=False
+                )
             cases.append(Case(name, analyses[name], recipe, outcome, label, best_train(kin)))
     return cases
 

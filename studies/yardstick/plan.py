@@ -100,6 +100,9 @@ HELD_OUT: dict[str, Pace] = {
     "digits_resnet": Pace(2e-3, 0.05, 120),
 }
 PACES = {**TUNING, **HELD_OUT}
+#: Adversaries have no loss that falls as they learn: all their labels are ambiguous.
+WITHOUT_LEVEL = ("digits_gan",)
+
 RUNS_PER_FAMILY = 40
 
 VARIANTS = ("clean", "label_noise", "small", "imbalanced", "shift")

@@ -59,9 +59,7 @@ def test_the_unit_of_the_step(run):
 
 def test_the_unit_of_the_weights_in_convergence(run):
     scaled = {name: gram.scaled(64.0) for name, gram in run.grams.items()}
-    ours, theirs = (
-        verdicts(each) for each in (run, Analysis(run.description, scaled, Settings()))
-    )
+    ours, theirs = (verdicts(each) for each in (run, Analysis(run.description, scaled, Settings())))
     ours.pop("start"), theirs.pop("start")  # a start's scale is what a bad one shows
     assert ours == theirs
 
@@ -115,9 +113,7 @@ def test_every_second_snapshot_keeps_the_prediction_inside_its_interval(run):
         kept = np.arange(0, last + 1, 2)
         weights = {
             tensor.name: gram_of(
-                np.concatenate(
-                    [block.values[kept] for block in opened.blocks([tensor])], axis=1
-                )
+                np.concatenate([block.values[kept] for block in opened.blocks([tensor])], axis=1)
             )
             for tensor in run.tensors
         }

@@ -97,7 +97,7 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
 def share_of_twins(changes: ChangeCounts) -> float:
     """Return the share of a matrix's moving entries that move exactly like another one."""
     moving = min(changes.compared, TWINS_AMONG) - changes.still
-    return changes.twins / moving if moving > 0 else 0.0
+    return min(1.0, changes.twins / moving) if moving > 0 else 0.0
 
 
 def _of_loss(analysis: Analysis, names: tuple[str, ...], snapshots: int) -> dict[str, float] | None:
