@@ -19,6 +19,7 @@ from koopscope.diagnostics.statistics.editions import EDITIONS
 from koopscope.diagnostics.statistics.start import snapshots_of_beginning
 from studies import corpus, frozen, measures
 from studies.corpus import Case
+from studies.decisions import print_decisions
 from studies.measures import validation
 
 _SEEN = {
@@ -304,6 +305,13 @@ def main() -> None:
     print_stop_table(cases, verdicts)
     print_state_table(cases, verdicts)
     print_restart_table(cases, verdicts)
+    print_decisions(
+        cases,
+        {
+            edition: {name: each.restart for name, each in verdicts[edition].items()}
+            for edition in ("weights", "losses")
+        },
+    )
     if options.corpus is not None:
         print_scale_table(cases, verdicts)
         print_stability_table(cases)

@@ -1,4 +1,4 @@
-"""What must not change a verdict: units, zeros, names, the order of things, the cut into tensors."""
+"""What must not change a verdict: units, zeros, names, the order and the cut of tensors."""
 
 from __future__ import annotations
 
