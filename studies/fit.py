@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -78,68 +79,91 @@ def moved(tree: Any, places: Sequence[int], factor: float) -> Any:
     ]
 
 
-def calibrated(
-    fitted: dict[str, Any], score: np.ndarray, label: np.ndarray, weight: np.ndarray
-) -> dict[str, Any]:
-    """Return the model with its log odds stretched and moved to what held on other families."""
-    line = LogisticRegression(C=1e3).fit(score[:, None], label, sample_weight=weight)
-    slope, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
-    places = list(range(len(fitted["columns"])))
-    return {
-        "columns": fitted["columns"],
-        "offset": round(slope * fitted["offset"] + shift, 4),
-        "trees": [moved(tree, places, slope) for tree in fitted["trees"]],
-    }
+#: The editions that are joined to one that sees more: none may be worse than what it adds to.
+ADDS_TO = {
+    "weights": (),
+    "training": ("weights",),
+    "validation": ("weights",),
+    "losses": ("weights", "training"),
+}
 
 
-def fit_yes_or_no(
-    rows: Rows, target: np.ndarray, inside: np.ndarray, columns: Sequence[str]
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Return a calibrated model, and its cross-validated scores for all rows."""
+@dataclass
+class Fitted:
+    """A model, what models like it say of the families that they were not fitted to, and whom."""
+
+    model: dict[str, Any]
+    said: np.ndarray
+    inside: np.ndarray
+
+    def joined(self, others: Sequence[Fitted]) -> Fitted:
+        """Return the mean of this and other models."""
+        every = [self, *others]
+        return Fitted(
+            blended([each.model for each in every]),
+            np.mean([each.said for each in every], axis=0),
+            self.inside,
+        )
+
+    def calibrated(self, target: np.ndarray, weight: np.ndarray) -> Fitted:
+        """Return the model with its log odds stretched and moved to what held on other families."""
+        known = self.inside
+        line = LogisticRegression(C=1e3)
+        line.fit(self.said[known, None], target[known], sample_weight=weight[known])
+        slope, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
+        places = list(range(len(self.model["columns"])))
+        model = {
+            "columns": self.model["columns"],
+            "offset": round(slope * self.model["offset"] + shift, 4),
+            "trees": [moved(tree, places, slope) for tree in self.model["trees"]],
+        }
+        return Fitted(model, slope * self.said + shift, known)
+
+
+def fit_model(
+    rows: Rows, target: np.ndarray, inside: np.ndarray, columns: Sequence[str], **options: Any
+) -> Fitted:
+    """Fit a model to the rows inside that have all columns; cross-validate it over families."""
     X, weight = rows.table(columns), rows.weight
-    said = across_families(
-        rows.families,
-        lambda chosen: ensemble(
-            X[chosen & inside], target[chosen & inside], weight[chosen & inside], columns
-        ),
-        lambda fitted, chosen: score_of(fitted, X[chosen]),
-    )
-    fitted = ensemble(X[inside], target[inside], weight[inside], columns)
-    line = LogisticRegression(C=1e3)
-    line.fit(said[inside, None], target[inside], sample_weight=weight[inside])
-    straight = float(line.coef_[0, 0]) * said + float(line.intercept_[0])
-    return calibrated(fitted, said[inside], target[inside], weight[inside]), straight
+    known = inside & np.isfinite(X).all(axis=1)
+
+    def fit(chosen: np.ndarray) -> dict[str, Any]:
+        use = chosen & known
+        return ensemble(X[use], target[use], weight[use], columns, **options)
+
+    said = across_families(rows.families, fit, lambda model, held: score_of(model, X[held]))
+    return Fitted(fit(known), said, known)
+
+
+def fit_editions(
+    rows: Rows, target: np.ndarray, inside: np.ndarray, **options: Any
+) -> dict[str, Fitted]:
+    """Fit every edition, each joined with those that it adds to."""
+    alone = {
+        edition.name: fit_model(
+            rows, target, inside, columns_of(edition, rows.statistics), **options
+        )
+        for edition in EDITIONS
+    }
+    return {
+        name: each.joined([alone[other] for other in ADDS_TO[name]]) for name, each in alone.items()
+    }
 
 
 def fit_stop(cases: Sequence[Case], courses: Mapping[str, Course]) -> dict[str, Any]:
     scored = [case for case in cases if case.name in courses and measures.counts_for_stop(case)]
     rows = stop_rows(scored, dict(courses), EARLIEST_STOP)
     target, weight = np.array(rows.targets), rows.weight
-    content: dict[str, Any] = {}
-    said: dict[str, dict[str, np.ndarray]] = {}
-    for edition in EDITIONS:
-        columns = columns_of(edition, rows.values[0])
-        X = rows.table(columns)
-
-        def fit(chosen: np.ndarray, X: np.ndarray = X, columns: list[str] = columns) -> Any:
-            return ensemble(
-                X[chosen],
-                target[chosen],
-                weight[chosen],
-                columns,
-                leaf=40,
-                trees=160,
-                rate=0.05,
-            )
-
-        score = across_families(
-            rows.families, fit, lambda fitted, chosen, X=X: score_of(fitted, X[chosen])
-        )
-        content[edition.name] = {
-            **fit(np.ones(len(X), bool)),
-            **spread(score, target - score, weight),
-        }
-        said[edition.name] = measures.by_run(rows, score, scored, EARLIEST_STOP)
+    everywhere = np.ones(len(target), bool)
+    fitted = fit_editions(rows, target, everywhere, leaf=40, trees=160, rate=0.05)
+    content = {
+        name: {**each.model, **spread(each.said, target - each.said, weight)}
+        for name, each in fitted.items()
+    }
+    said = {
+        name: measures.by_run(rows, each.said, scored, EARLIEST_STOP)
+        for name, each in fitted.items()
+    }
     measures.print_stops("stop, cross-validated over the tuning families", scored, courses, said)
     return content
 
@@ -161,22 +185,28 @@ def spread(score: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> dict[
 
 def fit_state(cases: Sequence[Case], courses: Mapping[str, Course]) -> dict[str, Any]:
     rows = state_rows([case for case in cases if case.name in courses], dict(courses))
-    labels = np.array(rows.labels)
+    labels, weight = np.array(rows.labels), rows.weight
     everywhere, rest = np.ones(len(labels), bool), np.isin(labels, ["converged", "stalled"])
-    content = {}
+    content: dict[str, Any] = {edition.name: {} for edition in EDITIONS}
+    said: dict[str, dict[str, np.ndarray]] = {edition.name: {} for edition in EDITIONS}
+    for question, state, inside in (
+        ("moving", "training", everywhere),
+        ("learned", "converged", rest),
+    ):
+        target = labels == state
+        for name, each in fit_editions(rows, target, inside).items():
+            sure = each.calibrated(target, weight)
+            content[name][question], said[name][question] = sure.model, sure.said
     for edition in EDITIONS:
-        columns = columns_of(edition, rows.values[0])
-        moving, moves = fit_yes_or_no(rows, labels == "training", everywhere, columns)
-        learned, learns = fit_yes_or_no(rows, labels == "converged", rest, columns)
-        content[edition.name] = {"moving": moving, "learned": learned}
-        measures.print_states(f"state, cross-validated, {edition.source}", rows, moves, learns)
+        title = f"state, cross-validated, {edition.source}"
+        measures.print_states(title, rows, **said[edition.name])
     return content
 
 
 def known_range(rows: Rows) -> dict[str, list[Any]]:
     """Return between which values 98% of the runs kept each statistic."""
-    columns = list(rows.values[0])
-    low, high = np.quantile(rows.table(columns), [0.01, 0.99], axis=0)
+    columns = rows.statistics
+    low, high = np.nanquantile(rows.table(columns), [0.01, 0.99], axis=0)
     return {
         "columns": columns,
         "low": [float(f"{value:.4g}") for value in low],
@@ -188,11 +218,11 @@ def fit_restart(cases: Sequence[Case]) -> dict[str, Any]:
     rows = start_rows(cases, beginnings_of(cases))
     bad = np.array(rows.labels) == "bad"
     content = {}
-    for edition in EDITIONS:
-        columns = columns_of(edition, rows.values[0])
-        content[edition.name], said = fit_yes_or_no(rows, bad, np.ones(len(bad), bool), columns)
-        title = f"restart, cross-validated, {edition.source}"
-        measures.print_restarts(title, cases, measures.of_scored(rows, said))
+    for name, each in fit_editions(rows, bad, np.ones(len(bad), bool)).items():
+        sure = each.calibrated(bad, rows.weight)
+        content[name] = sure.model
+        title = f"restart, cross-validated, {name}"
+        measures.print_restarts(title, cases, measures.of_scored(rows, sure.said))
     return content
 
 

@@ -32,7 +32,7 @@ def curve(
         for index, part in enumerate(folds(rows.families)):
             others = sorted(set(families) - set(part))
             chosen = np.random.default_rng(index).permutation(others)[:count]
-            fit = np.isin(families, chosen) & inside
+            fit = np.isin(families, chosen) & inside & np.isfinite(X).all(axis=1)
             held = np.isin(families, part)
             if len(set(target[fit])) == 2:
                 fitted = fit_trees(X[fit], target[fit], weight[fit], columns)
@@ -55,11 +55,11 @@ def main() -> None:
     rest = np.isin(labels, ["converged", "stalled"])
     print(f"families in training: {COUNTS}")
     for edition in EDITIONS:
-        columns = columns_of(edition, starts.values[0])
+        columns = columns_of(edition, starts.statistics)
         scores = curve(starts, bad, np.ones(len(bad), bool), columns)
         values = [measures.auroc(score[scored], bad[scored]) for score in scores]
         print(f"restart AUROC, {edition.name:11s}", " ".join(f"{v:.3f}" for v in values))
-        columns = columns_of(edition, states.values[0])
+        columns = columns_of(edition, states.statistics)
         moving = curve(states, labels == "training", np.ones(len(labels), bool), columns)
         learned = curve(states, labels == "converged", rest, columns)
         right = [

@@ -44,6 +44,11 @@ class Rows:
         return np.array([[row.get(name, np.nan) for name in columns] for row in self.values])
 
     @property
+    def statistics(self) -> list[str]:
+        """The names of all statistics."""
+        return list(max(self.values, key=len))
+
+    @property
     def weight(self) -> np.ndarray:
         """The say of each row; every family has as much as the others."""
         return equal_say(self.families, np.array(self.says))

@@ -47,7 +47,7 @@ EARLIEST_STOP = 10
 
 #: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set
 #: on the tuning families, cross-validated: docs/evidence/diagnostics.md.
-STOP_BELOW = {"weights": -4.0, "training": -4.0, "validation": -4.0, "losses": -4.0}
+STOP_BELOW = {"weights": -4.6, "training": -4.5, "validation": -4.0, "losses": -3.9}
 
 #: A recorded validation loss has to be without a new best for so many snapshots before a stop.
 WITHOUT_NEW_BEST = 3
@@ -56,7 +56,7 @@ WITHOUT_NEW_BEST = 3
 GAIN_FLOOR = 0.005
 
 #: Scores of a state closer to zero than this are called inconclusive, by edition.
-UNDECIDED = {"weights": 0.12, "training": 0.12, "validation": 0.12, "losses": 0.12}
+UNDECIDED = {"weights": 0.2, "training": 0.3, "validation": 0.2, "losses": 0.4}
 
 #: A training loss that ends above its first value by this share of all it had gained, beyond three
 #: times its noise, has diverged.
