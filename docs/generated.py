@@ -73,7 +73,7 @@ def findings() -> str:
 
     parts = []
     for rule in RULES:
-        limits = "\n".join(_printed("explain", rule.code).splitlines()[4:])
+        limits = "\n".join(_printed("explain", rule.code, "--isolated").splitlines()[4:])
         said = limits[limits.index("preset") :]
         sections = "\n\n".join(
             f"**{heading}.** {getattr(rule.explanation, name)}"

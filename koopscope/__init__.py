@@ -13,10 +13,10 @@ Record a run while it trains, then ask what it shows::
 
 Recording: ``Recorder`` for a loop of your own, ``Tracker`` for a schedule and a stop; callbacks of
 frameworks are in ``koopscope.integrations``. Reading: ``open_run`` gives a ``Run``. Asking:
-``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``prune`` gives masks, ``forecast`` weights
-that are still to come, ``restore`` those of a recorded step, ``write_modes`` a file of modes.
-``DMD`` decomposes any snapshots, ``KoopmanAccelerator`` extrapolates while training. What cannot be
-done raises ``KoopscopeError``.
+``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``compare`` tells whether trainings are the
+same dynamics; ``prune`` gives masks, ``forecast`` weights that are still to come, ``restore`` those
+of a recorded step, ``write_modes`` a file of modes. ``DMD`` decomposes any snapshots,
+``KoopmanAccelerator`` extrapolates while training. What cannot be done raises ``KoopscopeError``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from koopscope._moved import Moved
 sys.meta_path.append(Moved)
 
 # As typing's own, which would be the first of the modules whose loading Ctrl-C may interrupt before
-# koopscope.cli.start can give it a meaning.
+# koopscope_command can give it a meaning.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from koopscope._version import __version__
     from koopscope.analysis.settings import Settings
+    from koopscope.comparison.compare import compare
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.errors import KoopscopeError
     from koopscope.estimator.dmd import DMD
@@ -60,6 +61,7 @@ __all__ = [
     "Tracker",
     "__version__",
     "analyze",
+    "compare",
     "forecast",
     "open_run",
     "prune",
@@ -80,6 +82,7 @@ _HOMES = {
     "Settings": "koopscope.analysis.settings",
     "Tracker": "koopscope.integrations.tracker",
     "analyze": "koopscope.diagnostics.diagnosis",
+    "compare": "koopscope.comparison.compare",
     "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.detect.opening",
     "prune": "koopscope.pruning.api",

@@ -1,5 +1,5 @@
 """``python -m koopscope``."""
 
-from koopscope.cli.start import main
+from koopscope_command import main
 
 main()

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from koopscope.diagnostics.convergence import EARLIEST_STOP
 from koopscope.diagnostics.statistics.editions import EDITIONS
+from koopscope.diagnostics.statistics.stopping import EARLIEST_STOP
 from koopscope.diagnostics.statistics.trajectory import Course
 from studies import corpus, measures
 from studies.boosting import across_families, fit_trees, score_of

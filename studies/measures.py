@@ -7,12 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.diagnostics.convergence import (
-    State,
-    diverged,
-    may_stop,
-    named_state,
-)
+from koopscope.diagnostics.statistics.end_state import State, diverged, named_state
+from koopscope.diagnostics.statistics.stopping import may_stop
 from koopscope.diagnostics.statistics.trajectory import Course
 from studies.corpus import Case, recorded_loss
 from studies.rows import Rows

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from koopscope.diagnostics.convergence import GAIN_FLOOR, LEAST_SNAPSHOTS
+from koopscope.diagnostics.convergence import LEAST_SNAPSHOTS
 from koopscope.diagnostics.statistics.editions import Edition
 from koopscope.diagnostics.statistics.start import (
     Beginning,
     beginning_of,
     snapshots_of_beginning,
 )
+from koopscope.diagnostics.statistics.stopping import GAIN_FLOOR
 from koopscope.diagnostics.statistics.trajectory import Course, course_of
 from studies.boosting import equal_say
 from studies.corpus import Case

@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
     {"_moved", "_types", "_version", "inert"},
-    {"errors", "messages"},
+    {"errors", "markup", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},
     {"engine", "estimator"},
     {"analysis"},
     {"export"},
-    {"diagnostics", "forecasting", "pruning"},
+    {"comparison", "diagnostics", "forecasting", "pruning"},
     {"gate", "integrations", "restoring"},
     {"report", "testing"},
     {"agents"},
@@ -30,10 +30,10 @@ FLOORS = (
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets"},
+    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets", "sketches"},
     {"atomic"},
     {"run"},
-    {"nodes", "hdf5", "views"},
+    {"nodes", "hdf5", "views", "sketching"},
     {"roles"},
     {"native", "checkpoints"},
     {"detect"},

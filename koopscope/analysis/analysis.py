@@ -5,15 +5,16 @@ Decides which snapshots and which weights a number rests on; gives no verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from koopscope._threads import product_threads
+from koopscope._types import Float64
 from koopscope.analysis.metric_choice import validation_choice
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
@@ -26,6 +27,7 @@ from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
 from koopscope.analysis.settings import Settings
 from koopscope.engine.local import LocalPass
 from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
+from koopscope.engine.sketched import sketched_grams
 from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
@@ -34,12 +36,14 @@ from koopscope.spectra.confidence import Confidence, confidence
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.fit import fewest_snapshots
 from koopscope.spectra.gram import Observable, SnapshotGram, total
-from koopscope.spectra.measured import MeasuredGram, joined
+from koopscope.spectra.measured import GROUPS, MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
 from koopscope.spectra.rounding import increment_variance
 from koopscope.spectra.window import Window, usable_window
+
+T = TypeVar("T")
 
 #: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
 SUMS_BYTES = 16 * 2**20
@@ -70,6 +74,7 @@ class Analysis:
     ) -> None:
         self.description = description
         self.grams = grams
+        self._whole: Analysis | None = None
         self.method_reason = "the inner products were given"
         self._finite = {name: gram.finite for name, gram in grams.items()}
         self._look(settings)
@@ -93,6 +98,9 @@ class Analysis:
         self._latest: tuple[Scope, SnapshotGram] | None = None
         self._anchor_squares: dict[Scope, float] = {}
         self._confidences: dict[tuple[object, ...], Confidence] = {}
+        self._spreads: dict[str, Float64] = {}
+        self._computed: dict[str, Any] = {}
+        self._parts: dict[int, Analysis] = {}
 
     @classmethod
     def of(
@@ -124,9 +132,13 @@ class Analysis:
         grams: MeasuredGrams | GramStore
         if method == "exact":
             grams = exact_grams(run, tensors, settings, source, on_progress)
+        elif method == "sketch":
+            grams = sketched_grams(run, tensors, on_progress)
         else:
             grams = cls._measured_grams(run, tensors, settings, on_progress)
             why = f"{why}: {what_was_measured(grams, settings)}"
+        if method == "sketch":
+            why = f"rests on {why}"
         shown = () if method == "exact" else (why,)
         notes = (*run.description.notes, *shown, *grams.notes)
         analysis = cls(replace(run.description, notes=notes), grams, settings)
@@ -299,7 +311,7 @@ class Analysis:
         if key in self._confidences:
             return self._confidences[key]
         spectrum = self.spectrum(scope, observable, noise_filter=noise_filter)
-        measured = self._measured(scope)
+        measured = self.measured(scope)
         if noise_filter == "sobolev":
             measured = measured.each(lambda gram: filtered(gram, sobolev_kernel()))
         judged = confidence(spectrum, measured)
@@ -313,11 +325,66 @@ class Analysis:
         grams = self.grams
         return grams.weights_read / grams.weights if isinstance(grams, MeasuredGrams) else 1.0
 
-    def _measured(self, scope: Scope) -> MeasuredGram:
+    def measured(self, scope: Scope = NETWORK) -> MeasuredGram:
+        """Return a scope's Gram matrix inside the window with the groups that tell its error."""
         if not isinstance(self.grams, MeasuredGrams):
             return MeasuredGram.of_all_weights(self.gram(scope))
         parts = (self.grams.measured(tensor.name) for tensor in self.members(scope))
         return joined(parts).each(lambda gram: gram.window(self.window.first, self.window.stop))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every weight went into the numbers; a sample or a sketch leaves an error."""
+        if self._whole is not None:
+            return self._whole.is_exact
+        return not isinstance(self.grams, MeasuredGrams) or self.grams.is_exact()
+
+    def without(self, group: int) -> Analysis:
+        """Return the same analysis of what was measured without one of its ``GROUPS`` groups."""
+        if group not in self._parts:
+            other = copy(self)
+            if isinstance(self.grams, MeasuredGrams):
+                other.grams = self.grams.without(group)
+                other._whole = self
+            other._look(self.settings)
+            self._parts[group] = other
+        return self._parts[group]
+
+    def once(self, name: str, compute: Callable[[Analysis], T]) -> T:
+        """Return what was computed of this analysis under a name, computed on first use."""
+        if name not in self._computed:
+            self._computed[name] = compute(self)
+        found: T = self._computed[name]
+        return found
+
+    def measured_spread(self, name: str, statistic: Callable[[Analysis], Float64]) -> Float64:
+        """Return the standard error of a statistic from having measured and not read weights.
+
+        The jackknife over groups, as for eigenvalues (``compression_errors``).
+
+        Parameters
+        ----------
+        name
+            Of the statistic: it is computed once. What was measured without a group has the error
+            of the whole.
+        statistic
+            Of an analysis; a number, or an array of always the same shape.
+
+        Returns
+        -------
+        In the statistic's shape; zeros where every weight went into the numbers.
+        """
+        if self._whole is not None:
+            return self._whole.measured_spread(name, statistic)
+        if name in self._spreads:
+            return self._spreads[name]
+        if self.is_exact:
+            return np.zeros_like(np.asarray(statistic(self), float))
+        replicates = np.array([statistic(self.without(group)) for group in range(GROUPS)], float)
+        deviations = replicates - replicates.mean(axis=0)
+        errors: Float64 = np.sqrt((GROUPS - 1) / GROUPS * np.square(deviations).sum(axis=0))
+        self._spreads[name] = errors
+        return errors
 
     def _largest_error(self) -> float:
         """Return the largest error that compression caused in an eigenvalue that matters."""
@@ -380,5 +447,7 @@ class Analysis:
     def until(self, step: int) -> Analysis:
         """Return the same analysis as if the run had ended at ``step``; nothing is read again."""
         earlier = copy(self)
+        if self._whole is not None:
+            earlier._whole = self._whole.until(step)
         earlier._look(replace(self.settings, until=step))
         return earlier

@@ -6,13 +6,13 @@ Each new snapshot costs one row of the Gram matrix. It never waits, and never lo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.engine.extend import grown_grams
 from koopscope.runs.detect.opening import open_run
-from koopscope.runs.run import select_tensors
+from koopscope.runs.run import Run, select_tensors
 from koopscope.spectra.gram import SnapshotGram
 
 
@@ -25,6 +25,8 @@ class Follower:
         A run file, or anything else that ``open_run`` opens; it need not exist yet.
     settings
         What to look at.
+    opener
+        Opens ``path``; ``open_run`` by default.
 
     Attributes
     ----------
@@ -32,8 +34,14 @@ class Follower:
         Of the run as it was at the last look, ``None`` before the first snapshot.
     """
 
-    def __init__(self, path: str | os.PathLike[str], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: Settings | None = None,
+        opener: Callable[[str | os.PathLike[str]], Run] = open_run,
+    ) -> None:
         self.path = path
+        self._opened = opener
         self.settings = settings or Settings()
         self.analysis: Analysis | None = None
         self._grams: Mapping[str, SnapshotGram] = {}
@@ -46,7 +54,7 @@ class Follower:
         KoopscopeError
             If the run does not exist yet, or cannot be read at this moment.
         """
-        with open_run(self.path) as run:
+        with self._opened(self.path) as run:
             description = run.description
             known_run = self.analysis.description if self.analysis else None
             before = known_run.steps.tolist() if known_run else []

@@ -15,6 +15,7 @@ from koopscope.engine.local import DOUBLE_UP_TO, window_grams
 from koopscope.engine.sampled import MeasuredGrams
 from koopscope.engine.source import GramSource, ProgressListener, exact_pass_seconds
 from koopscope.engine.store import GramStore
+from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
 
 #: A read that takes longer than this is worth avoiding where nobody asked for exact numbers.
@@ -30,7 +31,26 @@ _LEAST_GROWTH, _LARGEST_GROWTH = 2.0, 16.0
 def chosen_method(
     run: Run, tensors: Sequence[TensorInfo], settings: Settings, source: GramSource
 ) -> tuple[Method, str]:
-    """Return how to read the run, and why, in a few words."""
+    """Return how to read the run, and why, in a few words.
+
+    Raises
+    ------
+    KoopscopeError
+        If weights are asked for where there are sketches, or the other way round.
+    """
+    info = run.description.sketch
+    if info is not None:
+        if settings.method not in ("auto", "sketch"):
+            raise KoopscopeError(
+                f"{run.description.path} holds {info.words}, and no weights to read by the method "
+                f"{settings.method}",
+                "leave --method out",
+            )
+        return "sketch", f"{info.words}, seed {info.seed}, and exact facts beside it"
+    if settings.method == "sketch":
+        raise KoopscopeError(
+            f"{run.description.path} holds weights and no sketches", "leave the method out"
+        )
     if settings.method != "auto":
         return settings.method, f"{settings.method}, as asked for"
     seconds = _expected_seconds(run, tensors, settings, source)

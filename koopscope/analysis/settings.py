@@ -16,8 +16,11 @@ from koopscope.spectra.measured import Measurement
 from koopscope.spectra.noise import NOISE_FILTERS, NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
 
-Method = Literal["auto", "exact", "compressed"]
-METHODS: tuple[Method, ...] = ("auto", "exact", "compressed")
+Method = Literal["auto", "exact", "compressed", "sketch"]
+METHODS: tuple[Method, ...] = ("auto", "exact", "compressed", "sketch")
+
+#: In place of groups: judge a run as one network, whatever its names look like.
+NO_GROUPS = "none"
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,16 @@ class Settings:
         Filter along time before a spectrum is computed; see ``koopscope.spectra.noise``.
     method
         ``exact`` reads every weight, ``compressed`` measures some, ``auto`` reads every weight
-        unless that would take long.
+        unless that would take long. A run that holds sketches is read by ``sketch`` alone, which
+        ``auto`` means there.
     measurement, measurements, seed, tolerance
         See ``koopscope.engine.sampled.Measuring``; they matter where the method is compressed.
     metric
         The recorded metric that says how good the run is, as ``NAME:min`` or ``NAME:max``; by
         default it is guessed: see ``koopscope.analysis.metric_choice``.
+    groups
+        Networks that are judged apart as well as together, each ``NAME=GLOB``; by default those
+        that ``koopscope.analysis.groups`` recognises by name, and none with ``("none",)``.
     """
 
     observable: Observable = "increments"
@@ -63,10 +70,11 @@ class Settings:
     seed: int = 0
     tolerance: float | None = None
     metric: str | None = None
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
-        for name in ("include", "exclude"):
+        for name in ("include", "exclude", "groups"):
             if isinstance(getattr(self, name), str):  # its letters would each be a glob
                 object.__setattr__(self, name, (getattr(self, name),))
         bounds = self.window if isinstance(self.window, (tuple, list)) else ()
@@ -92,6 +100,14 @@ class Settings:
         _ = self.measuring
         if self.metric is not None:
             parsed_choice(self.metric)
+        asked_groups(self.groups)
+
+    @property
+    def asks_for_a_spectrum(self) -> bool:
+        """Whether something was chosen that only matters to a spectrum."""
+        usual = Settings()
+        names = ("observable", "rank", "delay", "noise_filter")
+        return any(getattr(self, name) != getattr(usual, name) for name in names)
 
     @property
     def asked_steps(self) -> tuple[int | None, int | None]:
@@ -121,3 +137,23 @@ class Settings:
                     f"there is no setting {name!r}", f"there are: {', '.join(known)}"
                 )
         return cls(**values)
+
+
+def asked_groups(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the globs of each group by its name, as ``NAME=GLOB`` says; several may be one.
+
+    Raises
+    ------
+    KoopscopeError
+        If a text is neither ``NAME=GLOB`` nor, alone, ``none``.
+    """
+    globs: dict[str, list[str]] = {}
+    for text in () if texts == (NO_GROUPS,) else texts:
+        name, equals, glob = text.partition("=")
+        if not (name and equals and glob):
+            raise KoopscopeError(
+                f"the group {text!r} does not say which tensors it has",
+                "write NAME=GLOB, for example generator='netG.*', or none alone",
+            )
+        globs.setdefault(name, []).append(glob)
+    return {name: tuple(members) for name, members in globs.items()}

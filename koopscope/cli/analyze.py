@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import diagnosed, openers, with_metrics
+from koopscope.cli.diagnosing import diagnosed
 from koopscope.cli.engines import engine_options
 from koopscope.cli.exit_codes import COULD_NOT
-from koopscope.cli.options import analysis_options, key_option
+from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, output_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @analysis_options
 @engine_options
-@click.option("--metrics", metavar="FILE", help="A file of logged losses: CSV, JSON, or events.")
-@key_option
+@click.option(
+    "--spectrum",
+    is_flag=True,
+    help="Show each network's spectrum after the findings; so do options that shape it.",
+)
+@run_options
 @output_options
 @click.pass_context
 def command(
@@ -35,31 +40,25 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
-    metrics: str | None,
-    key: str | None,
+    spectrum: bool,
+    reading: Reading,
     outputs: Outputs,
 ) -> None:
     """Tell from the recorded weights how training went.
 
-    Reads each RUN once and prints how the network moved (its spectrum), a row per layer, and the
-    findings: is training done, is the learning rate too high, did it start well, and more. Several
-    runs are analysed one by one, unless they are --shards of one; if they differ only in depth,
-    the smallest depth that is enough is reported as well. The exit code is 0 if every run could be
-    analysed, whatever the findings say.
+    Reads each RUN once and prints its state, why, and what to do; then the findings, each with what
+    to do about it (is training done, is the learning rate too high, did it start well, and more),
+    and a row per layer. --spectrum shows how the network moved as well. Several runs are analysed
+    one by one, unless they are --shards of one; if they differ only in depth, the smallest depth
+    that is enough is reported as well. The exit code is 0 if every run could be analysed, whatever
+    the findings say.
     """
     from koopscope.diagnostics.depth import sweep
     from koopscope.report.analysis_report import Report
     from koopscope.report.envelope import Failure
 
-    jobs = openers(runs, shards, key)
-    if metrics is not None and len(jobs) > 1:
-        raise KoopscopeError(
-            f"--metrics names the log of one run, and there are {len(jobs)}",
-            "analyse them one by one",
-        )
-    if metrics is not None:
-        jobs = {path: with_metrics(opened, metrics) for path, opened in jobs.items()}
-    outputs.check(list(jobs), inputs=runs)
+    jobs = reading.openers(runs, shards)
+    outputs.check(list(jobs), inputs=[*runs, *reading.inputs])
     began = time.perf_counter()
     diagnoses, failures = [], []
     for path, opened in jobs.items():
@@ -70,7 +69,9 @@ def command(
                 raise
             console.complain_of(error)
             failures.append(Failure(path, error))
-    report = Report(tuple(diagnoses), tuple(failures), sweep([run.analysis for run in diagnoses]))
+    swept = sweep([run.analysis for run in diagnoses])
+    with_spectrum = spectrum or settings.asks_for_a_spectrum
+    report = Report(tuple(diagnoses), tuple(failures), swept, with_spectrum)
     outputs.write(report)
     console.say(_closing_sentence(report, time.perf_counter() - began))
     if failures:

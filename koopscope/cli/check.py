@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import diagnosed, openers
+from koopscope.cli.diagnosing import diagnosed
 from koopscope.cli.engines import judging_engine_options
 from koopscope.cli.exit_codes import COULD_NOT, FOUND
-from koopscope.cli.options import analysis_options, key_option
+from koopscope.cli.options import analysis_options
 from koopscope.cli.outputs import Outputs, report_options, write_file
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 from koopscope.report.registry import formats, render
 
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 )
 @analysis_options
 @judging_engine_options
-@key_option
+@run_options
 @report_options(*formats("gate"))
 @click.pass_context
 def command(
@@ -71,7 +72,7 @@ def command(
     settings: Settings,
     source: GramSource,
     shards: bool,
-    key: str | None,
+    reading: Reading,
     outputs: Outputs,
 ) -> None:
     """Check training runs in CI: exit 0 if they pass, 1 if a rule fails, 2 if that is unknown.
@@ -83,8 +84,8 @@ def command(
     from koopscope.cli.configuration import read_policy
     from koopscope.gate.baseline import stored_report
 
-    jobs = openers(runs, shards, key)
-    outputs.check(list(jobs), inputs=[*runs, *baselines])
+    jobs = reading.openers(runs, shards)
+    outputs.check(list(jobs), inputs=[*runs, *reading.inputs, *baselines])
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []
     policy = read_policy([*overrides, *given], os.environ, isolated)
@@ -93,6 +94,8 @@ def command(
     _write(gate, outputs)
     for judgement in gate.judgements:
         _warn_of_nothing(judgement)
+        for sentence in judgement.diagnosis.analysis.description.unread:
+            console.complain(sentence, "--strict makes that an exit code of 2", "warning")
     console.say(_closing_sentence(gate, policy))
     ctx.exit(_exit_code(gate, policy))
 
@@ -149,7 +152,8 @@ def _exit_code(gate: Gate, policy: Policy) -> int:
         return FOUND
     if not all(judgement.is_decided for judgement in gate.judgements):
         return COULD_NOT
-    return COULD_NOT if policy.strict and gate.count("inconclusive") else 0
+    unread = any(judged.diagnosis.analysis.description.unread for judged in gate.judgements)
+    return COULD_NOT if policy.strict and (gate.count("inconclusive") or unread) else 0
 
 
 def _closing_sentence(gate: Gate, policy: Policy) -> str:

@@ -35,10 +35,28 @@ class Source:
     name: str
 
 
+@dataclass(frozen=True)
+class InForce:
+    """A policy, and where what deviates from the defaults was written, in the order of reading."""
+
+    policy: Policy
+    sources: tuple[str, ...]
+
+
 def read_policy(
     overrides: Sequence[str], environment: Mapping[str, str], isolated: bool = False
 ) -> Policy:
     """Return the policy of the working directory, the environment and ``--config``, last wins.
+
+    See ``policy_in_force``.
+    """
+    return policy_in_force(overrides, environment, isolated).policy
+
+
+def policy_in_force(
+    overrides: Sequence[str], environment: Mapping[str, str], isolated: bool = False
+) -> InForce:
+    """Return the policy with the names of the sources that say anything.
 
     Parameters
     ----------
@@ -74,7 +92,8 @@ def read_policy(
     for source in sources:
         policy(source.values, source.name)  # so that an error names where it was written
         _merge(merged, source.values)
-    return policy(merged, "configuration")
+    named = tuple(source.name for source in sources if source.values)
+    return InForce(policy(merged, "configuration"), named)
 
 
 def _is_assignment(text: str) -> bool:

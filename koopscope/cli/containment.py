@@ -15,10 +15,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from mmap import mmap
 from typing import NoReturn
 
 from koopscope.cli import interruption
+from koopscope.runs.hdf5.values import Board, Watch, shown_on
 
 #: Passed on to the child, unless the terminal has told it already.
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
@@ -30,8 +30,8 @@ _FROM_KERNEL = 0x80
 _PATIENCE = 10.0
 _IMPATIENCE = 2.0
 
-#: Room for the name of the file that is being read.
-_NAME_BYTES = 4096
+#: Seconds between looks at what the child reads.
+_LOOK = 1.0
 
 #: Linux: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
@@ -60,7 +60,7 @@ def contain(job: Callable[[], int], complain: Callable[[str, str | None], None])
     watched |= {signal.SIGCHLD}
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-    name = mmap(-1, _NAME_BYTES)
+    board = Board()
     parent = os.getpid()
     try:
         child = os.fork()
@@ -68,21 +68,22 @@ def contain(job: Callable[[], int], complain: Callable[[str, str | None], None])
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return job()
     if child == 0:
-        _become_child(job, before, name, parent)
-    status, is_interrupted = _wait(child, watched)
+        _become_child(job, before, board, parent)
+    status, is_interrupted = _wait(child, watched, Watch(board, child))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if number == signal.SIGKILL and is_interrupted:
         number = signal.SIGINT
     if not number:
         return os.WEXITSTATUS(status)
-    return _sentence(number, name[:].rstrip(b"\0"), complain)
+    return _sentence(number, board, complain)
 
 
-def _wait(child: int, watched: set[signal.Signals]) -> tuple[int, bool]:
+def _wait(child: int, watched: set[signal.Signals], watch: Watch) -> tuple[int, bool]:
     """Pass signals on until the child has ended; return how, and whether it was interrupted.
 
-    An interrupted child that does not end is killed. Outputs appear whole, so that costs a draft.
+    An interrupted child that does not end is killed, and so is one that reads a block without an
+    end. Outputs appear whole, so that costs a draft.
     """
     interrupts, end = 0, math.inf
     while True:
@@ -93,9 +94,9 @@ def _wait(child: int, watched: set[signal.Signals]) -> tuple[int, bool]:
         if left <= 0:
             os.kill(child, signal.SIGKILL)
             end, left = math.inf, math.inf
-        arrived = (
-            signal.sigwaitinfo(watched) if left == math.inf else signal.sigtimedwait(watched, left)
-        )
+        arrived = signal.sigtimedwait(watched, min(left, _LOOK))
+        if arrived is None and watch.is_stuck():
+            os.kill(child, signal.SIGPROF)  # as its own timer does where a structure has no end
         if arrived is None or arrived.si_signo == signal.SIGCHLD:
             continue
         if arrived.si_signo == signal.SIGINT:
@@ -107,7 +108,7 @@ def _wait(child: int, watched: set[signal.Signals]) -> tuple[int, bool]:
 
 
 def _become_child(
-    job: Callable[[], int], mask: set[int | signal.Signals], name: mmap, parent: int
+    job: Callable[[], int], mask: set[int | signal.Signals], board: Board, parent: int
 ) -> NoReturn:
     from koopscope.runs.hdf5 import structure
 
@@ -118,8 +119,7 @@ def _become_child(
 
     def announce(path: str) -> None:
         nonlocal is_tied
-        raw = os.fsencode(path)[:_NAME_BYTES]
-        name[:] = raw.ljust(_NAME_BYTES, b"\0")
+        board.announce(path)
         if not is_tied:
             is_tied = True
             _die_with(parent)
@@ -127,6 +127,7 @@ def _become_child(
                 interruption.listen()
 
     structure.contained(announce)
+    shown_on(board)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     code = job()
     interruption.let_kill()
@@ -143,16 +144,17 @@ def _die_with(parent: int) -> None:
         os._exit(2)
 
 
-def _sentence(number: int, name: bytes, complain: Callable[[str, str | None], None]) -> int:
+def _sentence(number: int, board: Board, complain: Callable[[str, str | None], None]) -> int:
     """Turn the signal that ended the child into words, or into the parent's own end."""
     from koopscope.runs.hdf5 import structure
 
-    path = os.fsdecode(name)
+    path = board.name
     if number == signal.SIGINT:
         complain("interrupted", None)
         return 130
     if number == structure.OUT_OF_TIME or number in structure.CRASHES:
-        error = structure.lost(path, number)
+        what = "weights" if board.state[0] & 1 else "structure"
+        error = structure.lost(path, number, what)
         complain(error.message, error.hint)
         return 2
     if number == signal.SIGKILL:

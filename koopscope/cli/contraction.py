@@ -11,6 +11,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.report.registry import formats
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the predicted fixed point to this .safetensors, .npz, .h5 or .pt file.",
 )
+@run_options
 @report_options(*formats("contraction"))
 def command(
     run: str,
     tolerances: Sequence[float],
     settings: Settings,
+    reading: Reading,
     output: Path | None,
     outputs: Outputs,
 ) -> None:
@@ -56,14 +59,16 @@ def command(
     for a tolerance, and what relaxation, Anderson or Newton steps would gain.
     """
     from koopscope.analysis.analysis import Analysis
+    from koopscope.engine.room import within_memory
     from koopscope.export.fixed_point import write_fixed_point
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
 
     if output is not None:
         check_suffix(output)
-    outputs.check((run,), others=[output] if output is not None else [])
-    with open_run(run) as opened:
+    outputs.check((run,), inputs=reading.inputs, others=[output] if output is not None else [])
+    purpose = "" if output is None else "writing a fixed point"
+    with reading.opened(run, purpose) as recorded:
+        opened = within_memory(recorded, settings.asked_steps)
         report = _report(Analysis.of(opened, settings), tolerances)
         if output is not None:
             write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)

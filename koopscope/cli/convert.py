@@ -6,12 +6,12 @@ import signal
 import time
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from koopscope.cli import console
-from koopscope.cli.options import key_option
+from koopscope.cli.reading import key_option, metrics_option, time_axis_option
 from koopscope.errors import KoopscopeError
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from koopscope.runs.checkpoints.hdf5_layouts import TimeAxis
     from koopscope.runs.checkpoints.series import CheckpointSeries
     from koopscope.runs.detect.following import Following
+    from koopscope.runs.detect.opening import ForeignRun
+    from koopscope.runs.names import Unit
+    from koopscope.runs.run import Run
 
 #: Seconds between looks at a folder that is followed.
 _INTERVAL = 1.0
@@ -29,22 +32,13 @@ _INTERVAL = 1.0
 @click.command("convert")
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("-o", "--output", required=True, metavar="RUN", help="The run file to write.")
-@click.option(
-    "--metrics",
-    metavar="FILE",
-    help="Losses and other numbers that training logged: CSV, JSON lines, trainer_state.json, "
-    "TensorBoard's event file, or the folder of a run of MLflow, W&B or Lightning.",
-)
+@metrics_option
 @click.option(
     "--step-pattern",
     metavar="REGEX",
     help="Read the step from each name: the first group of this expression.",
 )
-@click.option(
-    "--time-axis",
-    type=click.Choice(["first", "last"]),
-    help="Which axis of an HDF5 file's datasets is time, if the file does not say.",
-)
+@time_axis_option
 @key_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Copy only tensors named like this.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
@@ -59,6 +53,13 @@ _INTERVAL = 1.0
     metavar="SECONDS",
     help="With --follow: leave when no checkpoint was completed for so long.",
 )
+@click.option(
+    "--sketch",
+    type=click.IntRange(8, 2**20),
+    metavar="K",
+    help="Keep K numbers of each tensor in place of its weights, for verdicts alone; SRC may be a "
+    "run file as well.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing run file.")
 def command(
     sources: tuple[str, ...],
@@ -71,6 +72,7 @@ def command(
     exclude: tuple[str, ...],
     follow: bool,
     idle: float | None,
+    sketch: int | None,
     force: bool,
 ) -> None:
     """Copy a series of checkpoints, or an HDF5 file in another layout, into a run file.
@@ -81,9 +83,11 @@ def command(
     """
     from koopscope.runs.checkpoints.metrics_log import LoggedMetrics, metrics_from
     from koopscope.runs.detect.converting import convert
-    from koopscope.runs.detect.opening import open_foreign
+    from koopscope.runs.detect.opening import open_foreign, open_run
+    from koopscope.runs.detect.sketching_runs import convert_to_sketch
     from koopscope.runs.names import TensorFilter
     from koopscope.runs.run import select_tensors
+    from koopscope.runs.sketches import SketchInfo
     from koopscope.runs.targets import check_targets
 
     if "" in sources:
@@ -93,6 +97,11 @@ def command(
         raise KoopscopeError("--time-axis is for one file, and --follow for a folder", "leave one")
     if idle is not None and not follow:
         raise KoopscopeError("--idle says when --follow ends", "add --follow")
+    if follow and sketch is not None:
+        raise KoopscopeError(
+            "--sketch is for a run that is complete, and --follow for one that grows",
+            "record sketches while training: Recorder(..., sketch=K)",
+        )
     if follow:
         from koopscope.runs.detect.following import Choice, Following
 
@@ -105,25 +114,43 @@ def command(
     check_targets([target], [*sources, *([metrics] if metrics else [])], force=force)
     began = time.perf_counter()
 
-    run = open_foreign(
-        [Path(s) for s in sources],
-        step_pattern=step_pattern,
-        keep=TensorFilter(include, exclude),
-        time_axis=time_axis,
-        key=key,
-    )
+    if sketch is not None and len(sources) == 1 and not step_pattern:
+        # A run file of weights is no foreign run, and can be sketched all the same.
+        run: Run = open_run(sources[0], key=key, time_axis=time_axis, weights_for="making a sketch")
+    else:
+        run = open_foreign(
+            [Path(s) for s in sources],
+            step_pattern=step_pattern,
+            keep=TensorFilter(include, exclude),
+            time_axis=time_axis,
+            key=key,
+        )
     with run:
         description = run.description
         tensors = select_tensors(description, include, exclude)
         logged = LoggedMetrics({})
         if metrics:
-            logged = metrics_from(Path(metrics), description.steps.tolist(), run.unit)
+            unit: Unit = getattr(run, "unit", "step")
+            logged = metrics_from(Path(metrics), description.steps.tolist(), unit)
         volume = run.volume(tensors)
         try:
             with console.progress(f"converting to {output}", volume) as listener:
-                done = convert(
-                    run, target, tensors=tensors, metrics=logged.columns, on_progress=listener
-                )
+                done = 0
+                columns = logged.columns
+                if sketch is not None:
+                    convert_to_sketch(
+                        run,
+                        target,
+                        SketchInfo(sketch, 0),
+                        tensors=tensors,
+                        metrics=columns,
+                        on_progress=listener,
+                    )
+                else:
+                    foreign = cast("ForeignRun", run)
+                    done = convert(
+                        foreign, target, tensors=tensors, metrics=columns, on_progress=listener
+                    )
         except OSError as error:
             raise KoopscopeError(
                 f"{output} cannot be written: {error.strerror or error}",
@@ -134,9 +161,12 @@ def command(
     for skip in description.skipped:
         tell = console.say_more if skip.counts else console.say
         tell(f"left out {skip.name}: {skip.reason}")
+    what = f"{sum(t.size for t in tensors):,} weights"
+    if sketch is not None:
+        what = f"sketches of {what}, {sketch} numbers a tensor,"
     resumed = f" ({done} of them had been copied before)" if done else ""
     console.say(
-        f"Wrote {description.snapshots} snapshots of {sum(t.size for t in tensors):,} weights, "
+        f"Wrote {description.snapshots} snapshots of {what}{'' if sketch else ','} "
         f"steps {description.steps[0]} to {description.steps[-1]}, from {description.format} "
         f"to {output}{resumed} in {time.perf_counter() - began:.1f} s."
     )

@@ -12,8 +12,9 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
-from koopscope.forecasting.choices import ACCEPTANCES, FEWEST, OPERATORS, RECENT
+from koopscope.forecasting.choices import ACCEPTANCES, FEWEST, MAX_ERROR, OPERATORS, RECENT
 from koopscope.report.registry import formats
 
 #: Name of the picture.
@@ -86,6 +87,14 @@ PICTURE = "forecast"
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Keep tensors named like this.")
 @click.option("--allow-growth", is_flag=True, help="Forecast even where the weights keep growing.")
 @click.option(
+    "--max-error",
+    type=float,
+    default=MAX_ERROR,
+    show_default=True,
+    metavar="E",
+    help="The largest error that is trusted, relative to that of assuming no change.",
+)
+@click.option(
     "--beyond-trust",
     is_flag=True,
     help="Forecast farther ahead than the test on the run's own past allows.",
@@ -97,8 +106,11 @@ PICTURE = "forecast"
     metavar="FILE",
     help="Where the predicted weights go: .safetensors, .npz, .h5 or .pt.",
 )
+@run_options
 @report_options(*formats("forecast"), figures=True)
-def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> None:
+def command(
+    run: str, output: Path | None, reading: Reading, outputs: Outputs, **options: Any
+) -> None:
     """Predict the weights of RUN at a later step, and tell how far ahead that can be trusted.
 
     The same forecast is made from earlier moments of the run and compared with what was recorded
@@ -110,7 +122,6 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
     from koopscope.forecasting.forecaster import Forecaster
     from koopscope.forecasting.plan import ForecastSettings
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
 
     options["every"] = options["every"] or 0
     settings = ForecastSettings(**{f.name: options[f.name] for f in fields(ForecastSettings)})
@@ -120,9 +131,11 @@ def command(run: str, output: Path | None, outputs: Outputs, **options: Any) -> 
                 f"nothing says which step's weights go to {output}", "give a step with --to"
             )
         check_suffix(output)
-    outputs.check((run,), (PICTURE,), others=[output] if output is not None else [])
+    outputs.check(
+        (run,), (PICTURE,), inputs=reading.inputs, others=[output] if output is not None else []
+    )
     began = time.perf_counter()
-    with open_run(run) as opened:
+    with reading.opened(run, "a forecast") as opened:
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             forecaster = Forecaster(opened, settings, listener)

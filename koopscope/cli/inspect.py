@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import openers
 from koopscope.cli.exit_codes import COULD_NOT
-from koopscope.cli.options import key_option
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 
 #: More files than this are named by a pattern.
@@ -29,9 +28,9 @@ _LISTED = 4
     show_default=True,
     help="For people or for programs.",
 )
-@key_option
+@run_options
 @click.pass_context
-def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | None) -> None:
+def command(ctx: click.Context, runs: tuple[str, ...], form: str, reading: Reading) -> None:
     """Show what is in each RUN: tensors, steps, metrics, metadata, and what is skipped and why.
 
     Reads no weights, so it is quick on files of any size, and it may look at a run that is still
@@ -44,7 +43,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
 
     descriptions, failed = [], []
     conversions: list[str] = []
-    jobs = openers(runs, shards=False, key=key)
+    jobs = reading.openers(runs)
     for path, opened in jobs.items():
         try:
             with opened() as run:
@@ -52,7 +51,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
                 if not isinstance(run, RunFile):
                     members = getattr(run, "paths", [path])
                     named = runs if len(jobs) == 1 else [path] if Path(path).exists() else members
-                    conversions.append(_conversion([Path(name) for name in named], key))
+                    conversions.append(_conversion([Path(name) for name in named], reading))
         except KoopscopeError as error:
             if len(jobs) == 1:
                 raise
@@ -67,7 +66,7 @@ def command(ctx: click.Context, runs: tuple[str, ...], form: str, key: str | Non
         ctx.exit(COULD_NOT)
 
 
-def _conversion(sources: Sequence[Path], key: str | None) -> str:
+def _conversion(sources: Sequence[Path], reading: Reading) -> str:
     """Return the command that converts what was opened; many files in a folder by a pattern."""
     named = shlex.join(str(source) for source in sources)
     homes = {source.parent for source in sources}
@@ -75,4 +74,4 @@ def _conversion(sources: Sequence[Path], key: str | None) -> str:
     if len(sources) > _LISTED and len(homes) == len(endings) == 1:
         named = f"{shlex.quote(str(homes.pop()))}/*{endings.pop()}"
     words = f"koopscope convert {named} -o run.h5"
-    return f"{words} --key {shlex.quote(key)}" if key else words
+    return " ".join([words, *map(shlex.quote, reading.words())])

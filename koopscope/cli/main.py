@@ -31,6 +31,10 @@ VERBS = {
         "koopscope.cli.explain",
         "Explain a rule: what it asks, how right it is, its limits.",
     ),
+    "compare": (
+        "koopscope.cli.compare",
+        "Tell whether trainings are the same dynamics, and where they part.",
+    ),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
     "forecast": (
         "koopscope.cli.forecast",
@@ -48,6 +52,7 @@ VERBS = {
         "koopscope.cli.contraction",
         "Find the fixed point of a layer that is iterated.",
     ),
+    "report": ("koopscope.cli.report", "Make a site of HTML pages about many runs."),
     "mcp": ("koopscope.cli.mcp", "Answer the questions of agents about runs, read-only."),
 }
 
@@ -144,7 +149,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         if can_contain():
             os._exit(contain(lambda: _done(words), console.complain))
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope.cli.start leaves it
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as koopscope_command leaves it
         interruption.listen()
     sys.exit(_done(words))
 

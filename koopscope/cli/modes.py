@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from koopscope.cli import console
-from koopscope.cli.options import key_option, some_analysis_options
+from koopscope.cli.options import some_analysis_options
 from koopscope.cli.outputs import Outputs, force_option
+from koopscope.cli.reading import Reading, run_options
 
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
@@ -71,7 +72,7 @@ def _indices(
     help="exact modes add up to the recorded motion; projected ones have unit length.",
 )
 @some_analysis_options("observable", "rank", "delay", "window", "until", "include", "exclude")
-@key_option
+@run_options
 @force_option
 def command(
     run: str,
@@ -80,7 +81,7 @@ def command(
     scope: str,
     kind: Literal["exact", "projected"],
     settings: Settings,
-    key: str | None,
+    reading: Reading,
     force: bool,
 ) -> None:
     """Write modes of RUN: one complex array per tensor, in its own shape, with one mode per index.
@@ -91,14 +92,15 @@ def command(
     the eigenvalues in its metadata.
     """
     from koopscope.analysis.analysis import Analysis
+    from koopscope.engine.room import within_memory
     from koopscope.export.modes import ModeChoice, check_modes_name, write_modes
-    from koopscope.runs.detect.opening import open_run
     from koopscope.runs.run import select_tensors
 
     check_modes_name(output)
-    Outputs(force=force).check((run,), others=[output])
+    Outputs(force=force).check((run,), inputs=reading.inputs, others=[output])
     began = time.perf_counter()
-    with open_run(run, key=key) as opened:
+    with reading.opened(run, "writing modes") as recorded:
+        opened = within_memory(recorded, settings.asked_steps)
         tensors = select_tensors(opened.description, settings.include, settings.exclude)
         with console.progress(f"reading {run}", opened.volume(tensors)) as listener:
             analysis = Analysis.of(opened, replace(settings, method="exact"), listener)

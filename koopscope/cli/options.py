@@ -108,6 +108,15 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         "--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this."
     ),
     "metric": metric_option,
+    "groups": click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME=GLOB",
+        help="Judge the tensors named like this apart as well; repeat it for each of several "
+        "networks. none judges the run as one.  [default: networks recognised by their names, such "
+        "as generator and discriminator]",
+    ),
     "method": click.option(
         "--method",
         type=click.Choice(["auto", "exact", "compressed"]),
@@ -146,14 +155,6 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         help="Compressed: enlarge the sample until its error in every eigenvalue is below E.",
     ),
 }
-
-
-#: Where the weights lie in checkpoints, for verbs that read them.
-key_option = click.option(
-    "--key",
-    metavar="NAME",
-    help="PyTorch checkpoints: take the weights under this name, such as ema.",
-)
 
 
 def analysis_options(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import rank_rule
 from koopscope.cli.outputs import Outputs, report_options
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 from koopscope.pruning.choices import CRITERION_NAMES, DEFAULT, RECENT, SCOPES, STRUCTURES
 from koopscope.report.registry import formats
@@ -124,8 +125,11 @@ _Kind = TypeVar("_Kind")
     help="Write not masks but a copy of this checkpoint with zeros in place: a .safetensors or "
     ".npz file, or a run, whose last snapshot is copied.",
 )
+@run_options
 @report_options(*formats("pruning"), figures=True)
-def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options: Any) -> None:
+def command(
+    run: str, sparsities: tuple[float, ...], reading: Reading, outputs: Outputs, **options: Any
+) -> None:
     """Choose which weights of RUN to remove, and write masks of those that stay.
 
     Reads the run twice: once for its spectrum, once to score its weights. Biases, norms, buffers
@@ -137,7 +141,6 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     from koopscope.pruning.prune import Pruner
     from koopscope.report.pruning import PruningReport
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
 
     settings = _chosen(PruningSettings, options)
     requests = [_chosen(MaskRequest, {**options, "sparsity": s}) for s in sparsities]
@@ -151,10 +154,10 @@ def command(run: str, sparsities: tuple[float, ...], outputs: Outputs, **options
     files = output_paths(options["output"], sparsities)
     for file in files:
         check_suffix(file)
-    outputs.check((run,), (PICTURE,), inputs=[checkpoint], others=files)
+    outputs.check((run,), (PICTURE,), inputs=[checkpoint, *reading.inputs], others=files)
     began = time.perf_counter()
     with ExitStack() as stack:
-        opened = stack.enter_context(open_run(run))
+        opened = stack.enter_context(reading.opened(run, "pruning"))
         volume = 2 * opened.volume(opened.description.tensors)
         with console.progress(f"reading {run}", volume) as listener:
             basis = pruning_basis(opened, settings, listener)

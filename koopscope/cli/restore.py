@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from koopscope.cli import console
-from koopscope.cli.diagnosing import with_metrics
-from koopscope.cli.options import key_option, metric_option
+from koopscope.cli.options import metric_option
 from koopscope.cli.outputs import Outputs, force_option
+from koopscope.cli.reading import Reading, run_options
 
 if TYPE_CHECKING:
     from koopscope.restoring.restore import At
@@ -54,8 +53,7 @@ def _at(context: click.Context, option: click.Parameter, text: str) -> At:
 )
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors named like this.")
 @metric_option
-@click.option("--metrics", metavar="FILE", help="A file of logged losses: CSV, JSON, or events.")
-@key_option
+@run_options
 @force_option
 def command(
     run: str,
@@ -64,8 +62,7 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     metric: str | None,
-    metrics: str | None,
-    key: str | None,
+    reading: Reading,
     force: bool,
 ) -> None:
     """Write the weights that RUN had at a step, under their own names and in their own dtype.
@@ -78,16 +75,13 @@ def command(
     """
     from koopscope.restoring.restore import choose, write_snapshot
     from koopscope.runs.arrays.writing import check_suffix
-    from koopscope.runs.detect.opening import open_run
     from koopscope.runs.names import TensorFilter
     from koopscope.runs.run import select_tensors
 
     check_suffix(output)
-    read = [metrics] if metrics is not None else []
-    Outputs(force=force).check((run,), inputs=read, others=[output])
-    opener = partial(open_run, run, key=key)
+    Outputs(force=force).check((run,), inputs=reading.inputs, others=[output])
     wanted = TensorFilter(include, exclude)
-    with (opener if metrics is None else with_metrics(opener, metrics))() as opened:
+    with reading.opened(run, "restoring") as opened:
         volume = opened.volume(select_tensors(opened.description, include, exclude))
         with console.progress(f"reading {run}", volume) as listener:
             choice = choose(opened, at, wanted, metric, listener)

@@ -16,6 +16,7 @@ from statistics import median
 import click
 
 from koopscope.cli import console, interruption
+from koopscope.cli.reading import Reading, run_options
 from koopscope.errors import KoopscopeError
 
 #: Intervals between snapshots from which the usual one is taken.
@@ -39,7 +40,8 @@ _REMEMBERED = 20
     metavar="SECONDS",
     help="Exit when nothing was recorded for this long; without it, watch until Ctrl-C.",
 )
-def command(run: str, once: bool, interval: float, idle: float | None) -> None:
+@run_options
+def command(run: str, once: bool, interval: float, idle: float | None, reading: Reading) -> None:
     """Watch a RUN while it is being recorded: eigenvalues, convergence, findings.
 
     RUN need not exist yet. Watching never locks the file, and each new snapshot costs one row of
@@ -48,13 +50,13 @@ def command(run: str, once: bool, interval: float, idle: float | None) -> None:
     """
     from koopscope.report.watch_frame import recording, render
 
-    watcher = Watcher(run)
+    watcher = Watcher(run, reading)
     if once:
         watcher.look()
         if watcher.seen.diagnosis is None:
             raise KoopscopeError(
                 f"{run} cannot be watched yet: {watcher.seen.trouble or 'it has no snapshot'}",
-                "leave out --once to wait for its first snapshot",
+                watcher.hint or "leave out --once to wait for its first snapshot",
             )
         console.result(render(watcher.seen, console.page()) + "\n")
         return
@@ -99,14 +101,24 @@ class Watcher:
     ----------
     run
         As the user named it.
+    reading
+        How it is to be read.
+
+    Attributes
+    ----------
+    seen
+        What the last look found.
+    hint
+        What to do about the trouble that it found, if there is anything but waiting.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, reading: Reading) -> None:
         from koopscope.analysis.follow import Follower
         from koopscope.report.watch_frame import Watched
 
         self.seen = Watched(run)
-        self._follower = Follower(run)
+        self.hint: str | None = None
+        self._follower = Follower(run, opener=reading.opened)
         self._intervals: list[float] = []
         self._last_news: float | None = None
         self._stopped = threading.Event()
@@ -137,9 +149,11 @@ class Watcher:
             news = self._follower.look()
             analysis = self._follower.analysis
             diagnosis = diagnose(analysis) if news and analysis else self.seen.diagnosis
-            trouble = None
+            trouble, self.hint = None, None
         except (KoopscopeError, OSError) as error:
             news, diagnosis, trouble = False, self.seen.diagnosis, str(error)
+            # A file that is not there yet needs no advice but to wait.
+            self.hint = getattr(error, "hint", None) if os.path.exists(self.seen.path) else None
         if news:
             self._note_arrival(self._snapshots - before)
         self.seen = replace(

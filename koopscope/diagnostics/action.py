@@ -64,6 +64,16 @@ class Action:
         return _LINES[self.do](self)
 
 
+#: What to multiply a rate by that is too high, where no more is known: at least, most likely, most.
+LOWER = (0.1, 0.3, 0.5)
+
+
+def lower_rate() -> Action:
+    """Return the advice to lower a learning rate of which only the side is known."""
+    low, factor, high = LOWER
+    return Action("lower_lr", factor=factor, factor_range=(low, high))
+
+
 def _at(action: Action, words: str) -> str:
     return "" if action.step is None else f"{words} {action.step}"
 
@@ -100,7 +110,7 @@ def _record(action: Action) -> str:
 
 
 _LINES: dict[Do, Callable[[Action], str]] = {
-    "stop": lambda action: "stop training" + _at(action, " at step"),
+    "stop": lambda action: "stop training" + _at(action, "; enough by step"),
     "restart": lambda action: "start again with another initialization",
     "lower_lr": _rate,
     "raise_lr": _rate,

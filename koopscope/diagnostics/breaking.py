@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.gram import total
 
@@ -61,6 +62,11 @@ class Break:
             "look at the steps between: a corrupt sample, log or division of 0, an overflow in "
             "float16; the last finite snapshot can be trained on from"
         )
+
+    @property
+    def action(self) -> Action:
+        """The same for programs."""
+        return lower_rate() if self.grew else Action("restore", step=self.step)
 
 
 def break_of(analysis: Analysis) -> Break | None:

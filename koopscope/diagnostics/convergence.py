@@ -2,24 +2,23 @@
 
 The papers read convergence off eigenvalues that cluster around 1 (Manojlovic et al. 2020); that
 cluster is there in every run, done or not, so it is reported but decides nothing. What decides are
-the increments: how far their law still leads, how straight and how fast the layers move, and the
+the increments: how far their law still leads, how straight and how fast the weights move, and the
 recorded losses where there are some. May not look at a run's name, family or metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed, shown_with
 from koopscope.diagnostics.finding import (
+    TOO_FEW,
     Criterion,
     Diagnostic,
     Explanation,
@@ -27,43 +26,25 @@ from koopscope.diagnostics.finding import (
     Status,
     usable,
 )
-from koopscope.diagnostics.statistics import scores
-from koopscope.diagnostics.statistics.editions import Edition
-from koopscope.diagnostics.statistics.trajectory import RANK, Course, course_of, layer_grams
+from koopscope.diagnostics.statistics.end_state import State, training_state
+from koopscope.diagnostics.statistics.stopping import (
+    EARLIEST_STOP,
+    GAIN_FLOOR,
+    STOP_BELOW,
+    StopRule,
+    stop_rule,
+    stop_score,
+)
+from koopscope.diagnostics.statistics.trajectory import RANK, course_of, layer_grams
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
 from koopscope.spectra.gram import total
 from koopscope.spectra.remainder import remainder
 
-State = Literal["training", "converged", "stalled", "diverging", "inconclusive"]
-
 #: No state is named before this many snapshots, as many as twelve epochs leave. Of 40 held-out runs
 #: thinned to 12, 13 and 16 snapshots the state was right for 24, 27 and 27 with losses and for 23,
 #: 21 and 22 from the weights alone: twelve are no worse than thirteen.
 LEAST_SNAPSHOTS = 12
-
-#: Index of the first snapshot at which a stop may be called.
-EARLIEST_STOP = 10
-
-#: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set
-#: on the tuning families, cross-validated: docs/evidence/diagnostics.md.
-STOP_BELOW = {"weights": -4.6, "training": -4.5, "validation": -4.0, "losses": -3.9}
-
-#: A recorded validation loss has to be without a new best for so many snapshots before a stop.
-WITHOUT_NEW_BEST = 3
-
-#: Improvement below this cannot be told from none: the floor inside the logarithm above.
-GAIN_FLOOR = 0.005
-
-#: Scores of a state closer to zero than this are called inconclusive, by edition.
-UNDECIDED = {"weights": 0.2, "training": 0.3, "validation": 0.2, "losses": 0.4}
-
-#: A training loss that ends above its first value by this share of all it had gained, beyond three
-#: times its noise, has diverged.
-DIVERGED = 0.1
-
-#: More of the statistics than this outside of what the tuning runs showed: no case for a verdict.
-UNFAMILIAR = 0.2
 
 #: Storage hides motion where more than this share of the moving entries stands still between
 #: snapshots, and rounding is no less than this part of an increment (dead units stand still too).
@@ -160,117 +141,6 @@ class ConvergenceEvidence(StatedEvidence):
     )
 
 
-@dataclass(frozen=True)
-class StopRule:
-    """The stop rule over a run's course, one value per snapshot of the window.
-
-    Attributes
-    ----------
-    edition
-        Which records it looks at.
-    score
-        What is held against the threshold: the predicted log(improvement ahead + 0.005).
-    threshold
-        Stop where the score is below.
-    allowed
-        bool, where a stop may be called.
-    ahead
-        Predicted improvement still ahead, as part of all that was gained.
-    low, high
-        Where 90% of the tuning runs lay around such a prediction.
-    """
-
-    edition: Edition
-    score: Float64
-    threshold: float
-    allowed: npt.NDArray[np.bool_]
-    ahead: Float64
-    low: Float64
-    high: Float64
-
-    @property
-    def stop(self) -> int | None:
-        """Index of the first snapshot at which the run could have been stopped."""
-        below = np.flatnonzero((self.score < self.threshold) & self.allowed)
-        return int(below[0]) if len(below) else None
-
-
-def stop_rule(course: Course) -> StopRule:
-    """Apply the stop rule to a run's course."""
-    edition = course.edition
-    content = scores.table("convergence")["stop"][edition.name]
-    score = scores.tree_score(content)(course.all())
-    shifts = [np.interp(score, content["at"], content[side]) for side in ("low", "high")]
-    bounds = [np.exp(score + shift) - GAIN_FLOOR for shift in (0.0, *shifts)]
-    ahead, low, high = (np.clip(bound, 0.0, 1.0) for bound in bounds)
-    return StopRule(
-        edition=edition,
-        score=score,
-        threshold=STOP_BELOW[edition.name],
-        allowed=may_stop(course),
-        ahead=ahead,
-        low=low,
-        high=high,
-    )
-
-
-def may_stop(course: Course) -> npt.NDArray[np.bool_]:
-    """Return bool [T], where a stop may be called whatever the score says."""
-    length = len(next(iter(course.weights.values()), ()))
-    allowed = np.arange(length) >= EARLIEST_STOP
-    if course.validation is not None:
-        allowed &= course.validation["since"] >= np.log1p(WITHOUT_NEW_BEST) - 1e-9
-    return allowed
-
-
-@dataclass(frozen=True)
-class StateScores:
-    """The state at the end of a run, and the numbers of ``ConvergenceEvidence`` behind it."""
-
-    state: State
-    training_loss_ratio: float | None = None
-    still_training: float | None = None
-    has_learned: float | None = None
-    source: str | None = None
-    unfamiliar: float | None = None
-
-
-def training_state(course: Course) -> StateScores:
-    """Return the state at the end of a run, and what it was drawn from."""
-    edition = course.edition
-    if course.training is not None and diverged(course.training):
-        return StateScores("diverging", training_loss_ratio=course.training_ratio)
-    table = scores.table("convergence")
-    last = {name: float(values[-1]) for name, values in course.all().items()}
-    moving = float(scores.tree_score(table["state"][edition.name]["moving"])(last))
-    learned = float(scores.tree_score(table["state"][edition.name]["learned"])(last))
-    unfamiliar = scores.unfamiliar(table["known"], last)
-    return StateScores(
-        named_state(moving, learned, UNDECIDED[edition.name], unfamiliar),
-        still_training=round(scores.probability(moving), 4),
-        has_learned=round(scores.probability(learned), 4),
-        source=edition.source,
-        unfamiliar=round(unfamiliar, 4),
-    )
-
-
-def diverged(training: Mapping[str, Float64]) -> bool:
-    """Return whether a training loss ended above its start by more than its gain and its noise."""
-    rise = float(np.sinh(training["rise"][-1]))
-    noise = float(np.exp(training["noise"][-1]))
-    return rise > DIVERGED + 3.0 * noise
-
-
-def named_state(moving: float, learned: float, margin: float, unfamiliar: float = 0.0) -> State:
-    """Name the state that two scores, log odds of "still training" and "has learned", stand for."""
-    undecided = abs(moving) < margin or (moving < 0.0 and abs(learned) < margin)
-    if undecided or unfamiliar > UNFAMILIAR:
-        return "inconclusive"
-    if moving > 0.0:
-        return "training"
-    return "converged" if learned > 0.0 else "stalled"
-
-
 def ask(analysis: Analysis) -> Finding:
     """Name the state of the run and the earliest step at which it could have been stopped."""
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
@@ -283,10 +153,14 @@ def ask(analysis: Analysis) -> Finding:
         if broken is not None and not broken.grew:
             message, hint = f"{broken.message}.", broken.hint
         criterion = Criterion("finite weights", f"not finite after step {steps[-1]}")
-        return DIAGNOSTIC.finding("fail", message, evidence, hint=hint, criterion=criterion)
+        action = broken.action if broken is not None else lower_rate()
+        return DIAGNOSTIC.finding(
+            "fail", message, evidence, hint=hint, criterion=criterion, action=action
+        )
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
+        action = Action("record_more", count=LEAST_SNAPSHOTS)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     layers = layer_grams(analysis)
     network = total(layers.values()) if layers else None
     if network is None or network.path_length() <= 0.0:
@@ -294,7 +168,11 @@ def ask(analysis: Analysis) -> Finding:
         message = f"No weight {what}, so convergence cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, evidence)
     course = course_of(analysis)
-    rule = stop_rule(course)
+    # A sketch or a sample leaves errors of its own.
+    errors = None
+    if not analysis.is_exact:
+        errors = analysis.measured_spread("convergence", lambda part: stop_score(course_of(part)))
+    rule = stop_rule(course, errors)
     drawn = training_state(course)
     recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)
     rest = remainder(recent)
@@ -368,9 +246,10 @@ _WORDS = {
     "diverging": "Diverging",
     "inconclusive": "Cannot tell whether training is done",
 }
+_FOUND = {"stalled": "one that stalled", "diverging": "one that diverges"}
 _HINTS = {
-    "stalled": "look at the initialization and stability findings; restart rather than go on",
-    "diverging": "restart with a lower learning rate",
+    "stalled": "restart rather than go on; the other findings say what to change",
+    "diverging": "go on from before it diverged: koopscope restore RUN --at healthy -o FILE",
 }
 
 
@@ -378,9 +257,11 @@ def _criterion(evidence: ConvergenceEvidence) -> Criterion:
     """Return what the state was held against: the state decides, whatever lies ahead."""
     ratio = evidence.training_loss_ratio
     if evidence.state == "diverging" and ratio is not None:
-        unit = "times the first training loss"
-        return Criterion.number(ratio, float(np.exp(DIVERGED)), "higher", unit)
-    return Criterion("converged or training", evidence.state)
+        return Criterion(
+            "a training loss that ends no higher than it began",
+            f"{ratio:.3g} times as high",
+        )
+    return Criterion("a run that learns or has converged", _FOUND.get(evidence.state, "one"))
 
 
 def _verdict(
@@ -391,8 +272,8 @@ def _verdict(
 ) -> Finding:
     state = evidence.state
     message = (
-        f"{_WORDS[state]}: judged by the {rule.edition.source}, {rule.ahead[-1]:.1%} of the total "
-        f"improvement is still to come ({rule.low[-1]:.1%} to {rule.high[-1]:.1%})"
+        f"{_WORDS[state]}: {_part(rule.ahead[-1])} of all improvement is still to come "
+        f"({_part(rule.low[-1])} to {_part(rule.high[-1])}), judged by the {rule.edition.source}"
     )
     if state == "diverging" and evidence.training_loss_ratio is not None:
         times = f"{evidence.training_loss_ratio:.3g} times"
@@ -402,13 +283,13 @@ def _verdict(
             f"; but {evidence.unchanged:.0%} of the weights keep the same stored value from one "
             "snapshot to the next, which hides slow changes"
         )
-    if stop is not None and state != "diverging":
+    if stop is not None and state not in ("diverging", "inconclusive"):
         span = float(steps[-1] - steps[0])
         message += (
-            f"; training could have stopped at step {steps[stop]}, "
-            f"after {(steps[stop] - steps[0]) / span:.0%} of the run"
+            f"; stopping at step {steps[stop]}, after {(steps[stop] - steps[0]) / span:.0%} of "
+            "the run, would have been enough"
         )
-    message += f" ({len(steps)} snapshots)."
+    message += "."
     return DIAGNOSTIC.finding(
         _STATUS[state],
         message,
@@ -416,7 +297,23 @@ def _verdict(
         value=float(rule.ahead[-1]),
         hint=_HINTS.get(state),
         criterion=_criterion(evidence),
+        action=_action(evidence),
     )
+
+
+def _part(of_improvement: float) -> str:
+    """Return a part of the improvement with no more digits than a person reads."""
+    if of_improvement < 0.0005:
+        return "nothing" if of_improvement <= 0.0 else "less than 0.1%"
+    return f"{of_improvement:.1%}" if of_improvement < 0.0995 else f"{of_improvement:.0%}"
+
+
+def _action(evidence: ConvergenceEvidence) -> Action:
+    if evidence.state == "diverging":
+        return lower_rate()
+    if evidence.state == "converged":
+        return Action("stop", step=evidence.stop_step)
+    return Action("restart") if evidence.state == "stalled" else Action()
 
 
 DIAGNOSTIC = Diagnostic(

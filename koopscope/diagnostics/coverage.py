@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.evidence import Evidence
-from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding
 from koopscope.runs.run import Skipped
 
 #: Tensors named in the message; the evidence lists all of them.
@@ -83,6 +83,7 @@ def ask(analysis: Analysis) -> Finding:
             for skipped in missed
         ),
     )
+    criterion = Criterion("all weights judged", f"{share:.1%} judged", of_value=True)
     asked = f" ({left_out} more tensor{'s' if left_out > 1 else ''} left out as asked)"
     asked = asked if left_out else ""
     if missed:
@@ -96,6 +97,7 @@ def ask(analysis: Analysis) -> Finding:
             message,
             evidence,
             value=share,
+            criterion=criterion,
             hint="store them as float16, bfloat16, float32 or float64 in every snapshot, or leave "
             "them out knowingly with --exclude",
         )
@@ -109,6 +111,7 @@ def ask(analysis: Analysis) -> Finding:
             message,
             evidence,
             value=share,
+            criterion=criterion,
             hint="read all of them with --method exact",
         )
     message = f"All {total:,} weights{asked} were read and judged."

@@ -6,11 +6,11 @@ while other units of the same tensor do. Low-rank adapters are judged as the pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.action import Action
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.evidence import StatedEvidence
 from koopscope.diagnostics.finding import (
     Criterion,
@@ -20,6 +20,7 @@ from koopscope.diagnostics.finding import (
     Status,
     usable,
 )
+from koopscope.diagnostics.statistics.standstill import dead_since
 from koopscope.diagnostics.statistics.unit_motion import (
     ROUNDING,
     STILL,
@@ -126,6 +127,9 @@ def ask(analysis: Analysis) -> Finding:
         adapters=len(pairs),
         idle_adapters=idle,
     )
+    since = dead_since(analysis) if state == "inconclusive" else None
+    if since is not None:
+        return _of_a_dead_network(analysis, evidence, since)
     if state == "inconclusive":
         return _nothing_to_judge(analysis, evidence)
     return _of_adapters(evidence, pairs) if idle else _of_units(evidence, part)
@@ -138,6 +142,19 @@ def _counted(layer: LayerUnits) -> DeadUnits:
         dead=int(layer.still.sum()),
         never_moved=int(layer.always.sum()),
         indices=tuple(int(unit) for unit in layer.still.nonzero()[0][:64]),
+    )
+
+
+def _of_a_dead_network(analysis: Analysis, evidence: DeadUnitsEvidence, since: int) -> Finding:
+    before = int(analysis.description.steps[analysis.window.first + max(0, since - 1)])
+    return DIAGNOSTIC.finding(
+        "fail",
+        "No unit learns any more: no weight matrix of the network changes, only biases do.",
+        replace(evidence, state="many"),
+        value=1.0,
+        hint="the finding on layers at rest says since when",
+        action=Action("restore", step=before) if since else Action("restart"),
+        criterion=Criterion(f"at most {DEAD_PART:.0%} of a layer's units dead", "all of them"),
     )
 
 
@@ -169,10 +186,10 @@ def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
     worst = max(layers, key=lambda layer: layer.dead / layer.units)
     dead, never = sum(layer.dead for layer in layers), sum(layer.never_moved for layer in layers)
     message = (
-        f"{dead} of {evidence.units:,} units no longer learn, in {worst.tensor} {worst.dead} of "
-        f"{worst.units}"
+        f"{dead} of {evidence.units:,} units no longer learn: {worst.dead} of {worst.units} in "
+        f"{worst.tensor}"
     )
-    message += f"; {never} of them never did." if never else "."
+    message += f"; {never} of all never did." if never else "."
     status: Status = "info"
     hint, action = None, Action()
     if part >= DEAD_PART:
@@ -180,9 +197,7 @@ def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
         from_start = 2 * worst.never_moved >= worst.dead
         names = tuple(layer.tensor for layer in layers if layer.dead >= DEAD_PART * layer.units)
         action = (
-            Action("restart", layers=names)
-            if from_start
-            else Action("lower_lr", factor=1.0 / 3.0, factor_range=(0.1, 0.5), layers=names)
+            Action("restart", layers=names) if from_start else replace(lower_rate(), layers=names)
         )
         hint = (
             "look at the initialization of those layers (a smaller bias, a scale for ReLU)"
@@ -206,13 +221,15 @@ def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
 
 def _of_adapters(evidence: DeadUnitsEvidence, pairs: list[Adapter]) -> Finding:
     idle = evidence.idle_adapters
-    named = [f"{pair.zero} is zero" if pair.zero else f"{pair.second} stands still" for pair in idle]
+    named = [
+        f"{pair.zero} is zero" if pair.zero else f"{pair.second} stands still" for pair in idle
+    ]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     status: Status = "fail" if len(idle) == len(pairs) else "warn"
     return DIAGNOSTIC.finding(
         status,
-        f"{len(idle)} of {len(pairs)} low-rank adapters do not train, so they add nothing new: "
-        f"{', '.join(named[:_NAMED])} throughout{more}.",
+        f"{len(idle)} of {len(pairs)} low-rank adapters do not train: "
+        f"{', '.join(named[:_NAMED])} throughout{more}, so they add nothing new.",
         evidence,
         value=len(idle) / len(pairs),
         hint="check that the optimizer got both halves of each adapter and that its rate is not 0",
@@ -226,7 +243,7 @@ DIAGNOSTIC = Diagnostic(
     code="KS302",
     title="Dead units",
     explanation=Explanation(
-        asks="Which units no longer learn although their layer does, and which adapters add nothing?",
+        asks="Which units no longer learn while their layer does, and which adapters add nothing?",
         matters=(
             "A unit that gets no gradient is capacity that is paid for and not used; a layer "
             "that lost most of its units limits the whole network."

@@ -103,18 +103,18 @@ def ask(analysis: Analysis) -> Finding:
     if suggested >= stack.depth:
         layers = "The stacked layer" if stack.depth == 1 else f"All {stack.depth} stacked layers"
         message = (
-            f"{layers} seem{'s' if stack.depth == 1 else ''} to be needed: the weights change in "
-            f"{motions:.1f} different ways over time."
+            f"{layers} seem{'s' if stack.depth == 1 else ''} to be needed: the layers learn as if "
+            f"there were {motions:.1f} independent ones."
         )
         return DIAGNOSTIC.finding("pass", message, evidence, value=motions, threshold=built)
     redundant = sum(layer.redundant for layer in evidence.layers)
     message = (
-        f"Depth {suggested} may be enough: the weights of the {stack.depth} stacked layers change "
-        f"in only {motions:.1f} different ways over time"
+        f"Depth {suggested} may be enough: the {stack.depth} stacked layers learn as if "
+        f"there were only {motions:.1f} independent ones"
     )
     if redundant:
         message += (
-            f", and {redundant} of {len(stack.names)} layers change"
+            f", and {redundant} of {len(stack.names)} learn"
             f"{'s' if redundant == 1 else ''} in step with an earlier one"
         )
     return DIAGNOSTIC.finding("info", message + ".", evidence, value=motions, threshold=built)
@@ -244,5 +244,5 @@ DIAGNOSTIC = Diagnostic(
     ),
     ask=ask,
     worse="lower",
-    unit="different ways of changing",
+    unit="independent layers",
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import Evidence, plain_form
+from koopscope.markup import Markup, element, joined
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
@@ -42,6 +43,27 @@ class Criterion:
         )
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What a finding on a sketched run rests on.
+
+    Attributes
+    ----------
+    numbers
+        Of the sketch, a tensor.
+    standard_error
+        Of the finding's value, from having sketched and not recorded the weights; ``None`` where
+        there is no value.
+    agreeing, parts
+        How many parts of the sketch give the same status, of how many.
+    """
+
+    numbers: int
+    standard_error: float | None
+    agreeing: int
+    parts: int
+
+
 def limit_words(limit: float, worse: Side) -> str:
     """Return "at most 0.5", or "at least" where lower is worse."""
     return f"at {'least' if worse == 'lower' else 'most'} {limit:.4g}"
@@ -49,6 +71,10 @@ def limit_words(limit: float, worse: Side) -> str:
 
 def _unit(unit: str | None) -> str:
     return f" {unit}" if unit else ""
+
+
+#: What to do about too few snapshots; more may come by themselves.
+TOO_FEW = "wait for more snapshots if the run is still going; else record more often"
 
 
 def usable(snapshots: int) -> str:
@@ -81,6 +107,8 @@ class Finding:
         What the status was decided by, which need not be the value; ``None`` where nothing was.
     action
         The one thing to do about it, for programs; ``Action("none")`` where there is nothing.
+    basis
+        Of a run of sketches, what the sketch costs; ``None`` where weights were read.
     """
 
     id: str
@@ -94,10 +122,32 @@ class Finding:
     evidence: Evidence = field(default_factory=Evidence)
     criterion: Criterion | None = None
     action: Action = field(default_factory=Action)
+    basis: Basis | None = None
+
+    def __repr__(self) -> str:
+        return f"Finding({self.code} {self.id}: {self.status}, {self.message!r})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was found, and what to do."""
+        return joined(self.shown())
+
+    def shown(self) -> tuple[Markup, ...]:
+        """Return the finding as paragraphs of HTML."""
+        name = element("strong", f"{self.status}: {self.id}")
+        lines = [element("p", name, f" ({self.code}) ", self.message)]
+        if self.action.line:
+            lines.append(element("p", f"Do: {self.action.line}."))
+        elif self.hint:
+            lines.append(element("p", self.hint))
+        return tuple(lines)
 
     def plain(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""
-        return {each.name: plain_form(getattr(self, each.name)) for each in fields(self)}
+        return {
+            each.name: plain_form(getattr(self, each.name))
+            for each in fields(self)
+            if each.name != "basis" or self.basis is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -148,6 +198,8 @@ class Diagnostic:
         Of its values.
     threshold
         That its values are held against; ``None`` where it depends on the run or there is none.
+    ask_after
+        Answers it with the findings that were made before, by id, where it needs some of them.
     """
 
     id: str
@@ -158,6 +210,11 @@ class Diagnostic:
     worse: Side = "higher"
     unit: str | None = None
     threshold: float | None = None
+    ask_after: Callable[[Analysis, Mapping[str, Finding]], Finding] | None = None
+
+    def answer(self, analysis: Analysis, earlier: Mapping[str, Finding]) -> Finding:
+        """Answer the question, with the findings that were made before."""
+        return self.ask_after(analysis, earlier) if self.ask_after else self.ask(analysis)
 
     def finding(
         self,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.coverage import share_read, unread
 from koopscope.diagnostics.evidence import Evidence
-from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.statistics.keeping import last_healthy
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,32 @@ def ask(analysis: Analysis) -> Finding:
             else broken.hint
         )
     evidence = FinitenessEvidence(tuple(bad))
-    return DIAGNOSTIC.finding(status, message, evidence, value=float(len(bad)), hint=hint)
+    tensors = f"{len(bad)} tensor{'s' if len(bad) > 1 else ''}" if bad else ""
+    criterion = Criterion(
+        "finite weights throughout",
+        f"NaN or infinite ones in {tensors}" if bad else "finite weights",
+        of_value=True,
+    )
+    return DIAGNOSTIC.finding(
+        status,
+        message,
+        evidence,
+        value=float(len(bad)),
+        hint=hint,
+        criterion=criterion,
+        action=_action(analysis) if bad else None,
+    )
+
+
+def _action(analysis: Analysis) -> Action:
+    """Go back to the last healthy snapshot, with a lower rate if weights grew after it."""
+    healthy = last_healthy(analysis)
+    if healthy is None:
+        return Action("restart")
+    broken = break_of(analysis)
+    if broken is not None and broken.grew:
+        return replace(broken.action, step=healthy.step)
+    return Action("restore", step=healthy.step)
 
 
 def _all_finite(read_share: float) -> str:

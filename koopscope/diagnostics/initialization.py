@@ -8,15 +8,18 @@ and the layers that stand out by mechanism. May not look at a run's name, family
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, keyed
 from koopscope.diagnostics.finding import (
+    TOO_FEW,
     Criterion,
     Diagnostic,
     Explanation,
@@ -41,9 +44,9 @@ State = Literal["healthy", "suspect", "bad"]
 SUSPECT = 0.5
 BAD = 0.75
 
-#: A start that keeps its direction like this, and shows no matrix that stands out, is not bad but at
-#: most suspect: with a rate that is too low the network sets out well, and slowly. Of 38 tuning runs
-#: that did and learned too little, 18 had a tenth of a usual rate or less.
+#: A start that keeps its direction like this, and shows no matrix that stands out, is not bad but
+#: at most suspect: with a rate that is too low the network sets out well, and slowly. Of 38 tuning
+#: runs that did and learned too little, 18 had a tenth of a usual rate or less.
 STRAIGHT_COSINE = 0.9
 STRAIGHT = 0.95
 
@@ -63,6 +66,9 @@ VANISHING = -4.0
 
 #: log(root mean square x sqrt(fan-in)) of default starts lies well inside these.
 SCALES = (-3.0, 2.0)
+
+#: Unusual matrices that a sentence names.
+_NAMED = 3
 
 #: Share of a matrix's moving entries that have an exact twin, from which on units are symmetric.
 SYMMETRIC = 0.5
@@ -166,10 +172,12 @@ def ask(analysis: Analysis) -> Finding:
             value=1.0,
             hint=broken.hint if broken else "restart with a lower learning rate",
             criterion=Criterion("finite weights", f"NaN or infinite after step {steps[-1]}"),
+            action=Action("restart"),
         )
     if snapshots < LEAST_SNAPSHOTS or snapshots < count:
         message = f"{usable(snapshots)} too few: the start is judged by the first {count}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint="record more often")
+        action = Action("record_more", count=count)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
     judged = (int(steps[0]), int(steps[count - 1]))
     beginning = beginning_of(analysis, count)
     if beginning is None:
@@ -219,7 +227,16 @@ _STATUS: dict[State, Status] = {"healthy": "pass", "suspect": "warn", "bad": "fa
 _WORDS = {
     "healthy": "Healthy start",
     "suspect": "Suspect start",
-    "bad": "Bad start: restart with another initialization or learning rate",
+    "bad": "Bad start",
+}
+
+#: What is unusual about matrices, before their names.
+_UNUSUAL = {
+    "symmetric units": "units that are copies of each other in",
+    "frozen": "hardly any change of",
+    "exploding": "explosive growth of",
+    "vanishing": "changes that die away in",
+    "wrong scale": "changes too small or too large for the size of",
 }
 
 
@@ -232,17 +249,33 @@ def _verdict(
 ) -> Finding:
     first, last = window
     message = (
-        f"{_WORDS[state]}: score {score:.2f} between 0 (good) and 1 (bad), by the "
+        f"{_WORDS[state]}: {score:.2f} on a scale from 0 (good) to 1 (bad), judged by the "
         f"{evidence.source} of steps {first} to {last}"
     )
-    outliers = evidence.layers
-    if outliers:
-        named = [f"{each.name} ({each.why})" for each in outliers[:3]]
-        more = f" and {len(outliers) - 3} more" if len(outliers) > 3 else ""
-        message += f"; unusual: {', '.join(named)}{more}"
+    if evidence.layers:
+        harmless = ", without harm so far" if state == "healthy" else ""
+        message += f"; unusual{harmless}: {_unusual(evidence.layers)}"
     elif straight and state != "healthy":
         message += "; it moves straight ahead but slowly: the learning rate may be too low"
-    return DIAGNOSTIC.finding(_STATUS[state], message + ".", evidence, value=score)
+    return DIAGNOSTIC.finding(
+        _STATUS[state],
+        message + ".",
+        evidence,
+        value=score,
+        hint="a learning rate that is far off starts like this, too" if state == "bad" else None,
+        criterion=Criterion(f"a score of at most {SUSPECT:g}", f"{score:.2f}", of_value=True),
+        action=Action("restart") if state == "bad" else None,
+    )
+
+
+def _unusual(outliers: Sequence[Reason]) -> str:
+    """Return what is unusual about the first few matrices, those of one kind together."""
+    kinds: dict[str, list[str]] = {}
+    for each in outliers[:_NAMED]:
+        kinds.setdefault(each.why, []).append(each.name)
+    told = [f"{_UNUSUAL.get(why, why)} {', '.join(names)}" for why, names in kinds.items()]
+    more = len(outliers) - _NAMED
+    return "; ".join(told) + (f" and {more} more" if more > 0 else "")
 
 
 DIAGNOSTIC = Diagnostic(

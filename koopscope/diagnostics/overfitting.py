@@ -16,13 +16,14 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.statistics.keeping import best_point
 from koopscope.diagnostics.statistics.loss_curve import (
     LossCurve,
     training_curve,
     validation_curve,
 )
 
-State = Literal["none", "overfitting", "training loss rises too", "not asked", "inconclusive"]
+State = Literal["none", "overfitting", "the run got worse", "not asked", "inconclusive"]
 
 #: Points of a validation curve below which no rise is told from noise.
 LEAST_POINTS = 6
@@ -33,6 +34,10 @@ RISE, LARGE_RISE = 0.05, 0.2
 
 #: Standard errors between the rise and the bounds of its interval.
 _ERRORS = 2.0
+
+#: A rise counts beyond so many standard deviations of single values: the minimum of a noisy curve
+#: is lower than the curve is, and the noise of a run's validation loss is not white.
+DEVIATIONS = 6.0
 
 
 @dataclass(frozen=True)
@@ -81,17 +86,18 @@ class Rise:
     best: int
     height: float
     error: float
+    noise: float
 
 
 def rise_of(curve: LossCurve) -> Rise:
     """Return the rise of a curve's last smooth value above its least one."""
     lowest = int(np.argmin(curve.smooth))
-    near = curve.values[lowest : lowest + curve.width]
     noise = curve.noise(lowest)
     return Rise(
-        best=lowest + int(np.argmin(near)),
+        best=best_point(curve.values),
         height=float(curve.smooth[-1] - curve.smooth[lowest]),
         error=noise * math.sqrt(2.0 / curve.width),
+        noise=noise,
     )
 
 
@@ -131,10 +137,14 @@ def _judged(curve: LossCurve, training: LossCurve | None, named: OverfittingEvid
     scale = curve.gain or max(rise.height, 1e-300)
     share, error = rise.height / scale, _ERRORS * rise.error / scale
     sign = 1.0 if curve.choice.better == "min" else -1.0
-    beyond = share - error > 0.0 and share > RISE
+    beyond = rise.height > DEVIATIONS * rise.noise and share > RISE
     state: State = "overfitting" if beyond else "none"
-    if beyond and training is not None and _rises(training, int(curve.steps[rise.best])):
-        state = "training loss rises too"
+    if beyond and training is not None:
+        risen, noise = _change(training, int(curve.steps[rise.best]))
+        if risen > max(noise, RISE * training.gain):
+            state = "the run got worse"
+        elif risen >= -noise:
+            state = "none"  # training rests: a validation loss that wanders is not over-fitting
     evidence = OverfittingEvidence(
         state=state,
         metric=named.metric,
@@ -150,12 +160,11 @@ def _judged(curve: LossCurve, training: LossCurve | None, named: OverfittingEvid
     return _verdict(evidence, bool(curve.gain))
 
 
-def _rises(training: LossCurve, since: int) -> bool:
-    """Return whether the training loss, too, is higher at the end than it was at a step."""
+def _change(training: LossCurve, since: int) -> tuple[float, float]:
+    """Return by how much the training loss rose since a step, and what its noise makes of that."""
     at = min(int(np.searchsorted(training.steps, since)), len(training.smooth) - 1)
     risen = float(training.smooth[-1] - training.smooth[at])
-    noise = training.noise(at) * math.sqrt(2.0 / training.width)
-    return risen > max(_ERRORS * noise, RISE * training.gain)
+    return risen, _ERRORS * training.noise(at) * math.sqrt(2.0 / training.width)
 
 
 def _verdict(evidence: OverfittingEvidence, gained: bool) -> Finding:
@@ -172,20 +181,26 @@ def _verdict(evidence: OverfittingEvidence, gained: bool) -> Finding:
             f"the end, {lost} lost again, while training went on."
         )
         action = Action("restore", step=evidence.best_step)
-        hint = (
-            f"use the weights of step {evidence.best_step}; to gain more: more data, augmentation, "
-            "weight decay or a smaller network"
-        )
-    elif evidence.state == "training loss rises too":
+        hint = "to gain more: more data, augmentation, weight decay or a smaller network"
+    elif evidence.state == "the run got worse":
         status = "warn"
         message = (
-            f"{best} and is {evidence.last:.4g} at the end, but the training loss rises as well: "
-            "the run got worse, which is not over-fitting."
+            f"The run got worse since step {evidence.best_step}: {best} and is "
+            f"{evidence.last:.4g} at the end, but the training loss rises as well, so this is not "
+            "over-fitting."
         )
         action = Action("restore", step=evidence.best_step)
         hint = "look at the learning-rate and spikes findings"
+    elif share > RISE:
+        message = (
+            f"No over-fitting that stands out: {best} and is {evidence.last:.4g} at the end, which "
+            "is within its scatter, or comes while the training loss rests."
+        )
     elif share > 0.0:
-        message = f"No over-fitting: {best}, and the end lies within {max(share, 0.001):.1%} of it."
+        message = (
+            f"No over-fitting: {best}, and since then {max(share, 0.001):.1%} of what it had "
+            "gained was lost again."
+        )
     else:
         message = f"No over-fitting: {name} is at its best at the end ({evidence.last:.4g})."
     return DIAGNOSTIC.finding(
@@ -195,7 +210,9 @@ def _verdict(evidence: OverfittingEvidence, gained: bool) -> Finding:
         value=share,
         hint=hint,
         action=action,
-        criterion=Criterion(
+        criterion=None
+        if status == "pass"
+        else Criterion(
             f"at most {RISE:.0%} of what {name} gained lost again",
             f"{share:.0%} lost since step {evidence.best_step}" if gained else f"no gain of {name}",
             of_value=True,

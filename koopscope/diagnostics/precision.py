@@ -9,7 +9,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.evidence import Evidence, shown_with
-from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
+from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, Status
 
 #: Share of moving entries that stand still between two snapshots from which on "near 1" may be
 #: an artefact: at 0.86, bfloat16 turned |lambda| = 1.0050 into 1.0001 (Adam at 3e-5, toy network).
@@ -25,6 +25,12 @@ ROUNDING_THAT_HIDES = 0.01
 
 #: Share of the moving weights from which on the network's own spectrum is affected.
 COARSE_SHARE = 0.5
+
+
+#: Rounding below this part of a change is over a million times smaller; up to one part in so many
+#: it is told as a percentage.
+_HARDLY = 1e-6
+_SMALLER = 10.0
 
 
 @dataclass(frozen=True)
@@ -88,19 +94,36 @@ def ask(analysis: Analysis) -> Finding:
     stored = f"Stored as {analysis.description.dtype}"
     status: Status = "pass"
     message = (
-        f"{stored}, the snapshots are precise enough: rounding is at most {rounding:.1g} of the "
-        "change between two snapshots."
+        f"{stored}, the snapshots are precise enough: {_beside_changes(rounding)} the change from "
+        "one snapshot to the next."
     )
     hint = None
     if share > COARSE_SHARE:
         status = "warn"
         message = (
             f"{stored}, {len(coarse)} of {len(moving)} tensors are too coarse to show how they "
-            f"change: rounding is up to {rounding:.2g} of the change between two snapshots, and "
+            f"change: rounding is up to {rounding:.2g} times the change between two snapshots, and "
             f"{unchanged:.0%} of the weights keep the same stored value from one to the next."
         )
         hint = "record float32 master weights, or snapshots further apart"
-    return DIAGNOSTIC.finding(status, message, evidence, value=share, hint=hint)
+    criterion = Criterion(
+        f"at most {COARSE_SHARE:.0%} of the moving weights stored too coarsely",
+        f"{share:.0%}",
+        of_value=True,
+    )
+    return DIAGNOSTIC.finding(
+        status, message, evidence, value=share, hint=hint, criterion=criterion
+    )
+
+
+def _beside_changes(rounding: float) -> str:
+    """Return how large the rounding is, before "the change from one snapshot to the next"."""
+    if rounding < _HARDLY:
+        return "rounding is over a million times smaller than"
+    times = float(f"{1.0 / rounding:.1g}")
+    if times < _SMALLER:
+        return f"rounding is up to {rounding:.0%} of"
+    return f"rounding is {times:,.0f} times smaller than"
 
 
 def _is_coarse(motion: Motion) -> bool:

@@ -10,19 +10,33 @@ from koopscope.diagnostics import (
     contraction,
     convergence,
     coverage,
+    dead_units,
     depth,
     finiteness,
     initialization,
+    learning_rate,
+    overfitting,
+    plateau,
     precision,
+    rest,
     sampling,
+    spikes,
     stability,
+    wasted,
 )
 from koopscope.diagnostics.finding import Diagnostic
 
 DIAGNOSTICS: tuple[Diagnostic, ...] = (
     convergence.DIAGNOSTIC,
+    overfitting.DIAGNOSTIC,
+    plateau.DIAGNOSTIC,
+    rest.DIAGNOSTIC,
+    wasted.DIAGNOSTIC,
     initialization.DIAGNOSTIC,
+    dead_units.DIAGNOSTIC,
     stability.DIAGNOSTIC,
+    spikes.DIAGNOSTIC,
+    learning_rate.DIAGNOSTIC,
     depth.DIAGNOSTIC,
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
@@ -43,3 +57,11 @@ ITERATE_DIAGNOSTICS: tuple[Diagnostic, ...] = (
 def diagnostics_for(analysis: Analysis) -> tuple[Diagnostic, ...]:
     """Return the questions that fit what the run holds, weights or iterates."""
     return ITERATE_DIAGNOSTICS if contraction.has_states(analysis) else DIAGNOSTICS
+
+
+def cannot_tell(name: str) -> str:
+    """Return what the finding with this id cannot tell, in words; empty for an unknown one."""
+    for diagnostic in (*DIAGNOSTICS, *ITERATE_DIAGNOSTICS):
+        if diagnostic.id == name:
+            return diagnostic.explanation.cannot_tell
+    return ""

@@ -19,9 +19,9 @@ from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Fi
 from koopscope.diagnostics.statistics.standstill import (
     BALL,
     LayerRest,
-    Standstill,
+    dead_since,
+    layer_rests,
     rate_is_down,
-    standstill_of,
 )
 
 State = Literal[
@@ -32,9 +32,6 @@ LEAST_SNAPSHOTS = 12
 
 #: A layer counts as at rest where it has been for this part of the run.
 LONG = 0.25
-
-#: The network counts as dead where no matrix has changed for this part of the run.
-DEAD_FOR = 0.1
 
 _NAMED = 3
 
@@ -93,26 +90,26 @@ def ask(analysis: Analysis) -> Finding:
             evidence,
             action=Action("record_more", count=LEAST_SNAPSHOTS),
         )
-    found = standstill_of(analysis)
-    if not any(layer.moved for layer in found.layers):
+    layers = layer_rests(analysis)
+    if not any(layer.moved for layer in layers):
         what = "changed" if analysis.finite_tensors else "is finite"
         return DIAGNOSTIC.finding(
             "inconclusive", f"No weight {what}, so there is no layer to come to rest.", evidence
         )
-    dead_since = _dead_since(found)
-    if dead_since is not None:
-        return _dead(found, steps, dead_since)
+    dead = dead_since(analysis)
+    if dead is not None:
+        return _dead(layers, steps, dead)
     resting = tuple(
         RestingLayer(layer.name, why, int(steps[since]))
-        for layer in found.layers
-        for why, since in [_why(layer, found.snapshots)]
+        for layer in layers
+        for why, since in [_why(layer, len(steps))]
         if why is not None
     )
     names = {layer.layer for layer in resting}
     evidence = RestEvidence(
-        state=_state(analysis, found, resting),
+        state=_state(analysis, len(layers), resting),
         resting=resting,
-        moving=tuple(layer.name for layer in found.layers if layer.name not in names),
+        moving=tuple(layer.name for layer in layers if layer.name not in names),
         snapshots=len(steps),
     )
     return _verdict(evidence)
@@ -128,54 +125,42 @@ def _why(layer: LayerRest, snapshots: int) -> tuple[str | None, int]:
     return ("at rest", layer.since) if layer.since <= enough else (None, snapshots - 1)
 
 
-def _dead_since(found: Standstill) -> int | None:
-    """Return the snapshot since when only biases move; ``None`` where that is not so.
-
-    A layer whose units are all dead lets no signal through and no gradient back: no matrix on
-    either side of it learns, and what follows it is fed constants, which biases can still shift.
-    Layers that are frozen on purpose leave some matrix to be trained.
-    """
-    last = found.snapshots - 1
-    quiet = last - found.matrices_since
-    biases_move = found.vectors_since > found.matrices_since
-    return found.matrices_since if biases_move and quiet >= max(2, DEAD_FOR * last) else None
-
-
-def _dead(found: Standstill, steps: npt.NDArray[np.int64], since: int) -> Finding:
-    step = int(steps[since])
+def _dead(layers: list[LayerRest], steps: npt.NDArray[np.int64], since: int) -> Finding:
+    step, before = int(steps[since]), int(steps[max(0, since - 1)])
     evidence = RestEvidence(
         state="dead",
         resting=tuple(
             RestingLayer(layer.name, "dead", int(steps[layer.still_since]))
-            for layer in found.layers
+            for layer in layers
             if layer.still_since <= since
         ),
-        moving=tuple(layer.name for layer in found.layers if layer.still_since > since),
-        snapshots=found.snapshots,
+        moving=tuple(layer.name for layer in layers if layer.still_since > since),
+        snapshots=len(steps),
     )
     when = "from the start" if since == 0 else f"since step {step}"
+    changes = "ever changes" if since == 0 else "changes any more"
     return DIAGNOSTIC.finding(
         "fail",
-        f"The network is dead {when}: no weight matrix changes any more, only biases do, so no "
-        "signal gets through.",
+        f"The network is dead {when}: no weight matrix {changes}, only biases do, so no signal "
+        "gets through.",
         evidence,
         value=1.0,
-        hint="start again with another initialization"
+        hint="a smaller bias or a scale for ReLU keeps units alive"
         if since == 0
-        else f"go back to the weights of step {step} or before, with a lower learning rate",
-        action=Action("restart") if since == 0 else Action("restore", step=step),
+        else "and lower the learning rate from there",
+        action=Action("restart") if since == 0 else Action("restore", step=before),
         criterion=Criterion("weight matrices that change", f"none that does {when}"),
     )
 
 
-def _state(analysis: Analysis, found: Standstill, resting: tuple[RestingLayer, ...]) -> State:
+def _state(analysis: Analysis, layers: int, resting: tuple[RestingLayer, ...]) -> State:
     own = [layer for layer in resting if layer.why != "frozen"]
     if not own:
         return "moving"
     first = int(np.searchsorted(_steps(analysis), max(layer.since for layer in own)))
     if rate_is_down(analysis, first):
         return "schedule ended"
-    if len(resting) < len(found.layers):
+    if len(resting) < layers:
         return "some at rest"
     return (
         "still" if all(layer.why in ("stopped", "frozen") for layer in resting) else "all at rest"
@@ -203,7 +188,7 @@ def _verdict(evidence: RestEvidence) -> Finding:
     names = [f"{layer.layer} (since step {layer.since})" for layer in own]
     if evidence.state == "schedule ended":
         message = (
-            f"{len(own)} of {count} layers are at rest because the learning rate went down, not "
+            f"{len(own)} of {count} layers rest since the learning rate went down: that is not "
             "because they are done."
         )
         return DIAGNOSTIC.finding("info", message + as_meant, evidence, value=value)

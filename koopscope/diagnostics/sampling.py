@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import Evidence
 from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, Status
+from koopscope.spectra.window import Window
 
 #: Two increments make one pair, the least a spectrum can be fitted to.
 LEAST_SNAPSHOTS = 3
 
 #: Below this, a spectrum of rank 4 (what forecasts rest on) has fewer pairs than it has unknowns.
 FEW_SNAPSHOTS = 10
+
+#: So many make the intervals narrow enough to be of use.
+RECOMMENDED = 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def ask(analysis: Analysis) -> Finding:
             value=float(window.snapshots),
             threshold=float(max(FEW_SNAPSHOTS, window.asked) if left_out else FEW_SNAPSHOTS),
             hint=hint,
+            action=_action(window) if status != "pass" else None,
         )
 
     if window.snapshots < LEAST_SNAPSHOTS:
@@ -86,10 +92,17 @@ def ask(analysis: Analysis) -> Finding:
         return finding(
             "warn",
             f"{found} are few, so the other findings are uncertain: expect wide intervals.",
-            "record at least 20 per run",
+            f"record at least {RECOMMENDED} per run",
         )
     every = "step" if window.spacing_steps == 1 else f"{window.spacing_steps:g} steps"
     return finding("pass", f"{found}, one every {every}.")
+
+
+def _action(window: Window) -> Action:
+    """Record more, unless the snapshots are there and not finite."""
+    if window.asked > window.snapshots and window.evenly_spaced:
+        return Action()
+    return Action("record_more", count=RECOMMENDED if window.asked < RECOMMENDED else None)
 
 
 DIAGNOSTIC = Diagnostic(

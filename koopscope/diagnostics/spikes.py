@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.action import Action
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding
 from koopscope.diagnostics.statistics.jumps import (
@@ -23,15 +23,13 @@ from koopscope.diagnostics.statistics.jumps import (
     loss_spikes,
 )
 from koopscope.diagnostics.statistics.loss_curve import LossCurve, training_curve, validation_curve
+from koopscope.diagnostics.statistics.standstill import dead_since
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 
 State = Literal["none", "recovered", "not recovered", "not asked", "inconclusive"]
 
 #: From so many spikes on, a lower rate (or clipping) is worth more than a look at single batches.
 MANY = 3
-
-#: What to multiply the rate by then, at least and at most.
-LOWER_BY = (0.1, 0.5)
 
 #: Layers and spikes that a sentence names.
 _NAMED = 2
@@ -99,6 +97,12 @@ def ask(analysis: Analysis) -> Finding:
             SpikesEvidence(metric=curve.choice.name, points=len(curve)),
             action=Action("record_more", count=LEAST_BEFORE + 1),
         )
+    if dead_since(analysis) == 0:
+        return DIAGNOSTIC.finding(
+            "inconclusive",
+            "No weight matrix ever changes, so nothing was learned that a spike could undo.",
+            SpikesEvidence(metric=curve.choice.name, points=len(curve)),
+        )
     spikes = tuple(_described(analysis, curve, spike) for spike in loss_spikes(curve))
     lasting = [spike for spike in spikes if spike.recovered_step is None]
     state: State = "not recovered" if lasting else "recovered" if spikes else "none"
@@ -139,16 +143,12 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
         others = [str(spike.step) for spike in spikes if spike is not worst]
         named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
         message += f" {len(spikes)} spikes in all, also at step {named}."
-    factor = (LOWER_BY[0] * LOWER_BY[1]) ** 0.5
     if worst.recovered_step is None:
         action = Action("restore", step=worst.before_step)
-        hint = (
-            f"go back to the weights of step {worst.before_step}, and look at what changed there: "
-            "the rate, a batch, the data"
-        )
+        hint = "look at what changed there: the rate, a batch, the data"
     elif len(spikes) >= MANY:
-        action = Action("lower_lr", factor=factor, factor_range=LOWER_BY)
-        hint = "lower the learning rate or clip gradients"
+        action = lower_rate()
+        hint = "or clip gradients"
     else:
         action = Action()
         hint = "nothing, if it stays alone; clip gradients if it comes back"
@@ -168,17 +168,17 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
 
 
 def _sentence(spike: Spike, name: str) -> str:
-    """Return one spike in words: where, how high, which layers first, and whether it is over."""
+    """Return one spike in words: where, whether it is over, how high, and which layer first."""
+    over = spike.recovered_step
+    end = "not recovered" if over is None else f"recovered by step {over}"
     message = (
-        f"{name} spikes at step {spike.step}: it rises by {spike.height:.3g}, "
+        f"Loss spike at step {spike.step}, {end}: {name} rises by {spike.height:.3g}, "
         f"{spike.of_gain:.0%} of what had been gained"
     )
     if spike.layers:
         first = spike.layers[0]
-        message += f"; {first.layer} jumps first, to {first.times:.1f} times its usual change"
-    if spike.recovered_step is None:
-        return f"{message}, and the run has not recovered."
-    return f"{message}, and the run has recovered by step {spike.recovered_step}."
+        message += f", and {first.layer} jumps first, to {first.times:.3g} times its usual change"
+    return f"{message}."
 
 
 DIAGNOSTIC = Diagnostic(

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence, shown_with
 from koopscope.diagnostics.finding import (
@@ -170,11 +171,17 @@ def ask(analysis: Analysis) -> Finding:
         evidence = replace(evidence, state="growing" if broken.grew else "broken off")
         criterion = Criterion("finite weights", f"NaN or infinite from step {broken.next_step} on")
         return DIAGNOSTIC.finding(
-            "fail", f"{broken.message}.", evidence, hint=broken.hint, criterion=criterion
+            "fail",
+            f"{broken.message}.",
+            evidence,
+            hint=broken.hint,
+            criterion=criterion,
+            action=broken.action,
         )
     if len(steps) < LEAST_SNAPSHOTS:
         message = f"{usable(len(steps))} too few to judge stability: it takes {LEAST_SNAPSHOTS}."
-        return DIAGNOSTIC.finding("inconclusive", message, evidence)
+        action = Action("record_more", count=LEAST_SNAPSHOTS)
+        return DIAGNOSTIC.finding("inconclusive", message, evidence, action=action)
     if network is None or network.path_length() <= 0.0:
         what = "changed" if analysis.finite_tensors else "is finite"
         message = f"No weight {what}, so stability cannot be judged."
@@ -198,7 +205,7 @@ def ask(analysis: Analysis) -> Finding:
     return _verdict(state, motion, evidence)
 
 
-_HINT = "lower the learning rate"
+_HINT = "clipping gradients may do as well"
 _STATUS: dict[State, Status] = {
     "stable": "pass",
     "edge of stability": "info",
@@ -213,55 +220,74 @@ _STATUS: dict[State, Status] = {
 def _criterion(state: State, motion: Steadiness) -> Criterion | None:
     """Return the limit that the state was called by; ``None`` where it is the finding's own."""
     if state == "growing" and motion.growing is not None:
-        return Criterion.number(
-            motion.growing, GROWING_MAGNITUDE, "higher", "times as large at every snapshot"
+        return Criterion(
+            f"changes that become at most {GROWING_MAGNITUDE:g} times as large from one snapshot "
+            "to the next",
+            f"{motion.growing:.3g} times",
         )
     if state == "blown up":
-        return Criterion.number(
-            float(np.exp(motion.growth)),
-            float(np.exp(BLOWN_UP)),
-            "higher",
-            "times the initial size",
+        return Criterion(
+            f"weights of at most {np.exp(BLOWN_UP):.2g} times their initial size",
+            f"{np.exp(motion.growth):.3g} times",
         )
     if state == "wandering":
         part = max(part for part, far in WANDERING if motion.travel > far)
-        return Criterion.number(
-            motion.directness, part, "lower", "of the distance covered leads away from the start"
+        return Criterion(
+            f"at least {part:.0%} of the way leads somewhere", f"{motion.directness:.0%} does"
+        )
+    if state in ("oscillating", "edge of stability"):
+        return Criterion(
+            f"changes that the next ones do not undo (mean cosine of at least {ALTERNATING:g})",
+            f"a mean cosine of {motion.cosine:.2f}",
+            of_value=True,
         )
     return None
 
 
+def _together(cosine: float) -> str:
+    """Return in words where successive changes point, after "successive ones"."""
+    if cosine > 0.5:
+        return "point mostly the same way"
+    if cosine > 0.1:
+        return "point more forward than back"
+    if cosine > -0.1:
+        return "have no direction in common"
+    return "undo each other in part"
+
+
 _AND = {
     "edge of stability": " but still make progress: the learning rate is at the edge of stability",
-    "oscillating": " and make no progress",
+    "oscillating": " and make no progress: what one change does the next one undoes",
 }
 
 
 def _verdict(state: State, motion: Steadiness, evidence: StabilityEvidence) -> Finding:
-    cosine = f"successive changes have a mean cosine of {motion.cosine:.2f}"
     if state == "growing":
         message = (
-            "The weight changes keep growing: their strongest pattern becomes "
-            f"{motion.growing:.3f} times as large from one snapshot to the next (growth counts "
-            f"from {GROWING_MAGNITUDE})"
+            "The weights run away: their changes become "
+            f"{motion.growing:.3g} times as large from one snapshot to the next (up to "
+            f"{GROWING_MAGNITUDE:g} times is no growth)"
         )
     elif state == "blown up":
         message = (
-            f"The weights jumped to {np.exp(motion.growth):.1f} times their initial size (up to "
-            f"{np.exp(BLOWN_UP):.1f} is usual) and hardly change any more"
+            f"The weights were thrown far out: to {np.exp(motion.growth):.1f} times their initial "
+            f"size (up to {np.exp(BLOWN_UP):.1f} times is usual), where they hardly change any more"
         )
     elif state == "wandering":
         message = (
-            f"The weights move far without getting anywhere: {motion.directness:.0%} of the "
-            "distance that they covered leads away from the start, and they are now "
-            f"{np.exp(motion.travel):.1f} times their initial size away from it"
+            "The weights move far without getting anywhere: only "
+            f"{motion.directness:.0%} of their way leads somewhere, and they end "
+            f"{np.exp(motion.travel):.1f} times their initial size away from the start"
         )
     elif state == "stable":
-        message = f"The weight changes neither grow nor flip back and forth ({cosine})"
+        message = (
+            "Steady: the weight changes neither grow nor swing back and forth; successive ones "
+            f"{_together(motion.cosine)} (mean cosine {motion.cosine:.2f})"
+        )
     else:
         message = (
-            f"The weight changes flip back and forth{_AND[state]} ({cosine}, every other one "
-            f"{motion.cosine_of_second:.2f})"
+            f"The weights swing back and forth{_AND[state]} (successive changes have a mean cosine "
+            f"of {motion.cosine:.2f}, every other one of {motion.cosine_of_second:.2f})"
         )
     status = _STATUS[state]
     return DIAGNOSTIC.finding(
@@ -271,6 +297,7 @@ def _verdict(state: State, motion: Steadiness, evidence: StabilityEvidence) -> F
         value=motion.cosine,
         hint=_HINT if status in ("warn", "fail") else None,
         criterion=_criterion(state, motion),
+        action=lower_rate() if status in ("warn", "fail") else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from koopscope.engine.local import Plan, portion_grams, snapshot_grams
+from koopscope.engine.sketched import sketched_grams
 from koopscope.engine.source import Portion, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
@@ -42,6 +43,8 @@ def grown_grams(
         If the run holds no snapshot or cannot be read.
     """
     snapshots = run.description.snapshots
+    if run.description.sketch is not None:
+        return sketched_grams(run, tensors)
     if any(tensor.name not in known for tensor in tensors) or not tensors:
         return snapshot_grams(run, tensors)
     before = {known[tensor.name].snapshots for tensor in tensors}

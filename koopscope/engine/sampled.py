@@ -97,10 +97,13 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
     ----------
     snapshots
         T, the same for all.
+    counted_alike
+        See ``MeasuredGram``.
     """
 
-    def __init__(self, snapshots: int) -> None:
+    def __init__(self, snapshots: int, *, counted_alike: bool = False) -> None:
         self._store = GramStore(snapshots)
+        self._counted_alike = counted_alike
         self._sizes: dict[str, int] = {}
         self._exact: dict[str, bool] = {}
         #: Weights that were read, and weights there are.
@@ -121,7 +124,12 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
         """Return a tensor's independent estimates, each scaled to stand for all its weights."""
         if self._exact[name]:
             return MeasuredGram.of_all_weights(self._store[f"0/{name}"])
-        return MeasuredGram(tuple(g.standing_for(self._sizes[name]) for g in self.groups(name)))
+        groups = tuple(g.standing_for(self._sizes[name]) for g in self.groups(name))
+        return MeasuredGram(groups, counted_alike=self._counted_alike)
+
+    def without(self, group: int) -> Mapping[str, SnapshotGram]:
+        """Return the estimates that leave one group out."""
+        return _WithoutGroup(self, group)
 
     def is_exact(self, name: str | None = None) -> bool:
         """Whether every weight of a tensor, or of all of them, was read."""
@@ -145,6 +153,23 @@ class MeasuredGrams(Mapping[str, SnapshotGram]):
 
     def __len__(self) -> int:
         return len(self._sizes)
+
+
+class _WithoutGroup(Mapping[str, SnapshotGram]):
+    """The estimates of ``MeasuredGrams`` from all groups but one."""
+
+    def __init__(self, grams: MeasuredGrams, group: int) -> None:
+        self._grams, self._group = grams, group
+
+    def __getitem__(self, name: str) -> SnapshotGram:
+        measured = self._grams.measured(name)
+        return measured.gram if measured.exact else measured.without(self._group)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._grams)
+
+    def __len__(self) -> int:
+        return len(self._grams)
 
 
 def projected_grams(

@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from koopscope.engine.gram_words import pack, record_words, unpack, words_of
+from koopscope.engine.room import refuse_too_many
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import SnapshotGram
 
@@ -29,9 +30,15 @@ class GramStore(Mapping[str, SnapshotGram]):
         T, the same for all.
     memory_bytes
         When they take more, all further ones go to a temporary file and are read when asked for.
+
+    Raises
+    ------
+    KoopscopeError
+        If the matrices of so many snapshots do not fit into memory, one at a time.
     """
 
     def __init__(self, snapshots: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        refuse_too_many(snapshots)
         self.snapshots = snapshots
         self._room = memory_bytes
         self._kept: dict[str, SnapshotGram | tuple[IO[bytes], int, int]] = {}

@@ -46,6 +46,7 @@ class ForecastOptions(TypedDict, total=False):
     exclude: str | Sequence[str]
     allow_growth: bool
     beyond_trust: bool
+    max_error: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class Prediction:
 
     forecast: Forecast
     weights: Mapping[str, npt.NDArray[np.floating[Any]]]
+
+    def __repr__(self) -> str:
+        run = self.forecast.description.path
+        return f"Prediction({run!r}, {len(self.weights)} tensors: {self.forecast.verdict})"
 
 
 def forecast(
@@ -92,7 +97,7 @@ def forecast(
             "nothing says how far to forecast", "give a step with to=, or snapshots with ahead="
         )
     parts: dict[str, list[Words]] = {}
-    with open_run(run) as opened:
+    with open_run(run, weights_for="a forecast") as opened:
         forecaster = Forecaster(opened, settings)
         made = forecaster.forecast(
             lambda tensor, values: parts.setdefault(tensor.name, []).append(

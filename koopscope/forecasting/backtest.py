@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
+from koopscope.forecasting.choices import MAX_ERROR
 
 #: A horizon is trusted where so many past moments, at least, were forecast better than "no change".
 BETTER = 0.8
@@ -56,12 +57,15 @@ class Backtest:
         float64 [o, k], how far the weights really went; NaN where the run had not got that far.
     errors
         By kind of forecast: float64 [o, k], the distance between forecast and truth over ``moved``.
+    max_error
+        The largest median error of forecasts that are trusted.
     """
 
     origins: npt.NDArray[np.int64]
     horizons: npt.NDArray[np.int64]
     moved: Float64
     errors: Mapping[str, Float64]
+    max_error: float = MAX_ERROR
 
     def tested(self, index: int) -> int:
         """Return from how many past moments the horizon of this index was tested."""
@@ -79,7 +83,12 @@ class Backtest:
     def passes(self, index: int) -> bool:
         """Return whether the past speaks for forecasts over the horizon of this index."""
         score = self.score(FORECAST, index)
-        return score is not None and self.tested(index) >= FEWEST_ORIGINS and score.better >= BETTER
+        return (
+            score is not None
+            and self.tested(index) >= FEWEST_ORIGINS
+            and score.better >= BETTER
+            and score.median <= self.max_error
+        )
 
     def reach(self, shortest: int = 1) -> int:
         """Return the longest horizon, in row intervals, up to which all from ``shortest`` pass.

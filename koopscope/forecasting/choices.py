@@ -15,3 +15,7 @@ RECENT = 20
 
 #: Fewest snapshots that a law is fitted to.
 FEWEST = 4
+
+#: The largest median error, relative to "no change", that is worth having: less than a fifth
+#: nearer to the truth than doing nothing is no use.
+MAX_ERROR = 0.8

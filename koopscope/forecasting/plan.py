@@ -14,6 +14,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.forecasting.choices import (
     ACCEPTANCES,
     FEWEST,
+    MAX_ERROR,
     OPERATORS,
     RECENT,
     Acceptance,
@@ -66,6 +67,8 @@ class ForecastSettings:
         Globs on tensor names; what is left out stays as it was last recorded.
     allow_growth
         Extrapolate growing modes.
+    max_error
+        The largest error, relative to that of assuming no change, that is trusted.
     beyond_trust
         Forecast farther than the test of the past allows.
     """
@@ -84,6 +87,7 @@ class ForecastSettings:
     exclude: tuple[str, ...] = ()
     allow_growth: bool = False
     beyond_trust: bool = False
+    max_error: float = MAX_ERROR
 
     def __post_init__(self) -> None:
         check_rank_rule(self.rank)
@@ -114,6 +118,11 @@ class ForecastSettings:
             raise KoopscopeError(
                 f"snapshots cannot be pooled by {self.every}",
                 "use an odd number, so that a pool has a middle",
+            )
+        if not 0.0 < self.max_error <= 1.0:
+            raise KoopscopeError(
+                f"an error of {self.max_error} cannot be what makes a forecast worth having",
+                "use --max-error above 0 and at most 1, the error of assuming no change",
             )
         if self.delay is not None and self.delay < 1:
             raise KoopscopeError(

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koopscope.forecasting.backtest import FEWEST_ORIGINS, FORECAST, Backtest
+from koopscope.forecasting.backtest import BETTER, FEWEST_ORIGINS, FORECAST, Backtest
 from koopscope.forecasting.operators import Growth
 from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.forecasting.projection import Plane
+from koopscope.markup import element
 from koopscope.runs.run import RunDescription
 
 
@@ -68,6 +69,13 @@ class Forecast:
     growth: Growth
     plane: Plane
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Forecast({self.description.path!r}: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the verdict."""
+        return element("p", element("strong", self.description.path), f": {self.verdict}.")
 
     @property
     def seen(self) -> ForecastPlan:
@@ -135,7 +143,12 @@ class Forecast:
                 else f"only {tested} past moments test it"
             )
         ahead = int(self.backtest.horizons[index]) * self.plan.every
+        nearer = round(score.better * tested)
+        useless = ""
+        if score.median > self.backtest.max_error and score.better >= BETTER:
+            useless = f", and an error above {self.backtest.max_error:g} is not worth having"
         return (
-            f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, {round(score.better * tested)} of "
-            f"{tested} past forecasts were nearer to the truth than no change"
+            f"{ahead} snapshot{'' if ahead == 1 else 's'} ahead, past forecasts had "
+            f"{score.median:.2f} times the error of assuming no change (median), and {nearer} of "
+            f"{tested} were nearer to the truth{useless}"
         )

@@ -125,7 +125,11 @@ class Tally:
         for values in errors.values():
             values[np.isnan(moved)] = np.nan
         return Backtest(
-            np.array(self._origins, np.int64), np.array(self._horizons, np.int64), moved, errors
+            np.array(self._origins, np.int64),
+            np.array(self._horizons, np.int64),
+            moved,
+            errors,
+            self._settings.max_error,
         )
 
     def actual(self, gram: SnapshotGram) -> float | None:

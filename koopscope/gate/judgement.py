@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from koopscope.diagnostics.diagnosis import Diagnosis
@@ -16,6 +16,7 @@ from koopscope.gate.outcome import Verdict as Verdict
 from koopscope.gate.outcome import violation
 from koopscope.gate.policy import Policy, RuleSetting
 from koopscope.gate.rules import BASELINE, METRICS, RULES, Level, Rule
+from koopscope.gate.rules import rule as rule_named
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def judge(
         for rule in RULES
         if rule.id in asked and policy.setting(rule).level != "off"
     ]
+    outcomes.extend(_of_parts(diagnosis, policy))
     outcomes.extend(_not_asked(asked, policy))
     outcomes.extend(of_metrics(diagnosis.analysis.description.metrics, policy))
     reports = [baseline] if isinstance(baseline, Mapping) else list(baseline or ())
@@ -71,6 +73,27 @@ def judge(
         outcomes.extend(_of_changes(changes(diagnosis, reports, policy), level))
     outcomes.sort(key=lambda outcome: (VERDICTS.index(outcome.verdict), outcome.code))
     return Judgement(diagnosis, tuple(outcomes))
+
+
+def _of_parts(diagnosis: Diagnosis, policy: Policy) -> Iterator[Outcome]:
+    """Yield what came of the rules on each of several networks of a run.
+
+    Networks that were told by their names alone are warned of at most: the names may mislead.
+    """
+    for part in diagnosis.parts:
+        for finding in part.diagnosis.findings:
+            known = rule_named(finding.id)
+            setting = policy.setting(known)
+            if setting.level == "off":
+                continue
+            outcome = _of_finding(known, finding, setting)
+            mild = part.group.recognised and outcome.verdict == "error"
+            yield replace(
+                outcome,
+                title=f"{outcome.title}: {part.group.name}",
+                message=f"{part.group.name}: {outcome.message}",
+                verdict="warn" if mild else outcome.verdict,
+            )
 
 
 def _not_asked(asked: set[str], policy: Policy) -> Iterator[Outcome]:
@@ -103,6 +126,7 @@ def _of_finding(rule: Rule, finding: Finding, setting: RuleSetting) -> Outcome:
         found=found,
         interval=finding.evidence.value_interval,
         hint=finding.hint,
+        do=finding.action.line,
     )
 
 

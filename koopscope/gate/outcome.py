@@ -32,6 +32,8 @@ class Outcome:
         Of the finding's own number, where it has one.
     hint
         What to do, or ``None``.
+    do
+        The finding's action in words; empty where there is none.
     demanded
         Whether the call or the configuration asks for this very number, so that a run which does
         not have it cannot pass.
@@ -46,6 +48,7 @@ class Outcome:
     found: str | None = None
     interval: tuple[float, float] | None = None
     hint: str | None = None
+    do: str = ""
     demanded: bool = False
 
 

@@ -32,8 +32,8 @@ class KoopscopeCallback(Callback):  # type: ignore[misc, unused-ignore]
         Say when training is stopped.
     **options
         See ``koopscope.integrations.Tracker``: ``every_n_epochs``, ``every_n_steps``, ``include``,
-        ``exclude``, ``metadata``, ``shards``, ``mode``, ``stop_on_convergence``, ``patience``,
-        ``start_from_epoch``.
+        ``exclude``, ``metadata``, ``shards``, ``mode``, ``stop_on_convergence``, ``act_on``,
+        ``patience``, ``start_from_epoch``.
 
     Attributes
     ----------

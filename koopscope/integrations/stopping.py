@@ -23,6 +23,8 @@ class ConvergenceWatch:
     ----------
     path
         The run file that the same training records.
+    follower
+        Reads it; one that several questions share reads it once.
 
     Attributes
     ----------
@@ -32,10 +34,10 @@ class ConvergenceWatch:
         The last answer, ``None`` before the first.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, follower: Follower | None = None) -> None:
         self.path = path
         self.finding: Finding | None = None
-        self._follower = Follower(path)
+        self._follower = follower or Follower(path)
         self._warned = False
 
     @product_threads(1)

@@ -88,14 +88,14 @@ def local_parts(tensors: Mapping[str, Any], rank: int, *, whole: bool) -> dict[s
     return parts
 
 
-def spread_over_ranks(tensors: Mapping[str, Any]) -> str | None:
-    """Return the name of a tensor of which this rank holds only a part, or ``None``."""
-    for name, value in tensors.items():
-        if hasattr(value, "local_shards") or (
-            hasattr(value, "to_local") and hasattr(value, "placements")
-        ):
-            return name
-    return None
+def spread_over_ranks(tensors: Mapping[str, Any]) -> list[str]:
+    """Return the names of the tensors of which this rank holds only a part."""
+    return [
+        name
+        for name, value in tensors.items()
+        if hasattr(value, "local_shards")
+        or (hasattr(value, "to_local") and hasattr(value, "placements"))
+    ]
 
 
 def current_rank() -> int:
@@ -108,14 +108,14 @@ def rank_count() -> int:
     return _place_in_world("get_world_size", "WORLD_SIZE", "process_count", 1)
 
 
-def agreed(decision: bool) -> bool:
+def agreed(decision: Any) -> Any:
     """Return rank 0's decision on every rank; all of them must ask."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return decision
     decisions = [decision]
     distributed.broadcast_object_list(decisions, src=0)
-    return bool(decisions[0])
+    return decisions[0]
 
 
 def _place_in_world(of_torch: str, variable: str, of_jax: str, alone: int) -> int:

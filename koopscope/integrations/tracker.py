@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koopscope.errors import KoopscopeError
+from koopscope.integrations.rank_sketches import RankSketches
 from koopscope.integrations.tensors import (
     TensorSelection,
     agreed,
@@ -23,8 +24,10 @@ from koopscope.integrations.tensors import (
 from koopscope.runs.native.buffer import SnapshotBuffer
 from koopscope.runs.native.places import MODES
 from koopscope.runs.native.recorder import Recorder
+from koopscope.runs.native.sketch_recording import sketch_recording
 
 if TYPE_CHECKING:
+    from koopscope.integrations.acting import FindingWatch, Reaction
     from koopscope.integrations.stopping import ConvergenceWatch
 
 
@@ -52,14 +55,24 @@ class Tracker:
         than 16 MiB are not kept back, and 0 writes each snapshot at once.
     stop_on_convergence
         Ask the convergence diagnostic after every snapshot and set ``should_stop``.
+    act_on
+        What to do about findings, asked after every snapshot, by the names that ``koopscope
+        analyze`` prints: ``{"overfitting": "stop", "spikes": "warn", "stability": function}``.
+        Something is done where a finding warns, fails or advises to stop. A function gets the
+        finding when it comes up, on the rank that records, and stops training by returning
+        ``True``.
     patience
-        Snapshots to go on for after its verdict was "stop".
+        Snapshots to go on for after a verdict was "stop".
     start_from_epoch
         Epochs before which training is not stopped.
     mode
         What to do where a run is recorded already: ``"new"``, ``"resume"`` or ``"overwrite"``, as
         ``koopscope.Recorder`` does. A training that goes on from a checkpoint continues its run
         with ``"new"`` as well.
+    sketch, sketch_seed, keep_every
+        Record so many numbers of each tensor in place of its weights: see ``koopscope.Recorder``.
+        Of a model that is spread over ranks each rank sketches its part, and rank 0 records the
+        sums, in one file and without gathering a weight; nothing can be kept then.
 
     Attributes
     ----------
@@ -98,9 +111,13 @@ class Tracker:
         shards: bool = False,
         write_every_seconds: float = 1.0,
         stop_on_convergence: bool = False,
+        act_on: Mapping[str, Reaction] | None = None,
         patience: int = 0,
         start_from_epoch: int = 0,
         mode: str = "new",
+        sketch: int | bool = False,
+        sketch_seed: int = 0,
+        keep_every: int | None = None,
     ) -> None:
         if mode not in MODES:
             raise KoopscopeError(f"mode {mode!r} is not known", f"use one of {', '.join(MODES)}")
@@ -113,12 +130,25 @@ class Tracker:
         for name, number in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs)):
             if number is not None and number < 1:
                 raise KoopscopeError(f"{name}={number} is not possible", "use 1 or more")
-        if shards and stop_on_convergence:
+        if shards and (stop_on_convergence or act_on):
             raise KoopscopeError(
                 "no rank sees all weights with shards=True, so none can tell convergence",
-                "record without stop_on_convergence, and analyse the shards",
+                "record without stop_on_convergence and act_on, and analyse the shards",
+            )
+        self._act_on: Mapping[str, Reaction] = {}
+        if act_on:
+            from koopscope.integrations.acting import questions
+
+            self._act_on = questions(act_on)
+        sketching = sketch_recording(sketch, sketch_seed, keep_every)
+        if shards and sketching is not None:
+            raise KoopscopeError(
+                "shards=True gives every rank a file, and sketches of parts add up in one",
+                "leave shards out",
             )
         self.rank = current_rank()
+        self._sketch, self._sketch_seed, self._keep_every = sketch, sketch_seed, keep_every
+        self._ranks = RankSketches(sketching.info, self.rank) if sketching is not None else None
         self._asked, self._mode = Path(path), mode
         if shards:
             name = f"{self._asked.stem}.rank{self.rank}{self._asked.suffix}"
@@ -135,6 +165,7 @@ class Tracker:
         self._recorder: Recorder | None = None
         self._buffer: SnapshotBuffer | None = None
         self._watch: ConvergenceWatch | None = None
+        self._findings: FindingWatch | None = None
         self._after_verdict = 0
         self._last_step: int | None = None
         self.should_stop = False
@@ -153,12 +184,21 @@ class Tracker:
         KoopscopeError
             If nothing can be recorded: no tensor is left, or the directory does not exist.
         """
-        if not self._writes:
-            if model is not None:
-                self._collected(model)
+        problem: KoopscopeError | None = None
+        if self._writes:
+            try:
+                self._begin(step if step > 0 and self._mode != "overwrite" else None)
+            except KoopscopeError as error:
+                problem = error
+        if self._ranks is not None:  # sketches add up: all ranks take the same snapshots, or none
+            problem, self._last_step = agreed((problem, self._last_step))
+        if problem is not None:
+            raise problem
+        if model is None:
             return
-        self._begin(step if step > 0 and self._mode != "overwrite" else None)
-        if model is not None and self._last_step != step:
+        if not self._writes and self._ranks is None:
+            self._collected(model)
+        elif self._last_step != step:
             self._record(step, model, {})
 
     @property
@@ -206,7 +246,7 @@ class Tracker:
         if self._last_step is not None and step <= self._last_step:
             return False
         self._record(step, model, metrics)
-        if self._stop_on_convergence:
+        if self._stop_on_convergence or self._act_on:
             self._decide(step, epoch)
         return True
 
@@ -229,7 +269,13 @@ class Tracker:
     def _begin(self, resume_from: int | None) -> SnapshotBuffer:
         self.close()  # what a training before this one has left to write
         self._recorder = Recorder(
-            self._asked, metadata=self._metadata, resume_from=resume_from, mode=self._mode
+            self._asked,
+            metadata=self._metadata,
+            resume_from=resume_from,
+            mode=self._mode,
+            sketch=self._sketch,
+            sketch_seed=self._sketch_seed,
+            keep_every=self._keep_every,
         )
         self._buffer = SnapshotBuffer(self._recorder, self._write_every_seconds)
         self._last_step = self._recorder.last_step
@@ -257,32 +303,54 @@ class Tracker:
         if self._shards:
             return local_parts(tensors, self.rank, whole=not isinstance(model, Mapping))
         spread = spread_over_ranks(tensors)
-        if spread is not None:
+        if spread and self._ranks is None:
             raise KoopscopeError(
-                f"{spread} is spread over several ranks, and rank {self.rank} holds a part",
-                "pass shards=True: every rank records its own part",
+                f"{spread[0]} is spread over several ranks, and rank {self.rank} holds a part",
+                "pass shards=True: every rank records its own part; or sketch=True",
             )
+        if spread and self._ranks is not None:
+            if self._keep_every is not None:
+                raise KoopscopeError(
+                    f"{spread[0]} is spread over several ranks, and its weights cannot be kept",
+                    "leave keep_every out, and keep the checkpoints of the training",
+                )
+            return {**self._ranks.summed(tensors, spread)}
         return tensors
 
     def _decide(self, step: int, epoch: int) -> None:
         stop = False
         if self._writes and not self.should_stop and epoch >= self._start_from_epoch:
             self._flush()
-            if self._watch is None or self._watch.path != self.path:
-                from koopscope.integrations.stopping import ConvergenceWatch
-
-                self._watch = ConvergenceWatch(self.path)
-            if self._watch.stop_step() is not None:
+            converged, findings = self._watches()
+            if self._stop_on_convergence and converged.stop_step() is not None:
                 stop = self._after_verdict >= self._patience
                 self._after_verdict += 1
+            if findings is not None and findings.should_stop():
+                stop = True
         if agreed(stop):
             self.should_stop = True
             self.stopped_step, self.stopped_epoch = step, epoch
             self.stopping_reason_message = self._reason()
 
+    def _watches(self) -> tuple[ConvergenceWatch, FindingWatch | None]:
+        """Return what is asked of the run that is being recorded; both read it once."""
+        if self._watch is None or self._watch.path != self.path:
+            from koopscope.analysis.follow import Follower
+            from koopscope.integrations.stopping import ConvergenceWatch
+
+            follower = Follower(self.path)
+            self._watch = ConvergenceWatch(self.path, follower)
+            if self._act_on:
+                from koopscope.integrations.acting import FindingWatch
+
+                self._findings = FindingWatch(follower, self._act_on, self._patience)
+        return self._watch, self._findings
+
     def _reason(self) -> str:
         """Return the finding in words; a rank that does not write has none."""
-        finding = self._watch.finding if self._watch is not None else None
+        finding = self._findings.stopped_by if self._findings is not None else None
+        if finding is None and self._watch is not None:
+            finding = self._watch.finding
         return finding.message if finding is not None else "converged"
 
 

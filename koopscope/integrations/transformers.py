@@ -29,8 +29,8 @@ class KoopscopeCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         The run file.
     **options
         See ``koopscope.integrations.Tracker``: ``every_n_steps``, ``every_n_epochs``, ``include``,
-        ``exclude``, ``metadata``, ``shards``, ``mode``, ``stop_on_convergence``, ``patience``,
-        ``start_from_epoch``.
+        ``exclude``, ``metadata``, ``shards``, ``mode``, ``stop_on_convergence``, ``act_on``,
+        ``patience``, ``start_from_epoch``.
 
     Attributes
     ----------

@@ -118,7 +118,7 @@ def prune(run: str | os.PathLike[str], sparsity: float, **options: Unpack[PruneO
     request = _chosen(MaskRequest, chosen)
     settings = _chosen(PruningSettings, chosen)
     with (
-        open_run(run) as opened,
+        open_run(run, weights_for="pruning") as opened,
         Pruner(opened, pruning_basis(opened, settings), settings) as pruner,
     ):
         masks = {}

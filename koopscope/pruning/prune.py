@@ -107,7 +107,7 @@ class Pruning:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ScoreSample:
     """Some weights of a run: float64 [n] each, and whether they stay."""
 
     scores: npt.NDArray[np.float64]
@@ -200,7 +200,7 @@ class Pruner:
         chosen = self._choice(self.criterion.name, request)
         return self._mask(self.criterion.name, target.tensor, chosen[target.tensor.name])
 
-    def sample(self, request: MaskRequest, count: int) -> Sample:
+    def sample(self, request: MaskRequest, count: int) -> ScoreSample:
         """Return about ``count`` weights, evenly spread over the prunable ones."""
         tensors = self._spool.tensors
         every = max(1, sum(tensor.size for tensor in tensors) // count)
@@ -213,7 +213,7 @@ class Pruner:
             mask = np.concatenate(list(self._mask(self.criterion.name, tensor, choice)))
             parts.append((scores, magnitudes, mask[::every]))
         scores, magnitudes, kept = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Sample(scores, magnitudes, kept)
+        return ScoreSample(scores, magnitudes, kept)
 
     def write(
         self, path: str | os.PathLike[str], request: MaskRequest, *, force: bool = False

@@ -31,7 +31,11 @@ def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonOb
     summary = summary or diagnosis.confident_summary
     return enveloped(
         {
-            "run": _run(analysis),
+            "run": {
+                **_run(analysis),
+                "next": diagnosis.next.plain(),
+                "keep": diagnosis.keep.plain() if diagnosis.keep is not None else None,
+            },
             "settings": {
                 **asdict(analysis.settings),
                 "method_reason": analysis.method_reason,
@@ -40,6 +44,7 @@ def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonOb
             "layers": _motions(summary.layers),
             "tensors": _motions(summary.tensors),
             "findings": [finding.plain() for finding in diagnosis.findings],
+            "groups": [part.plain() for part in diagnosis.parts],
         }
     )
 

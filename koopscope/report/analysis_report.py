@@ -25,11 +25,14 @@ class Report:
         In the order in which the user named the runs.
     sweep
         What the runs say together, as plain JSON values, or ``None``.
+    with_spectrum
+        Whether text for people shows each network's spectrum, too; JSON always has it.
     """
 
     diagnoses: tuple[Diagnosis, ...]
     failures: tuple[Failure, ...] = ()
     sweep: Mapping[str, Any] | None = None
+    with_spectrum: bool = False
 
     @property
     def is_single(self) -> bool:

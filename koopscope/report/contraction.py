@@ -11,8 +11,8 @@ from typing import Any
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.finding import Finding
-from koopscope.report.analysis_text import findings_lines
 from koopscope.report.envelope import JsonObject, enveloped
+from koopscope.report.text.findings import findings_lines
 from koopscope.report.text.terminal_style import Cell, Page, table
 from koopscope.spectra.iterates.acceleration import iterations_worth
 from koopscope.spectra.iterates.contraction import Contraction

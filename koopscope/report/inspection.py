@@ -55,6 +55,7 @@ def run_document(run: RunDescription) -> JsonObject:
                 "first_step": run.steps[0] if run.snapshots else None,
                 "last_step": run.steps[-1] if run.snapshots else None,
                 **_spacing(run.steps),
+                **({} if run.sketch is None else {"sketch": _sketch(run)}),
                 "skipped": [asdict(skipped) for skipped in run.skipped],
                 "notes": run.notes,
             },
@@ -84,6 +85,10 @@ def _run(run: RunDescription, page: Page) -> Iterator[str]:
         f"{_in_units(_snapshot_bytes(run))} a snapshot",
         page,
     )
+    if run.sketch is not None:
+        kept = len(run.sketch.kept)
+        weights = f"; weights of {count(kept, 'snapshot')}" if kept else " and no weights"
+        yield from wrapped(f"holds {run.sketch.words}{weights}", page)
     for note in run.notes:
         yield from wrapped(f"note: {note}", page)
     if run.tensors:
@@ -215,7 +220,17 @@ def _size(tensors: Iterable[TensorInfo]) -> int:
 
 
 def _snapshot_bytes(run: RunDescription) -> int:
+    if run.sketch is not None:
+        return sum(run.sketch.bytes_of(tensor.size, tensor.is_complex) for tensor in run.tensors)
     return sum(tensor.size * STORED_AS[tensor.dtype].itemsize for tensor in run.tensors)
+
+
+def _sketch(run: RunDescription) -> JsonObject | None:
+    info = run.sketch
+    if info is None:
+        return None
+    kept = [run.steps[row] for row in info.kept]
+    return {"numbers": info.numbers, "seed": info.seed, "kept_steps": kept}
 
 
 def _heads(*texts: str) -> list[Cell]:

@@ -33,6 +33,12 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
         "github": f"{_HERE}.gate.github",
         "html": f"{_HERE}.html.gate",
     },
+    "comparison": {
+        "table": f"{_HERE}.comparison",
+        "json": f"{_HERE}.comparison",
+        "markdown": f"{_HERE}.comparison_markdown",
+        "html": f"{_HERE}.html.comparison",
+    },
     "inspection": {"table": f"{_HERE}.inspection", "json": f"{_HERE}.inspection"},
     "pruning": {
         "table": f"{_HERE}.pruning",

@@ -12,15 +12,10 @@ from statistics import median
 from koopscope.analysis.summary import summarized
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.diagnostics.finding import Finding
-from koopscope.report.analysis_text import (
-    ROLES,
-    beside,
-    eigenvalue_table,
-    findings_lines,
-    improvement_ahead,
-)
 from koopscope.report.text.eigenvalue_rows import folded, residual_level
+from koopscope.report.text.findings import findings_lines, improvement_ahead
 from koopscope.report.text.numbers import count
+from koopscope.report.text.spectrum import ROLES, beside, eigenvalue_table
 from koopscope.report.text.terminal_style import Page, sparkline, wrapped
 from koopscope.report.text.unit_circle import draw
 

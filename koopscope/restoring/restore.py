@@ -112,7 +112,7 @@ def restore(
         written.
     """
     wanted = TensorFilter(_globs(include), _globs(exclude))
-    with open_run(run, key=key) as opened:
+    with open_run(run, key=key, weights_for="restoring") as opened:
         tensors = select_tensors(opened.description, wanted.include, wanted.exclude)
         choice = choose(opened, at, wanted, metric)
         if output is not None:

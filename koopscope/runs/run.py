@@ -20,6 +20,7 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.names import TensorFilter, layer_of
 from koopscope.runs.names import usual_kind as usual_kind
+from koopscope.runs.sketches import SketchInfo, TensorSketch
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -131,9 +132,13 @@ class RunDescription:
         What was left out, and why.
     notes
         Sentences a reader of the numbers should know (an interrupted write, a newer format, ...).
+    unread
+        Those of the notes that tell of snapshots which are there and could not be read.
     generation
         How often snapshots were taken out of the file: two looks at a growing run see the same
         snapshots at the same steps only if they see the same number.
+    sketch
+        How the snapshots were sketched; ``None`` where they hold weights.
     """
 
     path: str
@@ -144,7 +149,9 @@ class RunDescription:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     generation: int = 0
+    sketch: SketchInfo | None = None
 
     @property
     def snapshots(self) -> int:
@@ -181,6 +188,47 @@ class Run(ABC):
 
         ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
         """
+
+    @property
+    def parts(self) -> Mapping[TensorInfo, int]:
+        """How many weights went into the sketch of tensors of which only a part is here."""
+        return {}
+
+    def sketched(self, tensor: TensorInfo) -> TensorSketch:
+        """Return the sketches of a tensor's snapshots, where the description says there are some.
+
+        Raises
+        ------
+        KoopscopeError
+            If the run holds weights, or cannot be read.
+        """
+        raise KoopscopeError(
+            f"{self.description.path} holds weights and no sketches",
+            "record sketches with koopscope.Recorder(..., sketch=True)",
+        )
+
+    def with_weights(self, purpose: str) -> Run:
+        """Return the run, or the snapshots of it whose weights are there, for what needs weights.
+
+        Closing what is returned closes the run.
+
+        Parameters
+        ----------
+        purpose
+            What for: "pruning", for the sentence that says why it is not possible.
+
+        Raises
+        ------
+        KoopscopeError
+            If it holds sketches alone.
+        """
+        if self.description.sketch is None:
+            return self
+        raise KoopscopeError(
+            f"{purpose} needs weights, and {self.description.path} holds "
+            f"{self.description.sketch.words} and no weights",
+            "keep the weights of some snapshots: Recorder(..., sketch=True, keep_every=N)",
+        )
 
     @abstractmethod
     def close(self) -> None:

@@ -16,10 +16,14 @@ import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
+from koopscope.markup import table
 from koopscope.spectra.fit import fitted
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
 from koopscope.spectra.rank import AUTO, RankRule
 from koopscope.spectra.reduction import DRIFT
+
+#: Magnitudes that a spectrum names of itself.
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,28 @@ class Spectrum:
     trajectory: Products
     scales: Float64
     resting: int | None = None
+
+    def __repr__(self) -> str:
+        first = ", ".join(f"{magnitude:.4f}" for magnitude in self.magnitudes[:_NAMED])
+        more = ", ..." if self.rank > _NAMED else ""
+        what = f"{self.observable}, rank {self.rank} of {self.pairs}"
+        return f"Spectrum({what}, |lambda| = {first or 'none'}{more})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the eigenvalues, largest amplitude first."""
+        rows = [
+            (f"{value:.5g}", f"{abs(value):.4f}", f"{residual:.2g}", f"{share:.1%}", f"{life:.3g}")
+            for value, residual, share, life in zip(
+                self.eigenvalues,
+                self.residuals,
+                self.shares,
+                self.half_lives_steps,
+                strict=True,
+            )
+        ]
+        heads = ("eigenvalue", "magnitude", "residual", "share", "half-life in steps")
+        title = f"{self.observable}, rank {self.rank} of {self.pairs}"
+        return table(title, heads, rows, right=frozenset(range(5)))
 
     @property
     def rank(self) -> int:
@@ -148,7 +174,10 @@ class Spectrum:
         return self.half_lives_of(self.magnitudes)
 
     def half_lives_of(self, magnitudes: Float64) -> Float64:
-        """float64 [r], optimizer steps in which a mode halves; infinite where it never does."""
+        """Return float64 [r]: half-lives in optimizer steps of modes of these |lambda|.
+
+        NaN of NaN.
+        """
         with np.errstate(divide="ignore"):
             rates = -np.log(magnitudes)
         lives = np.where(np.isnan(rates), np.nan, np.inf)

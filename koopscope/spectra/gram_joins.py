@@ -1,10 +1,12 @@
-"""Join Gram matrices along time: known snapshots with later ones, a window with all of its run."""
+"""Join and pick snapshots of Gram matrices along time, without reading a weight again."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope.spectra.gram import SnapshotGram
 
@@ -68,4 +70,34 @@ def held(gram: SnapshotGram, before: int, snapshots: int) -> SnapshotGram:
         anchor_increments=anchor_increments,
         changes=replace(gram.changes, unchanged=unchanged),
         nonfinite=nonfinite,
+    )
+
+
+def picked(gram: SnapshotGram, indices: npt.NDArray[np.intp]) -> SnapshotGram:
+    """Return the inner products of some of the snapshots, as if no other had been recorded.
+
+    Of entries that did not change over several intervals only an upper bound is known: the fewest
+    that did not change over one of them.
+
+    Parameters
+    ----------
+    indices
+        Increasing, at least one.
+    """
+    first, last = int(indices[0]), int(indices[-1])
+    inside = gram.window(first, last + 1)
+    if len(indices) == last + 1 - first:
+        return inside
+    borders = indices - first
+    sums = np.zeros((len(indices) - 1, max(0, last - first)))
+    unchanged = np.zeros(len(sums), np.int64)
+    for k, (start, stop) in enumerate(pairwise(borders.tolist())):
+        sums[k, start:stop] = 1.0
+        unchanged[k] = inside.changes.unchanged[start:stop].min()
+    return replace(
+        inside,
+        increments=sums @ inside.increments @ sums.T,
+        anchor_increments=sums @ inside.anchor_increments,
+        nonfinite=inside.nonfinite[borders],
+        changes=replace(inside.changes, unchanged=unchanged),
     )

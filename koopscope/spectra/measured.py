@@ -47,10 +47,13 @@ class MeasuredGram:
         Each scaled to stand for all weights of the scope.
     exact
         Whether every weight went into every group, so that all of them are the exact matrix.
+    counted_alike
+        Whether every group's counts are of all entries, not of the group's own.
     """
 
     groups: tuple[SnapshotGram, ...]
     exact: bool = False
+    counted_alike: bool = False
 
     @classmethod
     def of_all_weights(cls, gram: SnapshotGram) -> MeasuredGram:
@@ -60,17 +63,23 @@ class MeasuredGram:
     @property
     def gram(self) -> SnapshotGram:
         """The estimate that uses every group."""
-        return self.groups[0] if self.exact else _mean(self.groups)
+        return self.groups[0] if self.exact else self._mean(self.groups)
 
     def without(self, left_out: int) -> SnapshotGram:
         """Return the estimate that leaves one group out."""
-        return _mean([group for g, group in enumerate(self.groups) if g != left_out])
+        return self._mean([group for g, group in enumerate(self.groups) if g != left_out])
+
+    def _mean(self, groups: Sequence[SnapshotGram]) -> SnapshotGram:
+        mean = _mean(groups)
+        if not self.counted_alike:
+            return mean
+        return replace(mean, changes=groups[0].changes, nonfinite=groups[0].nonfinite)
 
     def each(self, change: Callable[[SnapshotGram], SnapshotGram]) -> MeasuredGram:
         """Return the measurement with every group changed alike: a window, a filter."""
         if self.exact:
             return MeasuredGram.of_all_weights(change(self.groups[0]))
-        return MeasuredGram(tuple(change(group) for group in self.groups))
+        return replace(self, groups=tuple(change(group) for group in self.groups))
 
 
 def joined(parts: Iterable[MeasuredGram]) -> MeasuredGram:
@@ -79,7 +88,8 @@ def joined(parts: Iterable[MeasuredGram]) -> MeasuredGram:
     if parts and all(part.exact for part in parts):
         return MeasuredGram.of_all_weights(total(part.groups[0] for part in parts))
     return MeasuredGram(
-        tuple(total(groups) for groups in zip(*(part.groups for part in parts), strict=True))
+        tuple(total(groups) for groups in zip(*(part.groups for part in parts), strict=True)),
+        counted_alike=all(part.counted_alike or part.exact for part in parts),
     )
 
 

@@ -2,7 +2,8 @@
 
 Everything is loaded once; each mutant is read by a fork of this process, which works like the
 command's own child (``koopscope.cli.containment``): with limits on reading the structure, so that a
-hang or a crash that the command turns into a sentence counts as contained.
+hang or a crash that the command turns into a sentence counts as contained. With ``--output`` the
+counts are written every hundred mutants, and the same command goes on after the last of them.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ class Outcome:
 KINDS = ("answered", "refused", "contained hang", "contained crash",
          "hang", "signal", "traceback", "memory", "no sentence", "control")  # fmt: skip
 FAULTS = KINDS[4:]
+
+#: By the kind of file, and by verb.
+Counts = dict[str, dict[str, Counter[str]]]
+
+#: Mutants after which the counts are written.
+AT_ONCE = 100
 
 
 def load() -> None:
@@ -149,15 +156,20 @@ def _judged(status: int, seconds: float, size: int, said: bytes) -> tuple[str, s
 
 
 def campaign(mutants: int, seed: int, folder: Path, keep: Path | None = None,
-             seconds: float = float("inf")) -> dict[str, dict[str, Counter[str]]]:  # fmt: skip
-    """Try mutants of all seeds in turn, each with one command; return counts by seed and verb."""
+             seconds: float = float("inf"), output: Path | None = None) -> Counts:  # fmt: skip
+    """Try mutants of all seeds in turn, each with one command; return counts by seed and verb.
+
+    What ``output`` counts already is not tried again.
+    """
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     sources = seeds(folder)
-    counts: dict[str, dict[str, Counter[str]]] = {}
+    counts = _counted(output)
     began = time.monotonic()
-    for number in range(mutants):
+    for number in range(tried_of(counts), mutants):
         if time.monotonic() - began > seconds:
             break
+        if output is not None and number % AT_ONCE == 0:
+            _write(counts, output)
         source = sources[number % len(sources)]
         chance = random.Random(f"{seed}:{number}")
         words, place = _laid_out(source, chance, folder)
@@ -172,7 +184,28 @@ def campaign(mutants: int, seed: int, folder: Path, keep: Path | None = None,
                   f"{outcome.what}", flush=True)  # fmt: skip
             if keep is not None:
                 shutil.copytree(place, keep / f"{seed}-{number}", dirs_exist_ok=True)
+    if output is not None:
+        _write(counts, output)
     return counts
+
+
+def tried_of(counts: Counts) -> int:
+    """Return how many mutants the counts are of."""
+    return sum(count[kind] for verbs in counts.values() for count in verbs.values()
+               for kind in KINDS)  # fmt: skip
+
+
+def _counted(output: Path | None) -> Counts:
+    if output is None or not output.exists():
+        return {}
+    return {name: {verb: Counter(count) for verb, count in verbs.items()}
+            for name, verbs in json.loads(output.read_text()).items()}  # fmt: skip
+
+
+def _write(counts: Counts, output: Path) -> None:
+    draft = output.with_suffix(".part")
+    draft.write_text(json.dumps(counts, indent=1) + "\n")
+    draft.replace(output)
 
 
 def _laid_out(source: Seed, chance: random.Random, folder: Path) -> tuple[list[str], Path]:
@@ -194,7 +227,7 @@ def _laid_out(source: Seed, chance: random.Random, folder: Path) -> tuple[list[s
     return ["-q", *(word.format(**named) for word in command.split())][1:], place
 
 
-def table(counts: dict[str, dict[str, Counter[str]]]) -> str:
+def table(counts: Counts) -> str:
     """Return the counts as a Markdown table, a row for each kind of file."""
     heads = ("damaged", "tried", *KINDS[:4], "faults", "longest, s", "most, MiB")
     lines = [f"| {' | '.join(heads)} |", "|---|" + 8 * "---:|"]
@@ -224,17 +257,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--keep", type=Path, help="folder for the mutants that were faults")
-    parser.add_argument("--output", type=Path, help="file for the counts, as JSON")
+    parser.add_argument(
+        "--output", type=Path, help="counts, as JSON; what it counts already is not tried again"
+    )
     given = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     load()
     # Each mutant is a folder of files: they lie in memory, where there is such a place.
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
-        counts = campaign(given.mutants, given.seed, Path(folder), given.keep, given.seconds)
+        counts = campaign(given.mutants, given.seed, Path(folder), given.keep, given.seconds,
+                          given.output)  # fmt: skip
     print(table(counts))
-    if given.output is not None:
-        given.output.write_text(json.dumps(counts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

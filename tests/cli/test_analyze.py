@@ -62,7 +62,19 @@ def test_quiet_says_nothing_and_verbose_says_what_was_read(call, small):
 def test_every_sample_run_can_be_analysed(call, name):
     code, out, _ = call("analyze", SAMPLES / f"{name}.h5")
     assert code == 0
-    assert "Spectrum of the network: increments, rank" in out
+    assert out.index("\nstate ") < out.index("\nFindings\n")
+    assert "Spectrum of the network" not in out
+
+
+@pytest.mark.parametrize(
+    "words", ["--spectrum", "--rank 3", "--observable weights", "--delay 2", "--noise-filter none"]
+)
+def test_the_spectrum_comes_after_the_findings_where_it_is_asked_for(call, words):
+    code, out, _ = call("analyze", SAMPLE, *words.split())
+    assert code == 0
+    assert ("Spectrum of the network: " in out) == (words != "--noise-filter none")
+    if "Spectrum" in out:
+        assert out.index("\nFindings\n") < out.index("\nLayers") < out.index("\nSpectrum of the")
 
 
 def test_options_reach_the_analysis(call, small):
@@ -96,6 +108,8 @@ def test_options_reach_the_analysis(call, small):
         "measurements": None,
         "seed": 0,
         "tolerance": None,
+        "metric": None,
+        "groups": [],
     }
     assert parsed["spectra"][0]["rank"] == 2
     assert parsed["spectra"][0]["window"] == [10, 70]
@@ -242,7 +256,7 @@ def test_very_short_runs_are_analysed_honestly(call, tmp_path, snapshots):
     with koopscope.Recorder(path) as recorder:
         for k in range(snapshots):
             recorder.snapshot(k, {"w": np.full(4, 0.5**k)})
-    code, out, err = call("analyze", path)
+    code, out, err = call("analyze", path, "--spectrum")
     assert code == 0
     assert ("and it takes 3" in out) == (snapshots < 3)
     assert "inconclusive" in err

@@ -72,8 +72,9 @@ def test_an_unreadable_run_does_not_keep_the_others_from_being_judged(call: Call
 def test_failures_come_first_each_with_what_was_expected_and_found(call: Call) -> None:
     _, out, _ = call("check", "diverging.h5", "--config", "metrics.val_loss.best-below=0.1")
     lines = [line.strip() for line in out.splitlines()]
-    assert lines[1].startswith("✗ KS101 ")
-    assert lines[1].endswith("error")
+    assert lines[1].startswith("do: ")
+    assert lines[2].startswith("✗ KS101 ")
+    assert lines[2].endswith("error")
     assert any(line.startswith("expected best val_loss < 0.1, found 0.94") for line in lines)
 
 

@@ -23,7 +23,8 @@ from koopscope.runs.hdf5 import structure
 pytestmark = pytest.mark.walks
 
 needs_containment = pytest.mark.skipif(not can_contain(), reason="this system cannot contain")
-PROGRAM = "from koopscope.cli.start import main; main()"
+FIRST_LINES = "import koopscope_command; "
+PROGRAM = FIRST_LINES + "koopscope_command.main()"
 
 
 def command(
@@ -125,9 +126,11 @@ def test_exit_codes_streams_and_pipes_are_as_they_were(sound: Path, tmp_path: Pa
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def begun(words: Sequence[object], **options: object) -> subprocess.Popen[str]:
+def begun(
+    words: Sequence[object], program: str = PROGRAM, **options: object
+) -> subprocess.Popen[str]:
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-c", PROGRAM, *map(str, words)],
+        [sys.executable, "-c", program, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -170,9 +173,16 @@ def test_a_killed_parent_leaves_no_child(sound: Path) -> None:
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
 def test_ctrl_c_while_starting_shows_no_traceback(sound: Path, delay: float) -> None:
     parent, terminal = pty.openpty()
-    process = begun(["analyze", sound], stdin=terminal, preexec_fn=lambda: take_terminal(terminal))
+    # Before those lines have run, Python itself answers Ctrl-C.
+    process = begun(
+        ["analyze", sound],
+        program=f"{FIRST_LINES}print('began', flush=True); {PROGRAM}",
+        stdin=terminal,
+        preexec_fn=lambda: take_terminal(terminal),
+    )
     os.close(terminal)
-    wait_for_python(process.pid)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "began\n"
     time.sleep(delay)
     os.write(parent, b"\x03")  # to the whole foreground group, as a key does
     _, err = process.communicate(timeout=60)
@@ -188,19 +198,6 @@ def take_terminal(terminal: int) -> None:
 
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-
-
-def wait_for_python(pid: int) -> None:
-    """Wait until the program's own first lines run: before, Python itself answers Ctrl-C."""
-    assert waited_until(lambda: any("koopscope" in line for line in maps(pid)) or True)
-    time.sleep(0.3)
-
-
-def maps(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/maps").read_text().splitlines()
-    except OSError:
-        return []
 
 
 def wait_for_child(pid: int, handles: int = 0) -> int:
@@ -264,3 +261,35 @@ def test_large_files_have_more_time_and_memory(tmp_path: Path) -> None:
     assert structure.limit_of(large).step == pytest.approx(27.0)
     assert structure.limit_of(tmp_path).whole >= 405.0
     assert structure.limit_of(large).memory > structure.limit_of(small).memory
+
+
+READING = """
+import sys, time
+from koopscope.cli import console, containment
+from koopscope.runs.hdf5 import values
+values.SECONDS = 0.2
+def job():
+    # Little of the reading thread's own time, and much of another's, is no reading without an end.
+    with values.reading_weights("slow.h5", 0):
+        time.sleep(2.5)
+    began = time.process_time()
+    while time.process_time() - began < 2.5:
+        pass
+    print("worked", flush=True)
+    with values.reading_weights(sys.argv[1], 0):
+        while True:
+            pass
+console.set_up()
+sys.exit(containment.contain(job, console.complain))
+"""
+
+
+@needs_containment
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody counts a thread's time")
+def test_a_block_that_is_read_for_ever_ends_with_a_sentence() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", READING, "sick.h5"], capture_output=True, text=True, timeout=60
+    )
+    assert said.stdout == "worked\n"
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: sick.h5 cannot be read: reading its weights comes to no")

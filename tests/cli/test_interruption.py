@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+import koopscope_command
 from koopscope.cli.containment import can_contain
 
 pytestmark = pytest.mark.skipif(not can_contain(), reason="this system has no such timers")
@@ -87,3 +90,19 @@ sys.exit(containment.contain(job, console.complain))
 """)
     assert said.returncode == 130
     assert said.stderr == "error: interrupted\n"
+
+
+def test_the_first_module_of_the_command_silences_an_interrupt_and_loads_nothing_before() -> None:
+    program = f"""
+import os, sys
+known = set(sys.modules)
+sys.path.append({os.path.dirname(os.path.abspath(koopscope_command.__file__))!r})
+import koopscope_command
+print(sorted(set(sys.modules) - known), flush=True)
+os.kill(os.getpid(), 2)
+"""
+    command = [sys.executable, "-I", "-S", "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout == "['koopscope_command']\n"
+    assert ended.stderr == ""
+    assert ended.returncode == -signal.SIGINT

@@ -14,7 +14,7 @@ from koopscope.diagnostics.action import Action, Do
 @pytest.mark.parametrize(
     ("action", "line"),
     [
-        (Action("stop", step=40), "stop training at step 40"),
+        (Action("stop", step=40), "stop training; enough by step 40"),
         (Action("stop"), "stop training"),
         (Action("restore", step=170), "go back to the weights of step 170"),
         (

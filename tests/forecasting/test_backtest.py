@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,14 @@ def test_shorter_horizons_than_the_question_need_not_pass():
     noisy = made([[1.4, 0.5, 0.5, 0.6]] * 6)
     assert noisy.reach() == 0
     assert noisy.reach(shortest=5) == 20
+
+
+def test_a_forecast_that_is_hardly_better_than_no_change_is_not_trusted():
+    poor = made([[0.5, 0.97, 0.6]] * 6)
+    assert poor.score(FORECAST, 1).better == 1.0
+    assert poor.reach() == 1
+    assert replace(poor, max_error=1.0).reach() == 10
+    assert replace(poor, max_error=0.4).reach() == 0
 
 
 def test_two_moments_are_too_few_to_trust():

@@ -252,8 +252,8 @@ def test_another_number_than_the_value_is_not_judged_by_a_limit_on_the_value() -
     )
     found = outcome(judged, "stability")
     assert found.verdict == "error"
-    assert found.expected == "at least 0.2 of the distance covered leads away from the start"
-    assert str(found.found).endswith(" of the distance covered leads away from the start")
+    assert found.expected == "at least 20% of the way leads somewhere"
+    assert found.found == "15% does"
 
 
 def metric_run(healthy: Diagnosis, **metrics: list[float]) -> Diagnosis:

@@ -16,7 +16,9 @@ import pytest
 from koopscope import KoopscopeError
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import Finding
 from koopscope.gate.judgement import Judgement, Outcome
 from koopscope.report.envelope import Failure, schema
 from koopscope.report.gate.gate import Gate
@@ -31,7 +33,7 @@ NASTY = 'a "quoted" <tag> & | pipe, 50%: *bold* @someone #1\x07'
 SHOWN = NASTY.replace("\x07", "\\x07")
 
 
-def run(path: str) -> Diagnosis:
+def run(path: str, *findings: Finding) -> Diagnosis:
     """Three snapshots of two weights, in small whole numbers."""
     weights = np.array([[0.0, 4.0], [2.0, 4.0], [3.0, 4.0]])
     description = RunDescription(
@@ -42,7 +44,8 @@ def run(path: str) -> Diagnosis:
         metrics={"loss": np.array([2.0, 1.0, 0.5])},
     )
     return Diagnosis(
-        Analysis(description, {"layer.weight": gram_of(weights)}, Settings(rank=1)), ()
+        Analysis(description, {"layer.weight": gram_of(weights)}, Settings(rank=1)),
+        findings,
     )
 
 
@@ -50,10 +53,17 @@ def outcome(code: str, verdict: Any, message: str, **more: Any) -> Outcome:
     return Outcome(code.lower(), code, f"Rule {code}", verdict, message, **more)
 
 
+TOO_FAST = Finding(
+    "stability",
+    "KS201",
+    "warn",
+    "It oscillates.",
+    action=Action("lower_lr", factor_range=(0.1, 0.5)),
+)
 GATE = Gate(
     (
         Judgement(
-            run("runs/first.h5"),
+            run("runs/first.h5", TOO_FAST),
             (
                 outcome(
                     "KS301",
@@ -64,7 +74,14 @@ GATE = Gate(
                     interval=(0.85, 0.95),
                     hint="start again\nwith another seed",
                 ),
-                outcome("KS201", "warn", "It oscillates.", expected="<= 1", found="1.1"),
+                outcome(
+                    "KS201",
+                    "warn",
+                    TOO_FAST.message,
+                    expected="<= 1",
+                    found="1.1",
+                    do=TOO_FAST.action.line,
+                ),
                 outcome("KS101", "inconclusive", "Too few snapshots."),
                 outcome("KS901", "pass", "Fine."),
                 outcome("KS902", "pass", "Fine."),
@@ -77,7 +94,7 @@ GATE = Gate(
 SUFFIXES = {"table": "txt", "json": "json", "junit": "xml", "markdown": "md", "github": "github"}
 
 
-@pytest.mark.parametrize("name", formats("gate"))
+@pytest.mark.parametrize("name", SUFFIXES)
 def test_the_output_is_what_it_was(name: str) -> None:
     golden = HERE / "golden" / f"gate.{SUFFIXES[name]}"
     text = render("gate", GATE, name, Page(width=80))
@@ -118,6 +135,8 @@ def test_junit_counts_what_it_holds() -> None:
     failure = suites[0].find("testcase/failure")
     assert failure is not None
     assert failure.get("message", "") == SHOWN
+    told = [each.get("value") for each in suites[0].findall("properties/property")]
+    assert told == ["lower the learning rate by 2 to 10 times"]
 
 
 def test_markdown_keeps_every_cell_and_starts_no_markup() -> None:
@@ -141,7 +160,8 @@ def test_markdown_keeps_every_cell_and_starts_no_markup() -> None:
 def test_github_annotations_say_what_was_meant_once_unescaped() -> None:
     lines = render("gate", GATE, "github", Page()).splitlines()
     commands = [line.split(" ", 1)[0] for line in lines]
-    assert commands == ["::error", "::error", "::warning", "::notice"]
+    assert commands == ["::error", "::error", "::warning", "::notice", "::notice"]
+    assert lines[-1].endswith("::lower the learning rate by 2 to 10 times")
     properties, message = lines[1].split(" ", 1)[1].split("::", 1)
     values = dict(pair.split("=", 1) for pair in properties.split(","))
     unescaped = message.replace("%0A", "\n").replace("%25", "%")
@@ -154,6 +174,8 @@ def test_json_follows_the_schema_and_holds_every_outcome() -> None:
     jsonschema.validate(document, schema("analysis"))
     checks = [entry["check"] for entry in document["runs"]]
     assert [check["verdict"] for check in checks] == ["error", "pass"]
+    assert [run["run"]["next"]["do"] for run in document["runs"]] == ["lower_lr", "none"]
+    assert document["runs"][0]["run"]["next"]["finding"] == "stability"
     assert checks[0]["counts"] == {"error": 1, "warn": 1, "inconclusive": 1, "pass": 2}
     assert checks[0]["outcomes"][0]["message"] == NASTY
     assert document["failed"][0]["path"] == "runs/third.h5"
@@ -162,4 +184,5 @@ def test_json_follows_the_schema_and_holds_every_outcome() -> None:
 def test_the_table_fits_80_columns_and_puts_failures_first() -> None:
     lines = render("gate", GATE, "table", Page(width=80)).splitlines()
     assert max(map(len, lines)) <= 80
-    assert "KS301" in lines[1]
+    assert lines[1] == "  do: lower the learning rate by 2 to 10 times"
+    assert "KS301" in lines[2]

@@ -15,19 +15,19 @@ SAMPLES = Path(__file__).parents[2] / "sample_runs"
 
 #: run -> (errors in the preset recommended, further errors in the preset strict, cannot tell)
 EXPECTED: dict[str, tuple[str, str, str]] = {
-    "bfloat16": ("KS301", "KS901", "KS101"),
+    "bfloat16": ("KS301", "KS901", "KS101 KS302"),
     "cnn_adam": ("", "", ""),
     "cosine_schedule": ("", "", ""),
-    "dead_init": ("KS101 KS301", "", "KS401"),
-    "diverging": ("KS101 KS201 KS301 KS903 KS904", "KS902", "KS401"),
-    "lr_too_high": ("", "KS201", "KS101"),
+    "dead_init": ("KS101 KS104 KS301 KS302", "KS105", "KS202 KS203 KS401"),
+    "diverging": ("KS101 KS201 KS203 KS301 KS903 KS904", "KS102 KS902", "KS302 KS401"),
+    "lr_too_high": ("KS203 KS302", "KS201 KS202", "KS101"),
     "mlp_sgd": ("", "", ""),
-    "overfitting": ("", "", ""),
-    "past_convergence": ("", "", ""),
+    "overfitting": ("KS102", "KS105", ""),
+    "past_convergence": ("", "KS105", ""),
     "per_step": ("", "", ""),
     "stopped_early": ("", "", ""),
     "symmetric_init": ("KS301", "", ""),
-    "too_deep": ("", "", ""),
+    "too_deep": ("", "KS103 KS202", ""),
     "transformer": ("", "", ""),
 }
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
+from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.diagnosis import Diagnosis, diagnose
 from koopscope.diagnostics.finding import Finding
 from koopscope.report.analysis_report import Report
@@ -52,7 +53,9 @@ def snapshots_of(
     return arrays
 
 
-def diagnosed(arrays: dict[str, np.ndarray], **settings: Any) -> Diagnosis:
+def diagnosed(
+    arrays: dict[str, np.ndarray], metrics: dict[str, np.ndarray] | None = None, **settings: Any
+) -> Diagnosis:
     """Diagnose snapshots as if they had come from a file."""
     count = len(next(iter(arrays.values())))
     description = RunDescription(
@@ -62,15 +65,25 @@ def diagnosed(arrays: dict[str, np.ndarray], **settings: Any) -> Diagnosis:
         tensors=tuple(
             TensorInfo(name, array.shape[1:], "float64") for name, array in arrays.items()
         ),
+        metrics=metrics or {},
         skipped=(Skipped("batches", "complex64 values"), Skipped("seen", "int64 values")),
     )
     grams = {name: gram_of(array.reshape(count, -1)) for name, array in arrays.items()}
     return diagnose(Analysis(description, grams, Settings(**settings)))
 
 
+def losses_of(snapshots: int = 40) -> dict[str, np.ndarray]:
+    """Return a training loss that falls, and a validation loss that is given now and then."""
+    times = np.arange(snapshots)
+    validation = 1.0 + np.square(times - 15.0) / 300.0
+    validation[times % 3 != 0] = np.nan
+    return {"loss": 2.0 * 0.9**times, "val_loss": validation}
+
+
 #: name -> every kind of run that a report must be able to show.
 KINDS = {
     "known": lambda: diagnosed(snapshots_of(), rank=5),
+    "losses": lambda: diagnosed(snapshots_of(), losses_of(), rank=5),
     "tensors": lambda: diagnosed(snapshots_of(), rank=5, level="tensor"),
     "network": lambda: diagnosed(snapshots_of(), rank=5, level="network", observable="weights"),
     "window": lambda: diagnosed(snapshots_of(), rank=3, delay=3, window=(50, 300)),
@@ -99,6 +112,7 @@ FINDINGS = (
         value=1.3,
         threshold=1.1,
         hint="lower the learning rate, or clip the gradients, and look at the steps just before",
+        action=Action("lower_lr", factor_range=(0.1, 1 / 3)),
     ),
     Finding("snapshots", "KS902", "warn", "9 snapshots are few.", hint="record at least 20"),
     Finding("depth", "KS401", "info", "Three layers carry the motion."),
@@ -106,6 +120,8 @@ FINDINGS = (
 
 GOLDEN_PAGES = {
     "known-80-columns": ("known", Page(width=80)),
+    "losses-80-columns": ("losses", Page(width=80)),
+    "losses-ascii": ("losses", Page(width=80, unicode=False)),
     "known-ascii": ("known", Page(width=80, unicode=False)),
     "known-styled": ("known", Page(width=80, styled=True, coloured=True)),
     "tensors-piped": ("tensors", Page()),
@@ -116,7 +132,8 @@ GOLDEN_PAGES = {
 
 def golden_text(name: str) -> str:
     kind, page = GOLDEN_PAGES[name]
-    return render(Report((replace(KINDS[kind](), findings=FINDINGS),)), page) + "\n"
+    diagnosis = replace(KINDS[kind](), findings=FINDINGS)
+    return render(Report((diagnosis,), with_spectrum=kind != "losses"), page) + "\n"
 
 
 if __name__ == "__main__":

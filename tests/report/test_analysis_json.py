@@ -35,8 +35,10 @@ def checked(text: str) -> dict:
 def undescribed(value, described: dict, where: str = "") -> list[str]:
     """List the keys of a document that its schema does not name."""
     definitions = schema("analysis")["$defs"]
-    while "$ref" in described:
-        described = definitions[described["$ref"].rsplit("/", 1)[1]]
+    while ref := described.get("$ref"):
+        described = definitions
+        for part in ref.removeprefix("#/$defs/").split("/"):
+            described = described[part]
     if isinstance(value, list):
         return [
             key for item in value for key in undescribed(item, described.get("items", {}), where)

@@ -6,12 +6,23 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from koopscope.diagnostics.action import Action
 from koopscope.report.analysis_report import Report
-from koopscope.report.analysis_text import _reach, render
+from koopscope.report.analysis_text import render
+from koopscope.report.text.spectrum import _reach
 from koopscope.report.text.terminal_style import Page, columns_of
-from tests.report.known_runs import GOLDEN, GOLDEN_PAGES, KINDS, golden_text
+from tests.report.known_runs import (
+    FINDINGS,
+    GOLDEN,
+    GOLDEN_PAGES,
+    KINDS,
+    diagnosed,
+    golden_text,
+    snapshots_of,
+)
 
 PAGES = {
     "80 columns": Page(width=80),
@@ -28,7 +39,7 @@ def diagnoses():
 
 
 def text_of(diagnosis, page: Page) -> str:
-    return render(Report((diagnosis,)), page)
+    return render(Report((diagnosis,), with_spectrum=True), page)
 
 
 @pytest.mark.parametrize("name", GOLDEN_PAGES)
@@ -62,17 +73,73 @@ def test_too_few_snapshots_show_no_spectrum_and_say_why(diagnoses, kind):
     assert "residual" not in text
 
 
-def test_names_are_never_cut_where_there_is_no_width(diagnoses):
-    text = text_of(diagnoses["deep"], Page())
-    names = [f"transformer.blocks.{k}.attention" for k in range(60)]
+def deep(count: int, **settings):
+    """Diagnose a network of ``count`` layers, all of one kind."""
+    names = tuple(f"transformer.blocks.{k}.attention.weight" for k in range(count))
+    return diagnosed(snapshots_of(30, names), rank=5, **settings)
+
+
+def test_names_are_never_cut_where_there_is_no_width():
+    text = text_of(deep(20), Page())
+    names = [f"transformer.blocks.{k}.attention" for k in range(20)]
     assert all(re.search(rf"^{re.escape(name)} ", text, re.MULTILINE) for name in names)
 
 
+def test_of_more_than_twenty_layers_those_are_shown_that_stand_out(diagnoses):
+    diagnosis = diagnoses["deep"]
+    layers = diagnosis.summary.layers
+    named = replace(
+        FINDINGS[0], action=Action("freeze", layers=("transformer.blocks.31.attention",))
+    )
+    text = text_of(replace(diagnosis, findings=(named,)), Page())
+    shown = re.findall(r"^transformer\.blocks\.(\d+)\.attention ", text, re.MULTILINE)
+    assert len(shown) == 20
+    assert shown == sorted(shown, key=int)
+    assert "31" in shown
+    moved = [part.motion.displacement / part.motion.norm for part in layers]
+    assert str(int(np.argmax(moved))) in shown
+    assert "40 more layers moved " in text
+    others = [value for k, value in enumerate(moved) if str(k) not in shown]
+    spread = abs(np.log(np.array(others) / np.median(moved))).max()
+    outside = abs(np.log([moved[int(k)] / np.median(moved) for k in shown if k != "31"]))
+    assert outside.min() >= spread
+
+
+def test_every_layer_is_shown_with_its_tensors_where_tensors_are_asked_for():
+    text = text_of(deep(25, level="tensor"), Page())
+    assert len(re.findall(r"^transformer\.blocks\.\d+\.attention ", text, re.MULTILINE)) == 25
+
+
+def test_the_spectrum_is_shown_where_it_is_asked_for(diagnoses):
+    assert "Spectrum" not in render(Report((diagnoses["known"],)), Page())
+    assert "Spectrum" in text_of(diagnoses["known"], Page())
+
+
+def test_the_first_screen_marks_the_best_and_the_stop_under_the_losses(diagnoses):
+    lines = render(Report((diagnoses["losses"],)), Page(width=80)).splitlines()
+    (best,) = (k for k, line in enumerate(lines) if "b best: step 150" in line)
+    assert lines[best - 1][10:].index("b") == 15
+    assert "the lowest val_loss: 1, and 2.92 at the end" in " ".join(
+        line.strip() for line in lines[best : best + 2]
+    )
+    assert lines[best - 2].startswith("val_loss")
+    assert lines[best - 3].startswith("loss      ")
+
+
+def test_a_step_that_findings_name_comes_first(diagnoses):
+    diagnosis = replace(diagnoses["losses"], findings=FINDINGS)
+    lines = render(Report((diagnosis,)), Page()).splitlines()
+    (line,) = (line for line in lines if line.startswith("do "))
+    assert line.split(None, 1)[1] == "lower the learning rate by 3 to 10 times"
+    assert lines.index(line) < lines.index("Findings")
+    assert "    → do: lower the learning rate by 3 to 10 times" in "\n".join(lines)
+
+
 def test_cut_names_stay_different_from_each_other():
-    text = text_of(KINDS["deep"](), Page(width=74))
+    text = text_of(deep(20), Page(width=74))
     names = [line.split()[0] for line in text.splitlines() if "attention" in line]
-    assert len(set(names)) == 60
-    assert names[59] == "tra.blo.59.attention"
+    assert len(set(names)) == 20
+    assert names[19] == "tra.blo.19.attention"
     assert "some names are shortened" in " ".join(text.split())
 
 

@@ -25,7 +25,11 @@ _SCATTER_OF = 16
 #: was gained until then.
 DEVIATIONS, PART_OF_GAIN = 8.0, 0.1
 
-#: It is over where less than this part of the rise is left, for two values in a row.
+#: A run that gained less than so many of them has nothing yet that a rise could be a part of.
+LEARNED = 4.0
+
+#: It is over where less than this part of the rise (of the gain, if that is less) is left, for two
+#: values in a row.
 _LEFT = 0.25
 
 #: A layer jumps where its increment is so many times the median of those before.
@@ -65,10 +69,11 @@ def loss_spikes(curve: LossCurve) -> list[LossSpike]:
         gained = float(values[0] - min(values[:t].min(), level))
         noise = curve.noise(max(0, t - _SCATTER_OF), t)
         rise = float(values[t]) - level
-        if gained <= 0.0 or rise <= max(DEVIATIONS * noise, PART_OF_GAIN * gained):
+        least = max(DEVIATIONS * noise, PART_OF_GAIN * gained)
+        if gained <= LEARNED * noise or rise <= least:
             t += 1
             continue
-        over = _end(values, t, level, rise)
+        over = _end(values, t, level, rise, gained)
         stop = len(values) if over is None else over
         peak = t + int(np.argmax(values[t:stop]))
         height = float(values[peak]) - level
@@ -77,12 +82,15 @@ def loss_spikes(curve: LossCurve) -> list[LossSpike]:
     return found
 
 
-def _end(values: Float64, at: int, level: float, rise: float) -> int | None:
-    """Return the first of two values in a row that are back near the level before."""
+def _end(values: Float64, at: int, level: float, rise: float, gained: float) -> int | None:
+    """Return the first of two values in a row that are back near the level before.
+
+    Near is a part of the rise; of one that went far beyond all that was ever gained, of that gain.
+    """
     top = rise
     for t in range(at, len(values)):
         top = max(top, float(values[t]) - level)
-        back = values[t : t + 2] - level <= _LEFT * top
+        back = values[t : t + 2] - level <= _LEFT * min(top, gained)
         if t > at and back.all():
             return t
     return None

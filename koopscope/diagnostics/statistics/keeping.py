@@ -40,6 +40,8 @@ class BestSnapshot:
         The metric, and on which side of it better values lie.
     value, last
         What it is there, and at the last snapshot that has one.
+    is_extreme
+        Whether no other snapshot has a better value, by luck or not.
     """
 
     index: int
@@ -47,12 +49,29 @@ class BestSnapshot:
     choice: MetricChoice
     value: float
     last: float
+    is_extreme: bool
 
     @property
     def words(self) -> str:
         """What makes it the best, after "step 220 has": ``the lowest val_loss, 0.51 ...``."""
         side = "lowest" if self.choice.better == "min" else "highest"
-        return f"the {side} {self.choice.name}: {self.value:.4g}, and {self.last:.4g} at the end"
+        noise = "" if self.is_extreme else " but for noise"
+        start = ", never better than at the start" if self.index == 0 else ""
+        return (
+            f"the {side} {self.choice.name}{noise}: {self.value:.4g}, and {self.last:.4g} at the "
+            f"end{start}"
+        )
+
+    def plain(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        return {
+            "step": self.step,
+            "metric": self.choice.name,
+            "better": self.choice.better,
+            "guessed": self.choice.guessed,
+            "value": self.value,
+            "last": self.last,
+        }
 
 
 @dataclass(frozen=True)
@@ -95,13 +114,16 @@ def best_snapshot(description: RunDescription, metric: str | None = None) -> Bes
         return None
     values = np.asarray(description.metrics[choice.name], np.float64)
     given = np.flatnonzero(np.isfinite(values))
-    chosen = int(given[best_point(choice.as_loss(values[given]))])
+    losses = choice.as_loss(values[given])
+    point = best_point(losses)
+    chosen = int(given[point])
     return BestSnapshot(
         chosen,
         int(description.steps[chosen]),
         choice,
         float(values[chosen]),
-        float(values[given[-1]]),
+        float(values[~np.isnan(values)][-1]),
+        bool(losses[point] == losses.min()),
     )
 
 

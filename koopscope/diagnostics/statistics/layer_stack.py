@@ -18,6 +18,10 @@ from koopscope.spectra.gram import SnapshotGram
 _NUMBER = re.compile(r"\d+(?!\d*d(?![a-z]))")
 
 
+#: Part of a measured layer's squared length that is taken for signal at least.
+LEAST_SIGNAL = 0.05
+
+
 @dataclass(frozen=True)
 class Stack:
     """The layers with weight matrices, in model order.
@@ -30,11 +34,15 @@ class Stack:
         Hidden layers, or repeated blocks: how deep the network was built.
     grams
         Inner products of each layer's trained tensors.
+    noises
+        Of each layer's matrix of cosines, the squared length that comes from having measured and
+        not read the weights; zeros where all were read.
     """
 
     names: tuple[str, ...]
     depth: int
     grams: tuple[SnapshotGram, ...]
+    noises: tuple[float, ...] = ()
 
 
 def stack_of(analysis: Analysis) -> Stack | None:
@@ -51,7 +59,27 @@ def stack_of(analysis: Analysis) -> Stack | None:
     ]
     if len(names) < 2:
         return None
-    return Stack(tuple(names), _depth(names), tuple(grams[name] for name in names))
+    noises = tuple(_noise(analysis, name) for name in names)
+    return Stack(tuple(names), _depth(names), tuple(grams[name] for name in names), noises)
+
+
+def _noise(analysis: Analysis, layer: str) -> float:
+    """Return the squared standard error of a layer's centred cosines, summed over all of them."""
+    if analysis.is_exact:
+        return 0.0
+    errors = analysis.measured_spread(
+        f"cosines of {layer}", lambda part: _centred(layer_grams(part)[layer])
+    )
+    return float(np.square(errors).sum())
+
+
+def _centred(gram: SnapshotGram) -> Float64:
+    """Return the cosines of a layer's increments, centred, without those with themselves."""
+    cosines: Float64 = Geometry(gram).cosines
+    cosines = cosines - cosines.mean(axis=0)
+    cosines = cosines - cosines.mean(axis=1)[:, None]
+    np.fill_diagonal(cosines, 0.0)
+    return cosines
 
 
 def _depth(names: list[str]) -> int:
@@ -84,14 +112,14 @@ def likeness(stack: Stack) -> Float64:
     without their products with themselves: ours).
     """
     centred = []
-    for gram in stack.grams:
-        cosines = Geometry(gram).cosines
-        cosines = cosines - cosines.mean(axis=0)
-        cosines = cosines - cosines.mean(axis=1)[:, None]
-        np.fill_diagonal(cosines, 0.0)
-        centred.append(cosines.ravel() / max(float(np.linalg.norm(cosines)), 1e-300))
+    for gram, noise in zip(stack.grams, stack.noises or (0.0,) * len(stack.grams), strict=True):
+        cosines = _centred(gram)
+        square = float(np.square(cosines).sum())
+        # Noise makes every layer longer and no two of them alike: its part is taken off.
+        square = max(square - noise, LEAST_SIGNAL * square)
+        centred.append(cosines.ravel() / max(float(np.sqrt(square)), 1e-300))
     flat = np.array(centred)
-    similar: Float64 = flat @ flat.T
+    similar: Float64 = np.clip(flat @ flat.T, -1.0, 1.0)
     return similar
 
 

@@ -14,11 +14,14 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.geometry import Geometry
-from koopscope.spectra.gram import SnapshotGram, total
+from koopscope.spectra.gram import SnapshotGram
 
 #: The ball's radius, as part of the largest distance from the start. A steady drift has this part
 #: of the run left once it is inside.
 BALL = 0.05
+
+#: The network counts as dead where no matrix has changed for this part of the run.
+DEAD_FOR = 0.1
 
 #: The rate is down where its mean is below this part of its largest value.
 _RATE_DOWN = 0.2
@@ -46,42 +49,32 @@ class LayerRest:
     moved: bool
 
 
-@dataclass(frozen=True)
-class Standstill:
-    """The layers in model order, and since when no weight matrix of the network changes.
-
-    Attributes
-    ----------
-    layers
-        One record each.
-    matrices_since, vectors_since
-        First snapshots from which on no matrix (no vector: biases, scales) changes; the last
-        snapshot where they do; 0 where there is none.
-    snapshots
-        In the window.
-    """
-
-    layers: tuple[LayerRest, ...]
-    matrices_since: int
-    vectors_since: int
-    snapshots: int
-
-
-def standstill_of(analysis: Analysis) -> Standstill:
-    """Return since when each layer rests or stands still inside the window."""
-    layers = tuple(
+def layer_rests(analysis: Analysis) -> list[LayerRest]:
+    """Return since when each layer rests or stands still inside the window, in model order."""
+    return [
         LayerRest(name, rest_since(gram), still_since(gram), gram.path_length() > 0.0)
         for name, gram in layer_grams(analysis).items()
-    )
+    ]
+
+
+def dead_since(analysis: Analysis) -> int | None:
+    """Return the snapshot since when only biases move; ``None`` where that is not so.
+
+    A layer whose units are all dead lets no signal through and no gradient back: no matrix on
+    either side of it learns, and what follows it is fed constants, which biases can still shift.
+    Layers that are frozen on purpose leave some matrix to be trained.
+    """
     trained = [tensor for tensor in analysis.finite_tensors if tensor.kind == "parameter"]
-    matrices = [analysis.gram(Scope("tensor", t.name)) for t in trained if len(t.shape) >= 2]
-    vectors = [analysis.gram(Scope("tensor", t.name)) for t in trained if len(t.shape) < 2]
-    return Standstill(
-        layers,
-        still_since(total(matrices)) if matrices else 0,
-        still_since(total(vectors)) if vectors else 0,
-        analysis.window.snapshots,
-    )
+    matrices, vectors = 0, 0
+    for tensor in trained:
+        since = still_since(analysis.gram(Scope("tensor", tensor.name)))
+        if len(tensor.shape) >= 2:
+            matrices = max(matrices, since)
+        else:
+            vectors = max(vectors, since)
+    last = analysis.window.snapshots - 1
+    is_dead = vectors > matrices and last - matrices >= max(2, DEAD_FOR * last)
+    return matrices if is_dead and any(len(t.shape) >= 2 for t in trained) else None
 
 
 def still_since(gram: SnapshotGram) -> int:

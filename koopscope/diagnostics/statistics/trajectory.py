@@ -96,6 +96,10 @@ def layer_grams(analysis: Analysis) -> Mapping[str, SnapshotGram]:
 
 def course_of(analysis: Analysis) -> Course:
     """Return the statistics of a run's window; empty where no weight was trained."""
+    return analysis.once("course", _course)
+
+
+def _course(analysis: Analysis) -> Course:
     layers = layer_grams(analysis)
     if not layers:
         return Course({}, None, None)

@@ -21,8 +21,8 @@ from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
 from koopscope.integrations.torch.parameter_window import (
     OPERATORS,
     ForecastRule,
-    Operator,
     ParameterWindow,
+    WindowOperator,
 )
 from koopscope.spectra.gram import Observable
 from koopscope.spectra.law_of_motion import FORECASTABLE
@@ -164,7 +164,7 @@ class KoopmanAccelerator:
         snapshots: int = 5,
         horizon: float = 10.0,
         accept: Acceptance = "pdt",
-        operator: Operator = "network",
+        operator: WindowOperator = "network",
         observable: Observable = "increments",
         optimizer_state: OptimizerState = "keep",
     ) -> None:

@@ -26,9 +26,9 @@ except ImportError as absent:
     raise KoopscopeError("PyTorch is not installed", "pip install 'koopscope[torch]'") from absent
 
 #: What one operator is fitted to.
-Operator = Literal["network", "layer", "tensor"]
+WindowOperator = Literal["network", "layer", "tensor"]
 
-OPERATORS: tuple[Operator, ...] = ("network", "layer", "tensor")
+OPERATORS: tuple[WindowOperator, ...] = ("network", "layer", "tensor")
 
 #: One copy of all parameters: a flat tensor for each device and dtype.
 Row = list[Any]
@@ -55,7 +55,7 @@ class ForecastRule:
         Which weights jump: see ``koopscope.forecasting.acceptance``.
     """
 
-    operator: Operator
+    operator: WindowOperator
     observable: Observable
     accept: Acceptance
 
@@ -108,9 +108,9 @@ class ParameterWindow:
                 "the model has no trainable floating parameter", "unfreeze what is to be trained"
             )
         spread = spread_over_ranks(named)
-        if spread is not None:
+        if spread:
             raise KoopscopeError(
-                f"{spread} is spread over several ranks", "accelerate a model that is whole"
+                f"{spread[0]} is spread over several ranks", "accelerate a model that is whole"
             )
         self._starts: list[Row] = []
         self._lay_out(named)
@@ -259,7 +259,7 @@ def _identity(named: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(id(p), p.device, p.dtype) for p in named.values()]
 
 
-def _pieces(groups: Iterable[list[tuple[str, Any]]], operator: Operator) -> Iterator[_Piece]:
+def _pieces(groups: Iterable[list[tuple[str, Any]]], operator: WindowOperator) -> Iterator[_Piece]:
     for buffer, members in enumerate(groups):
         start = 0
         for name, parameter in members:
@@ -271,5 +271,5 @@ def _pieces(groups: Iterable[list[tuple[str, Any]]], operator: Operator) -> Iter
             yield _Piece("network", buffer, 0, start)
 
 
-def _scope(name: str, operator: Operator) -> str:
+def _scope(name: str, operator: WindowOperator) -> str:
     return name if operator == "tensor" else name.rpartition(".")[0]

@@ -97,13 +97,14 @@ def _lines(
         axes.plot(steps, shown, label=fitting_name(layer), markevery=(offset, every), **style)
     if is_log:
         axes.set_yscale("log")
-        _plain_decades(axes.yaxis, *axes.get_ylim())
+        plain_decades(axes.yaxis, *axes.get_ylim())
     else:
         axes.set_ylim(bottom=0.0)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), handlelength=3.2)
 
 
-def _plain_decades(axis: Axis, low: float, high: float) -> None:
+def plain_decades(axis: Axis, low: float, high: float) -> None:
+    """Label a logarithmic axis with plain numbers: formulas are switched off in these pictures."""
     axis.set_major_formatter(FuncFormatter(_plain_number))
     few = 0.0 < low < high < FEW_DECADES * low
     axis.set_minor_formatter(FuncFormatter(_plain_minor) if few else NullFormatter())
@@ -136,4 +137,4 @@ def _map(axes: Axes, steps: npt.NDArray[np.int64], curves: Curves, unit: str, is
     axes.grid(False)
     bar = axes.figure.colorbar(mesh, ax=axes, label=unit, pad=0.01, aspect=30, **extra)
     if is_log:
-        _plain_decades(bar.ax.yaxis, *bar.ax.get_ylim())
+        plain_decades(bar.ax.yaxis, *bar.ax.get_ylim())

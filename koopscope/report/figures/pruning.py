@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from koopscope.pruning.prune import Pruning, Sample
+from koopscope.pruning.prune import Pruning, ScoreSample
 from koopscope.report.figures.style import (
     COLORS,
     FAINT,
@@ -22,7 +22,7 @@ from koopscope.report.pruning import PruningReport, layers_of
 MOST_NAMES = 40
 
 
-def figure(report: PruningReport, sample: Sample) -> Figure:
+def figure(report: PruningReport, sample: ScoreSample) -> Figure:
     """Draw the picture; ``sample`` belongs to the last pruning of the report."""
     picture = new_figure(3.6)
     left, right = picture.subplots(1, 2)
@@ -54,7 +54,7 @@ def _densities(axes: Axes, prunings: tuple[Pruning, ...]) -> None:
     axes.legend(loc="best")
 
 
-def _scores(axes: Axes, pruning: Pruning, sample: Sample) -> None:
+def _scores(axes: Axes, pruning: Pruning, sample: ScoreSample) -> None:
     axes.set_title(f"Score and magnitude, {100 * pruning.request.sparsity:g}% sparse")
     shown = (sample.scores > 0.0) & (sample.magnitudes > 0.0)
     if not shown.any():

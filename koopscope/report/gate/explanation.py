@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from koopscope.diagnostics.finding import limit_words
+from koopscope.gate.policy import Policy
 from koopscope.gate.rules import PRESETS, Level, Preset, Rule
 from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
 
@@ -22,15 +23,29 @@ SECTIONS = {
 }
 
 
-def rules_table(rules: Sequence[Rule], page: Page) -> str:
-    """Return a line per rule: code, name, title."""
-    head = [Cell(title, "faint") for title in ("code", "name", "title")]
-    rows = [[Cell(r.code, "strong"), Cell(r.id), Cell(r.title)] for r in rules]
+def rules_table(rules: Sequence[Rule], page: Page, policy: Policy | None = None) -> str:
+    """Return a line per rule: code, name, title, and what a failure counts as here."""
+    here = policy or Policy()
+    head = [Cell(title, "faint") for title in ("code", "name", "title", "a failure here is")]
+    rows = [
+        [Cell(r.code, "strong"), Cell(r.id), Cell(r.title), Cell(_LEVELS[here.setting(r).level])]
+        for r in rules
+    ]
     return "\n".join([*table([head, *rows], page), "", "koopscope explain CODE tells more.", ""])
 
 
-def explanation(rule: Rule, page: Page) -> str:
-    """Return a rule's explanation, its options and its level in every preset."""
+def explanation(
+    rule: Rule, page: Page, policy: Policy | None = None, sources: Sequence[str] = ()
+) -> str:
+    """Return a rule's explanation, its options, its level in every preset, and here.
+
+    Parameters
+    ----------
+    policy
+        What is in force here; not told if not given.
+    sources
+        Where it was written; nowhere is the defaults.
+    """
     lines = [page.style(f"{rule.code} {rule.id}: {rule.title}", "title"), ""]
     for name, heading in SECTIONS.items():
         lines.append(page.style(heading, "strong"))
@@ -41,15 +56,33 @@ def explanation(rule: Rule, page: Page) -> str:
         [Cell(preset), *(Cell(_LEVELS[level]) for level in _levels(rule, preset))]
         for preset in PRESETS
     ]
-    lines += [*table(rows, page), ""]
+    setting = (policy or Policy()).setting(rule)
+    if policy is not None:
+        warnings: Level = setting.level if setting.level == "off" or setting.warnings else "warn"
+        levels = (setting.level, warnings)
+        rows.append([Cell("here", "strong"), *(Cell(_LEVELS[level]) for level in levels)])
+    lines += table(rows, page)
+    if policy is not None:
+        lines += [page.style(line, "faint") for line in wrapped(_origin(sources), page)]
+    lines.append("")
     if rule.unit is not None:
         lines.append(f"unit       {rule.unit}")
+    if setting.threshold is not None and rule.worse is not None:
+        lines.append(f"limit here {limit_words(setting.threshold, rule.worse)}")
+    if setting.accept is not None:
+        lines.append(f"passes     {' or '.join(setting.accept)}, here")
     if rule.threshold is not None and rule.worse is not None:
         limit = limit_words(rule.threshold, rule.worse)
         lines.append(f"threshold  {limit} by default; set rules.{rule.id}.threshold")
     elif rule.unit is not None:
         lines.append(f"threshold  none by default; set rules.{rule.id}.threshold")
     return "\n".join([*lines, ""])
+
+
+def _origin(sources: Sequence[str]) -> str:
+    if not sources:
+        return "here: the defaults, since no configuration file or variable says otherwise"
+    return f"here: as {' and '.join(sources)} say" + ("s" if len(sources) == 1 else "")
 
 
 def _levels(rule: Rule, preset: Preset) -> tuple[Level, Level]:

@@ -13,7 +13,7 @@ _COMMANDS: dict[Verdict, str] = {"error": "error", "warn": "warning", "inconclus
 
 
 def render(gate: Gate, page: Page) -> str:
-    """Return ``::error file=...,title=...::message`` lines, worst first."""
+    """Return ``::error file=...,title=...::message`` lines, worst first, and what to do last."""
     lines = [
         f"::error file={_property(failure.path)},title=koopscope::{_data(failure.error.message)}"
         for failure in gate.failures
@@ -26,13 +26,20 @@ def render(gate: Gate, page: Page) -> str:
             title = _property(f"{code} {outcomes[0].title.partition(':')[0]}")
             message = _data("\n".join(_lines(outcomes)))
             lines.append(f"::{command} file={_property(path)},title={title}::{message}")
+    for judgement in gate.judgements:
+        path = _property(judgement.diagnosis.analysis.description.path)
+        line = _data(inert(judgement.diagnosis.next.line))
+        if not line or judgement.verdict == "pass":
+            continue
+        lines.append(f"::notice file={path},title=koopscope%3A what to do::{line}")
     return "\n".join(lines)
 
 
 def _lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Every message, and each hint once."""
+    """Every message, and each thing to do and each hint once."""
+    to_do = dict.fromkeys(f"do: {outcome.do}" for outcome in outcomes if outcome.do)
     hints = dict.fromkeys(outcome.hint for outcome in outcomes if outcome.hint)
-    return [inert(line) for line in (*(outcome.message for outcome in outcomes), *hints)]
+    return [inert(line) for line in (*(outcome.message for outcome in outcomes), *to_do, *hints)]
 
 
 def _data(text: str) -> str:

@@ -43,6 +43,10 @@ def _suite(judgement: Judgement) -> ET.Element:
         errors=0,
         skipped=judgement.count("inconclusive"),
     )
+    line = _text(inert(judgement.diagnosis.next.line))
+    if line:
+        properties = ET.SubElement(suite, "properties")
+        ET.SubElement(properties, "property", name="do", value=line)
     for outcome in judgement.outcomes:
         name = _text(inert(f"{outcome.code} {outcome.title}"))
         case = ET.SubElement(suite, "testcase", name=name, classname="koopscope", time="0")
@@ -69,6 +73,8 @@ def _details(outcome: Outcome) -> str:
         lines.append(inert(f"expected {outcome.expected}, found {outcome.found}"))
     if outcome.interval is not None:
         lines.append(f"interval {interval_text(outcome)}")
+    if outcome.do:
+        lines.append(inert(f"do: {outcome.do}"))
     if outcome.hint:
         lines.append(inert(f"hint: {outcome.hint}"))
     return "\n".join(lines)

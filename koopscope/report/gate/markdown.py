@@ -19,9 +19,9 @@ def render(gate: Gate, page: Page) -> str:
         lines += _run(judgement)
     for failure in gate.failures:
         lines += [
-            f"### ❌ {_cell(failure.path)}",
+            f"### ❌ {cell(failure.path)}",
             "",
-            f"Not judged: {_cell(failure.error.message)}",
+            f"Not judged: {cell(failure.error.message)}",
             "",
         ]
     return "\n".join(lines).rstrip("\n")
@@ -29,7 +29,9 @@ def render(gate: Gate, page: Page) -> str:
 
 def _run(judgement: Judgement) -> list[str]:
     path = judgement.diagnosis.analysis.description.path
-    lines = [f"### {_SIGNS[judgement.verdict]} {_cell(path)}", ""]
+    lines = [f"### {_SIGNS[judgement.verdict]} {cell(path)}", ""]
+    if judgement.diagnosis.next.line:
+        lines += [f"Do: {cell(judgement.diagnosis.next.line)}", ""]
     shown = [outcome for outcome in judgement.outcomes if outcome.verdict != "pass"]
     if shown:
         lines += ["| | rule | finding | expected | found |", "|---|---|---|---|---|"]
@@ -48,14 +50,22 @@ def _row(outcome: Outcome) -> str:
     cells = (
         _SIGNS[outcome.verdict],
         f"{outcome.code} {outcome.title}",
-        outcome.message + (f" {outcome.hint}" if outcome.hint else ""),
+        " ".join([outcome.message, *_to_do(outcome)]),
         outcome.expected or "",
         found,
     )
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+    return "| " + " | ".join(cell(text) for text in cells) + " |"
 
 
-def _cell(text: str) -> str:
+def _to_do(outcome: Outcome) -> list[str]:
+    """Return the action and the hint, each if there is one."""
+    return [
+        *([f"Do: {outcome.do}."] if outcome.do else []),
+        *([outcome.hint] if outcome.hint else []),
+    ]
+
+
+def cell(text: str) -> str:
     """Escape what would leave the cell, start markup or notify somebody."""
     text = inert(re.sub(r"[\r\n]+", " ", text))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

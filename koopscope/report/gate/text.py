@@ -25,6 +25,9 @@ def render(gate: Gate, page: Page) -> str:
 
 def _run(judgement: Judgement, page: Page) -> list[str]:
     lines = [page.style(judgement.diagnosis.analysis.description.path, "title")]
+    if judgement.diagnosis.next.line:
+        first, *more = wrapped(f"do: {judgement.diagnosis.next.line}", page, 4)
+        lines += [f"  {page.style(first, 'strong')}", *(f"      {line}" for line in more)]
     for verdict in VERDICTS[:-1]:
         for outcome in judgement.outcomes:
             if outcome.verdict == verdict:
@@ -50,6 +53,8 @@ def _outcome(outcome: Outcome, page: Page) -> list[str]:
         body.append(f"expected {outcome.expected}, found {outcome.found}")
     if outcome.interval is not None:
         body.append(f"interval {interval_text(outcome)}")
+    if outcome.do:
+        body.append(f"{page.glyphs.hint} do: {outcome.do}")
     if outcome.hint:
         body.append(f"{page.glyphs.hint} {outcome.hint}")
     for text in body:

@@ -16,29 +16,21 @@ from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
-from koopscope.diagnostics.finding import Finding
+from koopscope.diagnostics.next_step import by_importance
 from koopscope.diagnostics.registry import diagnostics_for
+from koopscope.markup import Markup, element, figure, joined, table
 from koopscope.report.analysis_json import run_document
 from koopscope.report.analysis_report import Report
 from koopscope.report.envelope import JsonObject, of_runs
 from koopscope.report.gate.explanation import SECTIONS
 from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_circle
 from koopscope.report.html.document import document
-from koopscope.report.html.markup import Markup, element, figure, joined, table
+from koopscope.report.html.statuses import STATUS_WORDS
 from koopscope.report.json_values import plain
 from koopscope.report.text.eigenvalue_rows import RESIDUAL_SCALE, folded
 from koopscope.report.text.numbers import count, interval, percent, share, small, step_range
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
-
-#: Statuses in words, worst first.
-STATUS_WORDS = {
-    "fail": "wrong",
-    "warn": "look at this",
-    "inconclusive": "cannot tell",
-    "info": "to know",
-    "pass": "fine",
-}
 
 #: Rows and columns of the heat map: more would be thinner than a line of text, or than a pixel.
 _MOST_ROWS, _MOST_COLUMNS = 40, 72
@@ -69,7 +61,7 @@ def _contents(report: Report) -> Markup:
     rows = [
         (
             element("a", diagnosis.analysis.description.path, href=f"#run-{k}"),
-            _worst(diagnosis.findings).message,
+            f"{diagnosis.first_look.state}.",
         )
         for k, diagnosis in enumerate(report.diagnoses)
     ]
@@ -96,11 +88,13 @@ def _run(diagnosis: Diagnosis, index: int) -> Markup:
     analysis = diagnosis.analysis
     parts = [
         _header(analysis),
-        verdict(diagnosis.findings),
-        losses(analysis, diagnosis.findings),
+        verdict(diagnosis),
+        losses(diagnosis),
         element("h2", "Findings"),
         _findings(diagnosis),
     ]
+    for part in diagnosis.parts:
+        parts += [element("h2", f"{part.group.name}, judged by itself"), verdict(part.diagnosis)]
     parts += _parts_over_time(diagnosis)
     parts += _spectrum(diagnosis)
     parts.append(_made(analysis))
@@ -127,36 +121,32 @@ def _ends(steps: npt.NDArray[np.int64]) -> tuple[int, int]:
     return int(steps[0]), int(steps[-1])
 
 
-def _worst(findings: Sequence[Finding]) -> Finding:
-    """Return the first of the worst findings: the registry has the most important one first."""
-    order = list(STATUS_WORDS)
-    return min(findings, key=lambda finding: order.index(finding.status))
-
-
-def verdict(findings: Sequence[Finding]) -> Markup:
-    """Return the first screen: what state, why, and what to do."""
-    worst = _worst(findings)
-    to_do = next((finding.action.line for finding in findings if finding.action.line), "")
+def verdict(diagnosis: Diagnosis) -> Markup:
+    """Return the first screen: what state, why, what to do, and what is not known."""
+    look = diagnosis.first_look
+    status = by_importance(diagnosis.findings)[0].status
+    told = [(look.why, ""), *((note, "") for note in look.notes), (look.unsure, "Not known: ")]
     parts = [
-        element("p", worst.message, class_="state"),
-        element("p", worst.hint, class_="faint") if worst.hint else "",
-        element("p", f"Do: {to_do or 'nothing; go on'}.", class_="do"),
+        element("p", f"{look.state}.", class_="state"),
+        *(element("p", f"{words}{text}.", class_="faint") for text, words in told if text),
+        element("p", f"Do: {look.do or 'nothing; go on'}.", class_="do"),
     ]
-    return element("div", parts, class_=f"verdict {worst.status}")
+    return element("div", parts, class_=f"verdict {status}")
 
 
-def losses(analysis: Analysis, findings: Sequence[Finding]) -> Markup:
+def losses(diagnosis: Diagnosis) -> Markup:
     """Return the recorded losses over steps, with the steps that findings name marked."""
-    run = analysis.description
+    run = diagnosis.analysis.description
     lines = []
-    for name in (*TRAINING_LOSSES, *VALIDATION_LOSSES):
+    best = () if diagnosis.keep is None else (diagnosis.keep.choice.name,)
+    for name in dict.fromkeys((*TRAINING_LOSSES, *VALIDATION_LOSSES, *best)):
         values = run.metrics.get(name)
         if values is not None and np.isfinite(values).any():
             lines.append(Curve(name, np.asarray(values, float)))
     if not lines:
         return element("p", "No loss was recorded with the weights.", class_="faint")
     picture = curves(
-        "Recorded losses over training steps", run.steps.astype(float), lines[:3], _marks(findings)
+        "Recorded losses over training steps", run.steps.astype(float), lines[:3], _marks(diagnosis)
     )
     caption = (
         "The recorded losses; a dashed line marks a step that a finding names. A range of more "
@@ -165,14 +155,15 @@ def losses(analysis: Analysis, findings: Sequence[Finding]) -> Markup:
     return figure(picture, caption)
 
 
-def _marks(findings: Sequence[Finding]) -> list[Mark]:
-    marks: dict[int, str] = {}
-    for finding in findings:
+def _marks(diagnosis: Diagnosis) -> list[Mark]:
+    best = diagnosis.keep
+    marks = {} if best is None else {best.step: f"best {best.choice.name}: {best.step:,}"}
+    for finding in diagnosis.findings:
         step = finding.action.step
         if step is not None:
             marks.setdefault(step, f"{finding.id}: {step:,}")
         stop = finding.evidence.get("stop_step")
-        if stop is not None:
+        if stop is not None and finding.evidence.judged_state != "diverging":
             marks.setdefault(stop, f"could stop: {stop:,}")
     return [Mark(step, words) for step, words in marks.items()]
 

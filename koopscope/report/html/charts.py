@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
-from koopscope.report.html.markup import Markup, element
+from koopscope.markup import Markup, element
 
 WIDTH = 720
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 26, 30
@@ -52,6 +52,7 @@ def curves(
     marks: Sequence[Mark] = (),
     *,
     height: int = 260,
+    unit: str = "step",
 ) -> Markup:
     """Draw at most three curves over steps; a positive range over two decades gets a log scale."""
     finite = np.concatenate([line.values[np.isfinite(line.values)] for line in lines])
@@ -84,7 +85,7 @@ def curves(
         parts.append(element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="axis"))
         label = f"{10.0**tick:.2g}" if is_log else f"{tick:.4g}"
         parts.append(_text(label, _LEFT - 6, down(tick) + 4, anchor="end", class_="faint"))
-    parts.append(_text(f"step {steps[0]:,.0f}", _LEFT, height - 8, class_="faint"))
+    parts.append(_text(f"{unit} {steps[0]:,.0f}", _LEFT, height - 8, class_="faint"))
     parts.append(
         _text(f"{steps[-1]:,.0f}", WIDTH - _RIGHT, height - 8, anchor="end", class_="faint")
     )
@@ -96,6 +97,22 @@ def curves(
     parts += _marks(marks, across, height)
     parts += _legend([line.name for line in lines])
     return _picture(title, height, parts)
+
+
+def line(title: str, values: Float64) -> Markup:
+    """Draw a curve as wide as a word, from its lowest to its highest value; NaN leaves a gap."""
+    finite = values[np.isfinite(values)]
+    low = float(finite.min(initial=np.inf))
+    span = float(finite.max(initial=-np.inf)) - low
+    where = [
+        (
+            96.0 * k / max(1, len(values) - 1) + 2.0,
+            2.0 + 16.0 * (1.0 - (value - low) / (span or 1.0)),
+        )
+        for k, value in enumerate(values.tolist())
+    ]
+    path = element("path", d=_path(where), class_="series s0")
+    return element("svg", path, viewBox="0 0 100 20", role="img", aria_label=title, class_="line")
 
 
 def heat_map(

@@ -13,8 +13,8 @@ from importlib import resources
 from typing import Any
 
 from koopscope._version import __version__
+from koopscope.markup import Markup, element, escaped
 from koopscope.report.envelope import JsonObject
-from koopscope.report.html.markup import Markup, element, escaped
 
 
 def document(title: str, body: Markup, data: JsonObject | None = None) -> str:

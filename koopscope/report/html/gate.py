@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from koopscope.gate.judgement import Judgement, Outcome
+from koopscope.markup import Markup, element, joined, table
 from koopscope.report.gate.gate import Gate, interval_text
 from koopscope.report.gate.json import document as json_document
 from koopscope.report.html.analysis import losses
 from koopscope.report.html.document import document
-from koopscope.report.html.markup import Markup, element, joined, table
 from koopscope.report.text.terminal_style import Page
 
 #: Verdicts in words, and the look of the finding's status that is like them.
@@ -34,6 +34,7 @@ def render(gate: Gate, page: Page) -> str:
 def _run(judgement: Judgement) -> Markup:
     analysis = judgement.diagnosis.analysis
     words, look = _LOOKS[judgement.verdict]
+    line = judgement.diagnosis.next.line
     first = judgement.outcomes[0].message if judgement.outcomes else "No rule that is on applies."
     return element(
         "section",
@@ -42,9 +43,10 @@ def _run(judgement: Judgement) -> Markup:
             "div",
             element("p", element("span", words, class_=f"tag {look}"), class_="state"),
             element("p", first),
+            element("p", f"Do: {line}.", class_="do") if line else "",
             class_=f"verdict {look}",
         ),
-        losses(analysis, judgement.diagnosis.findings),
+        losses(judgement.diagnosis),
         table(
             "Every rule that was judged, worst first",
             ("rule", "verdict", "what was seen", "expected", "found"),
@@ -61,7 +63,11 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
     return (
         f"{outcome.code} {outcome.title}",
         element("span", words, class_=f"tag {look}"),
-        outcome.message + (f" {outcome.hint}" if outcome.hint else ""),
+        " ".join(
+            text
+            for text in (outcome.message, outcome.do and f"Do: {outcome.do}.", outcome.hint)
+            if text
+        ),
         outcome.expected or "",
         found,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
+from koopscope.markup import Markup, element, figure, joined
 from koopscope.report.envelope import JsonObject
 from koopscope.report.html.document import document
-from koopscope.report.html.markup import Markup, element, figure, joined
 
 
 def printed(

@@ -6,6 +6,7 @@ never look at a stream or at the environment itself.
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 import unicodedata
@@ -71,6 +72,9 @@ _SEQUENCES = {
 }
 _COLOURED = frozenset({"pass", "info", "warn", "fail", "inconclusive"})
 
+
+#: Ratio of the highest to the lowest value from which on a curve is drawn by logarithms.
+_DECADES = 1e3
 
 #: Names are not shortened below this many columns.
 NARROWEST_NAME = 12
@@ -211,3 +215,30 @@ def sparkline(values: Sequence[float], width: int, page: Page) -> str:
     if top <= 0.0:
         return page.glyphs.dash
     return "".join(levels[min(len(levels) - 1, int(mean / top * len(levels)))] for mean in means)
+
+
+def curve(values: Sequence[float], width: int, page: Page) -> str:
+    """Draw a series from its lowest to its highest value; what is missing (NaN) is a space.
+
+    Each of the ``width`` characters is the mean of its share of the values. Positive values that
+    span more than three powers of ten are drawn by their logarithms. Infinite ones are the highest.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    if low > 0.0 and high / low > _DECADES:
+        logs = [math.log(value) if 0.0 < value < math.inf else value for value in values]
+        return curve(logs, width, page)
+    count = min(width, len(values))
+    levels = page.glyphs.levels
+    drawn = []
+    for k in range(count):
+        share = values[len(values) * k // count : len(values) * (k + 1) // count]
+        there = [min(value, high) for value in share if not math.isnan(value)]
+        if not there:
+            drawn.append(" ")
+            continue
+        part = (sum(there) / len(there) - low) / (high - low) if high > low else 0.0
+        drawn.append(levels[max(0, min(len(levels) - 1, int(part * len(levels))))])
+    return "".join(drawn)

@@ -21,7 +21,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.arrays.spec import ArraySpec
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.npz import members_of, read_member
-from koopscope.runs.checkpoints.safetensors import StoredTensor, stored_tensors
+from koopscope.runs.checkpoints.safetensors import HeaderEntry, stored_tensors
 from koopscope.runs.checkpoints.series import CheckpointSeries
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.detect.sources import look_at, snapshots_of
@@ -105,7 +105,7 @@ def _run(path: Path) -> Run:
     return CheckpointSeries(snapshots_of([look])) if look.holds_one_snapshot else open_run(look)
 
 
-def _safetensor(path: Path, tensor: StoredTensor) -> SourceArray:
+def _safetensor(path: Path, tensor: HeaderEntry) -> SourceArray:
     if tensor.dtype not in _SAFETENSORS:
         raise KoopscopeError(
             f"{tensor.name} of {path} holds {tensor.dtype} values, which cannot be copied",

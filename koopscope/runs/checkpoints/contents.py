@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader
 from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.names import (
     COUNTERS,
@@ -34,7 +35,7 @@ class Contents:
     Parameters
     ----------
     path
-        For error messages.
+        The file, or the part of one.
 
     Attributes
     ----------
@@ -89,14 +90,41 @@ class Contents:
         """Note what is not part of the trajectory; ``weights`` as in ``Skipped``."""
         self.skipped.append(Skipped(name, reason, weights))
 
-    def check(self) -> None:
-        """Make sure that the names did not drop most of the network.
+    def snapshot(
+        self,
+        kind: str,
+        open: Callable[[], TensorReader],
+        step: tuple[int | None, Unit] = (None, "step"),
+    ) -> Snapshot:
+        """Return the file as a snapshot.
+
+        Parameters
+        ----------
+        kind, open
+            See ``Snapshot``.
+        step
+            What the file says beside its entries; it comes before what they say.
 
         Raises
         ------
         KoopscopeError
             If more weights were left out by their names than are left.
         """
+        self._check()
+        said, unit = (self.step, self.unit) if step[0] is None else step
+        return Snapshot(
+            path=self._path,
+            kind=kind,
+            tensors=tuple(self.tensors),
+            open=open,
+            step=said,
+            unit=unit,
+            metrics=self.metrics,
+            skipped=tuple(self.skipped),
+        )
+
+    def _check(self) -> None:
+        """Make sure that the names did not drop most of the network."""
         kept = sum(tensor.size for tensor in self.tensors)
         if self._unwanted > kept:
             named = next(skip for skip in self.skipped if "not a weight" in skip.reason)

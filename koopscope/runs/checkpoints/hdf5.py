@@ -36,20 +36,9 @@ def hdf5_snapshot(path: Path) -> Snapshot:
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
         members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
         sort_datasets(path, members, contents)
-        step, unit = step_attribute(file)
-    contents.check()
-    open_file = partial(safety.open_hdf5, path)
+        step = step_attribute(file)
     places = {tensor.name: tensor.name for tensor in contents.tensors}
-    return Snapshot(
-        path=str(path),
-        kind="HDF5",
-        tensors=tuple(contents.tensors),
-        open=lambda: Hdf5Reader(open_file(), path, places),
-        step=contents.step if step is None else step,
-        unit=contents.unit if step is None else unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("HDF5", lambda: Hdf5Reader(safety.open_hdf5(path), path, places), step)
 
 
 def sort_datasets(

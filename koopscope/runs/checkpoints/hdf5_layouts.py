@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -28,6 +28,7 @@ from koopscope.runs.checkpoints.hdf5_trajectories import (
 )
 from koopscope.runs.checkpoints.series import CheckpointSeries
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.checkpoints.torn import what_it_lacks
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.names import COUNTERS
 from koopscope.runs.run import Skipped
@@ -53,7 +54,7 @@ _MATRIX: tuple[Layout, Layout] = ("matrix", "matrix_last")
 _STACKED: tuple[Layout, Layout] = ("stacked", "stacked_last")
 _HOW_TO_SETTLE = (
     "a whole-number dataset `step` of length T next to the weights says which axis is time, and so "
-    "does `koopscope convert --time-axis first` (or last); groups named step_1, step_2, ... say "
+    "does --time-axis first (or last); groups named step_1, step_2, ... say "
     "that each holds a snapshot; several such files, or their folder, say that each file does"
 )
 
@@ -160,9 +161,8 @@ class GroupPerStep(CheckpointSeries):
             with safety.hdf5_failures(path):
                 listed = all_datasets(path, self._file)
                 groups = _step_groups(listed)
-                super().__init__(
-                    self._snapshot(path, group, members) for group, members in groups.items()
-                )
+                torn: list[str] = []
+                super().__init__(self._snapshots(path, groups, torn), torn=torn)
                 outside = [n for n in listed if not n.startswith(tuple(f"{g}/" for g in groups))]
         except BaseException:
             self._file.close()
@@ -181,21 +181,38 @@ class GroupPerStep(CheckpointSeries):
         super().close()
         self._file.close()
 
+    def _snapshots(
+        self, path: Path, groups: Mapping[str, Datasets], torn: list[str]
+    ) -> Iterator[Snapshot]:
+        """Describe the groups; the last one is left out where its writer has not ended it."""
+        first: Snapshot | None = None
+        last = next(reversed(list(groups)), "")
+        for group, members in groups.items():
+            try:
+                snapshot = self._snapshot(path, group, members)
+            except KoopscopeError as error:
+                if first is None or group != last:
+                    raise
+                torn.append(f"the last group is left out, it is not whole: {error.message}")
+                return
+            lacking = what_it_lacks(snapshot, first) if first and group == last else ""
+            if lacking:
+                torn.append(
+                    f"the last group is left out, it is not whole: {group} of {path} lacks "
+                    f"{lacking}, which the others hold"
+                )
+                return
+            first = first or snapshot
+            yield snapshot
+
     def _snapshot(self, path: Path, group: str, members: Datasets) -> Snapshot:
         contents = Contents(f"{path}/{group}")
         sort_datasets(path, members, contents, home=f"{group}/")
-        contents.check()
         places = {tensor.name: f"{group}/{tensor.name}" for tensor in contents.tensors}
-        step, unit = step_attribute(self._file[group])
-        return Snapshot(
-            path=f"{path}/{group}",
-            kind="HDF5 group",
-            tensors=tuple(contents.tensors),
-            open=lambda: _GroupReader(self._file, path, places),
-            step=contents.step if step is None else step,
-            unit=contents.unit if step is None else unit,
-            metrics=contents.metrics,
-            skipped=tuple(contents.skipped),
+        return contents.snapshot(
+            "HDF5 group",
+            lambda: _GroupReader(self._file, path, places),
+            step_attribute(self._file[group]),
         )
 
 
@@ -225,13 +242,19 @@ def _step_groups(listed: Datasets) -> dict[str, Datasets]:
                 return {}
     if len(parents) != 1 or (len(groups) < 2 and parents == {""} and not _named(groups)):
         return {}
-    if not _named(groups) and len({_signature(members) for members in groups.values()}) > 1:
+    if not _named(groups) and not _are_alike(list(groups.values())):
         return {}
     return groups
 
 
 def _named(groups: Mapping[str, Datasets]) -> bool:
     return all(_STEP_GROUP.fullmatch(group.rpartition("/")[2]) for group in groups)
+
+
+def _are_alike(groups: Sequence[Datasets]) -> bool:
+    """Whether all hold the same; the last may lack something, which its writer did not come to."""
+    *others, last = (_signature(members) for members in groups)
+    return len(set(others)) <= 1 and (not others or set(last) <= set(others[0]))
 
 
 def _signature(members: Datasets) -> tuple[tuple[str, tuple[int, ...]], ...]:

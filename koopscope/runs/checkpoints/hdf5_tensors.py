@@ -18,7 +18,9 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.numbering import natural_key
 from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5.safety import declared_bytes
 from koopscope.runs.hdf5.slabs import slabs
+from koopscope.runs.hdf5.values import reading_weights
 from koopscope.runs.run import FloatArray, TensorInfo
 
 #: Numbers in a list of steps or of values of a metric, at most.
@@ -160,7 +162,8 @@ class Hdf5Reader:
             dataset = opened(self._path, self._file, self._places[tensor.name])
             if tuple(dataset.shape) != tensor.shape or tensor_dtype(dataset) != tensor.dtype:
                 raise ValueError("it changed while it was being read")
-            read_part(dataset, (), start, stop, out)
+            with reading_weights(self._path, out.size, declared_bytes(dataset)):
+                read_part(dataset, (), start, stop, out)
 
     def close(self) -> None:
         """Close the file."""

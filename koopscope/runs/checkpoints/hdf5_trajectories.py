@@ -25,8 +25,10 @@ from koopscope.runs.checkpoints.hdf5_tensors import (
 from koopscope.runs.checkpoints.series import SnapshotRun
 from koopscope.runs.dtypes import STORED_AS, unread_weights, values_problem, widen_bfloat16
 from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5.safety import declared_bytes
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.stacked import StackedRun, prepared
+from koopscope.runs.hdf5.values import reading_weights
 from koopscope.runs.names import (
     Unit,
     conventional,
@@ -67,7 +69,9 @@ class StackedLayout(StackedRun):
     ) -> None:
         """Fill ``out`` (stop - start) from one snapshot of the flattened tensor."""
         with safety.hdf5_failures(self.path, tensor.name):
-            read_part(self._unpacked(tensor), (index,), start, stop, out)
+            dataset = self._unpacked(tensor)
+            with reading_weights(self.path, out.size, declared_bytes(dataset)):
+                read_part(dataset, (index,), start, stop, out)
 
     def release(self, index: int) -> None:
         """Keep the file open: all snapshots are in it."""
@@ -126,7 +130,10 @@ class TimeLastLayout(SnapshotRun):
         out: FloatArray,
     ) -> None:
         offset, rows = 0, times[1] - times[0]
-        with safety.hdf5_failures(self.path, tensor.name):
+        with (
+            safety.hdf5_failures(self.path, tensor.name),
+            reading_weights(self.path, out.size, declared_bytes(self._members[tensor.name])),
+        ):
             dataset = self._members[tensor.name]
             for slab in slabs(tensor.shape, *weights):
                 counts = (*slab.count, rows)

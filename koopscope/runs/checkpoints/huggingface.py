@@ -19,15 +19,18 @@ from koopscope.runs.checkpoints.orbax import METADATA as ORBAX
 from koopscope.runs.checkpoints.orbax import UNFINISHED, orbax_snapshot
 from koopscope.runs.checkpoints.safetensors import safetensors_snapshot, sharded_snapshot
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.checkpoints.torch.deepspeed import deepspeed_snapshot
 from koopscope.runs.checkpoints.torch.distributed import METADATA, distributed_snapshot
 from koopscope.runs.checkpoints.torch.snapshots import (
-    deepspeed_snapshot,
     sharded_torch_snapshot,
     torch_snapshot,
 )
 
 _STATE = "trainer_state.json"
 _STATE_LIMIT = 256 * 2**20
+
+#: A name of a folder is not longer.
+_TAG_LIMIT = 255
 
 #: No step and no other whole number in a log is larger.
 _LARGEST = 2**63
@@ -88,8 +91,18 @@ def weights_in(folder: Path) -> Path | None:
     """Return the file with the weights in a checkpoint folder, or ``None`` if it is none."""
     if UNFINISHED in folder.name:
         return None
-    places = (folder, *(folder / part for part in _PARTS))
+    places = (folder, *(folder / part for part in _PARTS), *_tagged(folder))
     return next((p / name for p in places for name in _WEIGHTS if (p / name).is_file()), None)
+
+
+def _tagged(folder: Path) -> tuple[Path, ...]:
+    """Return the folder that DeepSpeed wrote into a checkpoint of the Trainer, by ``latest``."""
+    said = folder / "latest"
+    if not (folder / _STATE).is_file() or not said.is_file() or said.stat().st_size > _TAG_LIMIT:
+        return ()
+    tag = said.read_text("utf-8", "replace").strip()
+    is_name = tag not in ("", ".", "..") and Path(tag).name == tag and "\0" not in tag
+    return (folder / tag,) if is_name else ()
 
 
 def folder_snapshot(folder: Path, key: str | None = None) -> Snapshot:

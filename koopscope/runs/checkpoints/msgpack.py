@@ -23,7 +23,7 @@ from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.checkpoints.torch.window import (
     DamagedError,
-    Window,
+    FileWindow,
     damage_of,
     open_regular,
     opened,
@@ -74,17 +74,7 @@ def msgpack_snapshot(path: Path) -> Snapshot:
             number = partial(_number, window, item) if item.dtype in _NUMBERS else None
             if contents.add(shown[name], item.shape, item.dtype, number) is not None:
                 places[shown[name]] = item
-        contents.check()
-    return Snapshot(
-        path=str(path),
-        kind="Flax msgpack",
-        tensors=tuple(contents.tensors),
-        open=partial(_MsgpackReader, path, places),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("Flax msgpack", partial(_MsgpackReader, path, places))
 
 
 def is_msgpack(path: Path) -> bool:
@@ -112,7 +102,7 @@ _WIDTHS = {
 }
 
 
-def _number(window: Window, array: Array) -> float:
+def _number(window: FileWindow, array: Array) -> float:
     words = _NUMBERS[array.dtype]
     return float(np.frombuffer(window.read(array.parts[0][0], words.itemsize), words)[0])
 
@@ -172,7 +162,7 @@ class _Walk:
         Of the open file.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: FileWindow) -> None:
         self._window = window
         self._at = 0
         self._left = _MOST_VALUES
@@ -325,7 +315,7 @@ class _MsgpackReader:
         self._places = places
         with damage_of(path):
             descriptor = open_regular(path)
-        self._window = Window(descriptor, 0, os.fstat(descriptor).st_size)
+        self._window = FileWindow(descriptor, 0, os.fstat(descriptor).st_size)
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (stop - start) with those weights of the flattened tensor."""

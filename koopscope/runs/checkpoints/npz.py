@@ -87,17 +87,7 @@ def npz_snapshot(path: Path) -> Snapshot:
         tensor = contents.add(shown[member.name], member.shape, member.dtype.name, number)
         if tensor is not None:
             places[tensor.name] = member
-    contents.check()
-    return Snapshot(
-        path=str(path),
-        kind="npz",
-        tensors=tuple(contents.tensors),
-        open=partial(_NpzReader, path, places),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    return contents.snapshot("npz", partial(_NpzReader, path, places))
 
 
 def _number(path: Path, member: Member) -> float:
@@ -173,7 +163,7 @@ def members_of(path: Path) -> list[Member]:
                     # Python unpacks bzip2 and lzma as a whole: a gigabyte out of a kilobyte.
                     raise ValueError("it is packed in a way that NumPy does not pack")
                 with archive.open(entry) as stream:
-                    member = _described(name, stream)
+                    member = described_array(name, stream)
                 if member.fortran and stored.file_size > max(
                     _SMALL, _RATIO_LIMIT * stored.compress_size
                 ):
@@ -186,7 +176,14 @@ def members_of(path: Path) -> list[Member]:
     return members
 
 
-def _described(name: str, stream: IO[bytes]) -> Member:
+def described_array(name: str, stream: IO[bytes]) -> Member:
+    """Return how an array in the ``.npy`` format is laid out, counted from here in its stream.
+
+    Raises
+    ------
+    ValueError, EOFError, SyntaxError
+        And the others of ``DAMAGE``, if it cannot be told.
+    """
     version = np.lib.format.read_magic(stream)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,

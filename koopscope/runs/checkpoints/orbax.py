@@ -64,17 +64,8 @@ def orbax_snapshot(metadata: Path) -> Snapshot:
                     f"koopscope unpacks at most {_LARGEST_CHUNK:,} at once",
                 )
             stores[name] = array
-    contents.check()
-    return Snapshot(
-        path=str(folder),
-        kind="Orbax",
-        tensors=tuple(contents.tensors),
-        open=partial(_OrbaxReader, folder, [list(p) for p in _names(metadata, said)], said),
-        step=contents.step,
-        unit=contents.unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    names = [list(parts) for parts in _names(metadata, said)]
+    return contents.snapshot("Orbax", partial(_OrbaxReader, folder, names, said))
 
 
 def _tensorstore(folder: Path) -> Any:

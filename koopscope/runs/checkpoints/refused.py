@@ -8,11 +8,6 @@ from koopscope.errors import KoopscopeError
 
 #: How a name ends -> what the file is, and what to do.
 _FILES = {
-    ".eqx": (
-        "a file of Equinox, which stores leaves without names",
-        "load it with eqx.tree_deserialise_leaves into your module and save its arrays with "
-        "numpy.savez",
-    ),
     ".gguf": (
         "a GGUF file, which is made for running a network and not for training it",
         "name the checkpoints that it was made from",

@@ -49,7 +49,7 @@ _WORDS |= {"U64": "<u8", "U32": "<u4", "I16": "<i2", "U16": "<u2", "I8": "i1", "
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class HeaderEntry:
     """A tensor of any kind: ``dtype`` is NumPy's name of a float, else the format's own code."""
 
     name: str
@@ -58,7 +58,7 @@ class StoredTensor:
     start: int
 
 
-def stored_tensors(path: Path) -> tuple[list[StoredTensor], dict[str, str]]:
+def stored_tensors(path: Path) -> tuple[list[HeaderEntry], dict[str, str]]:
     """Return every tensor of one file in its order, floats or not, and the file's metadata.
 
     Raises
@@ -69,7 +69,7 @@ def stored_tensors(path: Path) -> tuple[list[StoredTensor], dict[str, str]]:
     header, base = _header(path)
     said = _said(header.pop("__metadata__", {}))
     entries = sorted(header.items(), key=lambda entry: _offsets(path, *entry))
-    return [StoredTensor(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
+    return [HeaderEntry(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
 
 
 @dataclass(frozen=True)
@@ -166,24 +166,12 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
         number = partial(_number, places[name], dtype) if dtype in _WORDS else None
         if contents.add(shown[name], shape, dtype, number) is not None:
             homes[shown[name]] = places[name]
-    contents.check()
-    step, unit = _step(said)
-    if step is None:
-        step, unit = contents.step, contents.unit
     # safetensors.torch.save_model stores a tied tensor once and notes its other names.
     for name, owner in said.items():
         if owner in infos:
             contents.leave_out(name, f"tied to {owner}")
-    return Snapshot(
-        path=str(path),
-        kind="safetensors" if weight_map is None else "sharded safetensors",
-        tensors=tuple(contents.tensors),
-        open=partial(SafetensorsReader, homes),
-        step=step,
-        unit=unit,
-        metrics=contents.metrics,
-        skipped=tuple(contents.skipped),
-    )
+    kind = "safetensors" if weight_map is None else "sharded safetensors"
+    return contents.snapshot(kind, partial(SafetensorsReader, homes), _step(said))
 
 
 def _number(place: _Place, dtype: str) -> float:

@@ -58,6 +58,8 @@ class CheckpointSeries(SnapshotRun):
         See ``steps_from_names``; overrides what the files say.
     keep
         Which tensors belong to the run, by name; all of them if not given.
+    torn
+        Sentences about checkpoints that ``snapshots`` leaves out; asked for when it has ended.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ class CheckpointSeries(SnapshotRun):
         *,
         step_pattern: str | None = None,
         keep: Callable[[str], bool] = lambda name: True,
+        torn: Sequence[str] = (),
     ) -> None:
         matching = _matching(snapshots, keep)
         first = matching[0]
@@ -99,7 +102,8 @@ class CheckpointSeries(SnapshotRun):
             metrics=_metrics(matching, steps, self.unit),
             metadata=matching[-1].metadata,
             skipped=first.skipped,
-            notes=(*first.notes, *notes, *_shortened([*unnumbered, *copies])),
+            unread=tuple(torn),
+            notes=(*torn, *first.notes, *notes, *_shortened([*unnumbered, *copies])),
         )
 
     def read_snapshot(

@@ -21,9 +21,10 @@ from koopscope.runs.claims import claim, holder_of
 from koopscope.runs.detect.opening import ForeignRun
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.hdf5.slabs import aligned_ranges
-from koopscope.runs.native.creating import chunk_shape, create_run
+from koopscope.runs.native.creating import create_run
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.native.storable import StorableNames
+from koopscope.runs.native.tensor_datasets import chunk_shape
 from koopscope.runs.native.tensor_plan import TensorPlan
 from koopscope.runs.native.writer import RunWriter, open_for_appending
 from koopscope.runs.run import TensorInfo

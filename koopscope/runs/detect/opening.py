@@ -24,7 +24,13 @@ Source: TypeAlias = str | os.PathLike[str]
 ForeignRun: TypeAlias = "CheckpointSeries | StackedLayout | TimeLastLayout"
 
 
-def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Run:
+def open_run(
+    source: Source | Sequence[Source],
+    *,
+    key: str | None = None,
+    time_axis: TimeAxis | None = None,
+    weights_for: str = "",
+) -> Run:
     """Open a recorded run.
 
     Parameters
@@ -35,21 +41,42 @@ def open_run(source: Source | Sequence[Source], *, key: str | None = None) -> Ru
         looking again.
     key
         Where in each checkpoint of PyTorch the weights lie, if not where they are looked for.
+    time_axis
+        ``"first"`` or ``"last"``: which axis of the datasets of an HDF5 file in another layout is
+        time, if the file does not say.
+    weights_for
+        What weights are needed for ("pruning"): of a run of sketches, the snapshots are opened
+        whose weights were kept.
 
     Raises
     ------
     KoopscopeError
-        If it cannot be read, or nothing here knows how to read it.
+        If it cannot be read, nothing here knows how to read it, or it lacks weights that are
+        needed.
     """
     sources = _sources([source] if isinstance(source, (str, os.PathLike)) else source)
     structure.walk_first([Path(source) for source in sources], open_run)
     if len(sources) == 1:
         look = _look(sources[0])
         if look.kind == "run file":
+            if time_axis is not None:
+                raise KoopscopeError(
+                    f"{look.path} is a run file, in which time is always the first axis",
+                    "leave --time-axis out",
+                )
             with structure.reading(look.path):
-                return RunFile(look.path, look.committed)
+                run = RunFile(look.path, look.committed)
+            return _with_weights(run, weights_for) if weights_for else run
         sources = [look]
-    return open_foreign(sources, key=key)
+    return open_foreign(sources, key=key, time_axis=time_axis)
+
+
+def _with_weights(run: Run, purpose: str) -> Run:
+    try:
+        return run.with_weights(purpose)
+    except BaseException:
+        run.close()
+        raise
 
 
 def open_foreign(
@@ -69,7 +96,7 @@ def open_foreign(
     step_pattern, keep
         See ``CheckpointSeries``.
     time_axis
-        See ``koopscope.runs.checkpoints.hdf5_layouts.open_layout``; only for a single HDF5 file.
+        See ``open_run``; only for a single HDF5 file.
     key
         See ``open_run``.
 
@@ -97,11 +124,22 @@ def open_foreign(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
-    return CheckpointSeries(snapshots_of(looks, key), step_pattern=step_pattern, keep=keep)
+    torn: list[str] = []
+    snapshots = snapshots_of(looks, key, torn)
+    return CheckpointSeries(snapshots, step_pattern=step_pattern, keep=keep, torn=torn)
 
 
-def open_shards(sources: Sequence[Source]) -> Run:
+def open_shards(
+    sources: Sequence[Source], *, key: str | None = None, time_axis: TimeAxis | None = None
+) -> Run:
     """Open files that together are one run: the same steps, each with some of the tensors.
+
+    Parameters
+    ----------
+    sources
+        The files.
+    key, time_axis
+        See ``open_run``; the same for all of them.
 
     Raises
     ------
@@ -111,7 +149,10 @@ def open_shards(sources: Sequence[Source]) -> Run:
     from koopscope.runs.views.shards import ShardedRun
 
     with ExitStack() as opened:
-        shards = [opened.enter_context(open_run(source)) for source in sources]
+        shards = [
+            opened.enter_context(open_run(source, key=key, time_axis=time_axis))
+            for source in sources
+        ]
         run = ShardedRun(shards)
         opened.pop_all()
     return run

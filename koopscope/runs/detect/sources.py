@@ -12,6 +12,7 @@ from pathlib import Path
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.adapters import adapter_snapshot
+from koopscope.runs.checkpoints.equinox import equinox_snapshot
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
 from koopscope.runs.checkpoints.hub_cache import folder_of, is_revision, notes_on, revisions_in
 from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
@@ -33,6 +34,7 @@ from koopscope.runs.checkpoints.torch.snapshots import (
     sharded_torch_snapshot,
     torch_snapshot,
 )
+from koopscope.runs.checkpoints.torn import newest
 from koopscope.runs.detect.look import Kind, Look, look_at_hdf5, look_at_other
 from koopscope.runs.hdf5 import structure
 
@@ -68,6 +70,7 @@ KINDS: dict[str, Callable[[Path], Snapshot]] = {
     ".msgpack": msgpack_snapshot,
     ".keras": keras_archive_snapshot,
     ".npz": npz_snapshot,
+    ".eqx": equinox_snapshot,
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".pth.tar"), torch_snapshot),
     **dict.fromkeys(HDF5_SUFFIXES, _hdf5),
 }
@@ -99,8 +102,13 @@ def look_at(path: Path) -> Look:
     return look_at_hdf5(path, suffix) if is_hdf5 else look_at_other(path, suffix)
 
 
-def snapshots_of(sources: Sequence[Path | Look], key: str | None = None) -> Iterator[Snapshot]:
+def snapshots_of(
+    sources: Sequence[Path | Look], key: str | None = None, torn: list[str] | None = None
+) -> Iterator[Snapshot]:
     """Describe every checkpoint that files and folders stand for, one after the other.
+
+    A training that writes at this moment, or died while it wrote, leaves its newest checkpoint
+    half written: the others are whole, and that one can be left out.
 
     Parameters
     ----------
@@ -108,22 +116,31 @@ def snapshots_of(sources: Sequence[Path | Look], key: str | None = None) -> Iter
         Files and folders, or looks at them that are taken for what is there now.
     key
         Where in each file of PyTorch the weights lie, if not where they are looked for.
+    torn
+        Gets a sentence about the newest of several checkpoints where it cannot be read and is left
+        out; without such a list that is an error.
 
     Raises
     ------
     KoopscopeError
         If something is missing, unreadable, of no known kind, or a folder is ambiguous.
     """
+    listed = [(path, source) for source in sources for path in checkpoints_in(Path(source))]
     first = True
-    for source in sources:
-        for path in checkpoints_in(Path(source)):
+    for path, source in listed:
+        try:
             with structure.reading(path):
                 described = _described(path, source, key)
                 if first and is_revision(path):
                     notes = (*described.notes, *notes_on(path, weights_in))
                     described = replace(described, notes=notes)
-            first = False
-            yield described
+        except KoopscopeError as error:
+            if torn is None or torn or path != newest([path for path, _ in listed]):
+                raise
+            torn.append(f"the newest checkpoint is left out, it is not whole: {error.message}")
+            continue
+        first = False
+        yield described
 
 
 def _described(path: Path, source: Path | Look, key: str | None) -> Snapshot:

@@ -166,7 +166,7 @@ def storage_problem(dataset: h5py.h5d.DatasetID) -> str:
         if not h5py.h5z.filter_avail(code):
             label = name.decode("ascii", "replace") or f"number {code}"
             return f"compressed with the filter {label}, which this HDF5 library does not have"
-    declared = math.prod(dataset.shape or ()) * dataset.get_type().get_size()
+    declared = declared_bytes(dataset)
     if declared > UNBACKED_BYTES and declared > UNBACKED_RATIO * dataset.get_storage_size():
         return f"declared as {declared} bytes while the file stores {dataset.get_storage_size()}"
     if plan.get_layout() == h5py.h5d.CHUNKED and plan.get_nfilters():
@@ -174,6 +174,11 @@ def storage_problem(dataset: h5py.h5d.DatasetID) -> str:
         if chunk > CHUNK_LIMIT:
             return f"compressed in chunks of {chunk} bytes, more than {CHUNK_LIMIT}"
     return ""
+
+
+def declared_bytes(dataset: h5py.h5d.DatasetID) -> int:
+    """Return how many bytes the values of a dataset take, by its extent."""
+    return int(math.prod(dataset.shape or ()) * dataset.get_type().get_size())
 
 
 def text_attribute(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID, name: str) -> str | None:

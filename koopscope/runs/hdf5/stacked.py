@@ -22,6 +22,7 @@ from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.direct import Extents, extents
 from koopscope.runs.hdf5.slabs import Slab, aligned_ranges, slabs
+from koopscope.runs.hdf5.values import reading_weights
 from koopscope.runs.run import FloatArray, Run, TensorInfo
 
 #: Bytes of decompressed chunks kept while a tensor is walked through, at most.
@@ -82,9 +83,14 @@ class StackedRun(Run):
         if self._read_directly(tensor, start, stop, out):
             return
         parts = list(slabs(tensor.shape, start, stop))
+        unpacked = 2 * self._tensors[tensor.name].packed * len(parts)
 
         def fill() -> None:
-            with safety.hdf5_failures(self.path, tensor.name), self._unpacking:
+            with (
+                safety.hdf5_failures(self.path, tensor.name),
+                self._unpacking,
+                reading_weights(self.path, out.size, unpacked),
+            ):
                 dataset = self._unpacked(tensor)
                 if len(parts) == 1:
                     read_slab(dataset, parts[0], out)
@@ -115,7 +121,10 @@ class StackedRun(Run):
             return None
 
         def find() -> Extents | None:
-            with safety.hdf5_failures(self.path, tensor.name):
+            with (
+                safety.hdf5_failures(self.path, tensor.name),
+                reading_weights(self.path, math.prod(stored.dataset.shape)),
+            ):
                 return extents(self._file, stored.dataset, snapshots, tensor.dtype)
 
         if tensor.name not in self._extents:

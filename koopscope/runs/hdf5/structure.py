@@ -206,11 +206,11 @@ def written_here(path: str | os.PathLike[str]) -> None:
         _walked.add(stamp)
 
 
-def lost(path: str, number: int) -> KoopscopeError:
-    """Return the error for a process that ended by a signal while it dealt with a file."""
+def lost(path: str, number: int, what: str = "structure") -> KoopscopeError:
+    """Return the error for a process that ended by a signal while it read ``what`` of a file."""
     if number == OUT_OF_TIME:
         return KoopscopeError(
-            f"{path} cannot be read: reading its structure comes to no end",
+            f"{path} cannot be read: reading its {what} comes to no end",
             "the file is damaged, or made to stop its readers; copy it again from where it was "
             "recorded",
         )

@@ -12,11 +12,14 @@ import os
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from koopscope.runs.dtypes import LeftOutError, StoredArray, as_stored
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.recorder import Recorder
+from koopscope.runs.native.rows import Row
+from koopscope.runs.sketching.sketcher import Sketched
 
 #: The next write waits for so many times as long as the last one took: writing takes under 0.5%.
 PATIENCE = 200.0
@@ -24,7 +27,7 @@ PATIENCE = 200.0
 #: More than this is not kept, and a larger snapshot is written without being copied.
 KEPT_BYTES = 16 * 2**20
 
-_Batch = list[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]
+_Batch = list[Row]
 
 
 class SnapshotBuffer:
@@ -64,13 +67,16 @@ class SnapshotBuffer:
         if self._pid != os.getpid():  # forked: what the parent keeps is the parent's
             self._kept, self._bytes, self._pid = [], 0, os.getpid()
         due = time.monotonic() >= self._due
-        if due and not self._kept:
-            self._kept.append((step, tensors, metrics))
+        row = self._recorder.measured(Row.of(step, tensors, metrics))
+        if row is None:
+            return
+        if (due and not self._kept) or row.kept is not None:
+            self._kept.append(row)
         else:
-            copied, size = _copied(tensors)
-            self._kept.append((step, copied, dict(metrics)))
+            copied, size = _copied(row.tensors)
+            self._kept.append(replace(row, tensors=copied))
             self._bytes += size
-        if due or self._bytes > KEPT_BYTES:
+        if due or row.kept is not None or self._bytes > KEPT_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -87,6 +93,10 @@ def _copied(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     copied: dict[str, Any] = {}
     size = 0
     for name, value in tensors.items():
+        if isinstance(value, Sketched):
+            copied[name] = value
+            size += value.values.nbytes + value.facts.nbytes
+            continue
         try:
             stored = as_stored(value)
         except LeftOutError:  # the recorder says why

@@ -13,20 +13,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from koopscope._version import __version__
 from koopscope.runs.atomic import drafted
-from koopscope.runs.dtypes import STORED_AS
 from koopscope.runs.hdf5.transaction import created
-from koopscope.runs.native.header import FORMAT, GENERATION, MAJOR, MINOR
+from koopscope.runs.native.header import FORMAT, GENERATION, MAJOR
+from koopscope.runs.native.sketch_layout import SketchedTensor, create_sketch
+from koopscope.runs.native.tensor_datasets import create_tensor
 from koopscope.runs.native.tensor_plan import TensorPlan
 from koopscope.runs.native.writer import SCALAR_CHUNK, RunWriter
 from koopscope.runs.run import Skipped
-
-#: Elements of one chunk: a snapshot of a small tensor is one chunk, of a large one several.
-CHUNK_ELEMENTS = 262_144
+from koopscope.runs.sketches import SketchInfo
 
 
 @contextmanager
@@ -37,6 +35,7 @@ def create_run(
     metadata: Mapping[str, Any],
     *,
     replace: int | None = None,
+    sketch: tuple[SketchInfo, Sequence[SketchedTensor]] | None = None,
 ) -> Iterator[RunWriter]:
     """Create a run file that appears under its name only when its first snapshot is complete.
 
@@ -52,6 +51,8 @@ def create_run(
         What to say about the run.
     replace
         The generation of a run that is replaced; ``None`` if none may be.
+    sketch
+        How the tensors are sketched, where their weights are not recorded.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def create_run(
     """
     with drafted(path, replace=replace is not None) as draft, created(draft) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = _version(tensors)
+        file.attrs["format_version"] = _version(tensors, sketch is not None)
         file.attrs["creator"] = f"koopscope {__version__}"
         file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         if replace is not None:
@@ -76,42 +77,20 @@ def create_run(
         file.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(SCALAR_CHUNK,))
         weights = file.create_group("weights", track_order=True)
         file.create_group("metrics", track_order=True)
-        for plan in tensors:
-            _create_tensor(weights, plan)
+        if sketch is not None:
+            create_sketch(file, *sketch)
+        for plan in tensors if sketch is None else ():
+            create_tensor(weights, plan.name, plan.shape, plan.dtype, plan.kind)
         yield RunWriter(file)
 
 
-def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple[int, ...]:
-    """Return the chunk of one snapshot: whole trailing axes, then even parts of what is left."""
-    chunk: list[int] = []
-    for size in reversed(shape):
-        parts = math.ceil(size / max(1, elements))
-        chunk.append(math.ceil(size / parts))
-        elements //= chunk[-1]
-    return tuple(reversed(chunk))
+def _version(tensors: Sequence[TensorPlan], is_sketch: bool) -> str:
+    """Return the lowest version that has what the file holds.
 
-
-def _create_tensor(weights: h5py.Group, plan: TensorPlan) -> None:
-    *groups, name = plan.name.split("/")
-    for part in groups:
-        weights = weights[part] if part in weights else weights.create_group(part, track_order=True)
-    dataset = weights.create_dataset(
-        name,
-        (0, *plan.shape),
-        STORED_AS[plan.dtype],
-        maxshape=(None, *plan.shape),
-        chunks=(1, *chunk_shape(plan.shape)),
-    )
-    if plan.kind != "parameter":
-        dataset.attrs["kind"] = plan.kind
-    if plan.dtype == "bfloat16":
-        dataset.attrs["dtype"] = "bfloat16"
-
-
-def _version(tensors: Sequence[TensorPlan]) -> str:
-    """Return the lowest version that has what the file holds: complex tensors came with 1.1."""
+    Complex tensors came with 1.1, sketches with 1.2.
+    """
     has_complex = any(plan.dtype.startswith("complex") for plan in tensors)
-    return f"{MAJOR}.{MINOR}" if has_complex else f"{MAJOR}.0"
+    return f"{MAJOR}.{2 if is_sketch else 1 if has_complex else 0}"
 
 
 def _jsonable(value: Any) -> Any:

@@ -20,7 +20,7 @@ from koopscope.runs.hdf5.safety import text_attribute
 from koopscope.runs.run import Skipped
 
 FORMAT = "koopscope-run"
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 
 #: How often committed snapshots were taken out of a file; nothing said is never.
 GENERATION = "generation"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.claims import Claim, claim, holder_of
 from koopscope.runs.native.reader import RunFile
 from koopscope.runs.native.writer import appendable
+from koopscope.runs.sketches import SketchInfo
 
 MODES = ("new", "resume", "overwrite")
 
@@ -32,6 +33,7 @@ class Recorded:
     snapshots: int
     shapes: Mapping[str, tuple[int, ...]]
     generation: int
+    sketch: SketchInfo | None = None
 
     def holds_any(self, tensors: Mapping[str, object]) -> bool:
         """Return whether any of the tensors is recorded in it."""
@@ -94,11 +96,18 @@ def recorded_in(path: Path) -> Recorded:
         snapshots=len(steps),
         shapes={tensor.name: tensor.shape for tensor in description.tensors},
         generation=description.generation,
+        sketch=description.sketch and replace(description.sketch, kept=()),
     )
 
 
 def settle(
-    path: Path, mode: str, step: int, tensors: Mapping[str, object], *, was_there: bool
+    path: Path,
+    mode: str,
+    step: int,
+    tensors: Mapping[str, object],
+    *,
+    was_there: bool,
+    sketch: SketchInfo | None = None,
 ) -> Place:
     """Return where a training that begins with this snapshot is recorded.
 
@@ -113,6 +122,8 @@ def settle(
     was_there
         Whether the file was there when recording was asked for. If not, and it is now, two began
         one file at once: the first has it.
+    sketch
+        How snapshots are sketched, if they are: only such a run is gone on with.
 
     Raises
     ------
@@ -138,6 +149,10 @@ def settle(
         return beside(path, error.message)
     if mode == "overwrite":
         return Place(path, taken, earlier, replaces=True)
+    if earlier.sketch != sketch and earlier.last is not None:
+        taken.release()
+        holds = earlier.sketch.words if earlier.sketch is not None else "weights"
+        return beside(path, f"{path} holds {holds}, and not what is recorded now")
     same_model = earlier.holds_any(tensors)
     if earlier.last is None or (step > earlier.last and same_model):
         return Place(path, taken, earlier)

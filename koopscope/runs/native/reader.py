@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +26,11 @@ from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
 from koopscope.runs.interrupts import signals_held
 from koopscope.runs.native.header import checked_version, generation_of, read_metadata, said_skipped
-from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
-
-#: Snapshots a file may hold: the analysis, quadratic in them, ends long before this.
-SNAPSHOT_LIMIT = 2**24
+from koopscope.runs.native.sketch_layout import GROUP as SKETCH
+from koopscope.runs.native.sketch_reader import KeptRun, SketchTable
+from koopscope.runs.native.steps import checked_steps, read_steps, refused, unusable
+from koopscope.runs.run import FloatArray, Run, RunDescription, Skipped, TensorInfo
+from koopscope.runs.sketches import TensorSketch
 
 #: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
 METRIC_BYTES = 128 * 2**20
@@ -69,6 +70,8 @@ class RunFile(StackedRun):
         structure.walk_first([self.path], RunFile)
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
+        self._sketches: SketchTable | None = None
+        self._kept: tuple[TensorInfo, ...] = ()
         # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
         # whatever was committed then lies before the end that the second opening sees.
         counted = committed or self._counted()
@@ -91,8 +94,71 @@ class RunFile(StackedRun):
             If they cannot be read, or if snapshots were taken out of the file since it was opened:
             what is read of them may be those recorded since.
         """
+        if self._sketches is not None:
+            super().with_weights("reading")
         super().read(tensor, start, stop, out)
         self._content.check()
+
+    def sketched(self, tensor: TensorInfo) -> TensorSketch:
+        """Return the sketches of a tensor's snapshots.
+
+        Raises
+        ------
+        KoopscopeError
+            If there are none, or as ``read`` does.
+        """
+        if self._sketches is None:
+            return super().sketched(tensor)
+        found = self._sketches.of(tensor)
+        self._content.check()
+        return found
+
+    def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
+        """Yield ranges that are read well; of a sketched run, whose weights are not there, none.
+
+        Raises
+        ------
+        KoopscopeError
+            If the run holds sketches.
+        """
+        if self._sketches is not None:
+            super().with_weights("reading")
+        return super().cuts(tensor, width)
+
+    @property
+    def parts(self) -> Mapping[TensorInfo, int]:
+        """How many weights went in, of sketched tensors of which the file holds a part alone."""
+        return {} if self._sketches is None else self._sketches.parts
+
+    def volume(self, tensors: Sequence[TensorInfo]) -> int:
+        """Return how many bytes are read for these tensors."""
+        if self._sketches is None:
+            return super().volume(tensors)
+        return sum(self._sketches.volume(tensor) for tensor in tensors)
+
+    def with_weights(self, purpose: str) -> Run:
+        """Return the run, or of a sketched one the snapshots whose weights were kept; it owns both.
+
+        Raises
+        ------
+        KoopscopeError
+            If no weights were kept.
+        """
+        info = self.description.sketch
+        if info is None or not info.kept or not self._kept:
+            return super().with_weights(purpose)
+        about, rows = self.description, list(info.kept)
+        description = replace(
+            about,
+            steps=about.steps[rows],
+            tensors=self._kept,
+            metrics={name: values[rows] for name, values in about.metrics.items()},
+            notes=(*about.notes, f"{purpose} uses the {len(rows)} snapshots with weights"),
+            sketch=None,
+        )
+        return KeptRun(
+            self.path, description, self._file, self._tensors, self._content.check, self.close
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -124,14 +190,20 @@ class RunFile(StackedRun):
     def _describe(self, root: h5py.h5g.GroupID, committed: int) -> RunDescription:
         layout = checked_version(self.path, root, self._notes)
         contents = dict(safety.members(root))
-        steps = _read_steps(self.path, contents.pop("step", None), committed)
+        steps = read_steps(self.path, contents.pop("step", None), committed)
         weights = contents.pop("weights", None)
+        self._sketches = self._read_sketches(contents.pop(SKETCH, None), len(steps))
         metrics = contents.pop("metrics", None)
         if not isinstance(weights, h5py.h5g.GroupID):
-            raise _unusable(self.path, "/weights", weights, "a group")
+            raise unusable(self.path, "/weights", weights, "a group")
         for name, member in contents.items():
             self._skip(f"/{name}", getattr(member, "reason", "not a part of run files"))
-        tensors = tuple(self._read_tensors(weights, len(steps), _kind_of(root, "parameter")))
+        info = self._sketches.info if self._sketches is not None else None
+        rows = len(steps) if info is None else len(info.kept)
+        tensors = tuple(self._read_tensors(weights, rows, _kind_of(root, "parameter")))
+        if self._sketches is not None:
+            self._kept, tensors = tensors, self._sketches.tensors
+            self._skipped.extend(self._sketches.skipped)
         self._skipped.extend(said_skipped(root))
         return RunDescription(
             path=str(self.path),
@@ -143,7 +215,15 @@ class RunFile(StackedRun):
             skipped=tuple(self._skipped),
             notes=tuple(self._notes),
             generation=generation_of(root),
+            sketch=info,
         )
+
+    def _read_sketches(self, member: safety.Member | None, snapshots: int) -> SketchTable | None:
+        if member is None:
+            return None
+        if not isinstance(member, h5py.h5g.GroupID):
+            raise unusable(self.path, f"/{SKETCH}", member, "a group")
+        return SketchTable(self.path, member, snapshots)
 
     def _read_tensors(
         self, weights: h5py.h5g.GroupID, snapshots: int, default_kind: str
@@ -152,7 +232,7 @@ class RunFile(StackedRun):
         for name, dataset in self._walk(weights, "", {safety.address(weights): "/weights"}):
             problem = safety.storage_problem(dataset)
             if problem:
-                raise _refused(self.path, name, problem)
+                raise refused(self.path, name, problem)
             shape, dtype = (dataset.shape or ())[1:], safety.stored_dtype(dataset)
             problem = (
                 values_problem(dtype, shape)
@@ -186,7 +266,7 @@ class RunFile(StackedRun):
         for key, member in safety.members(group, prefix.count("/")):
             name = prefix + key
             if isinstance(member, safety.Refused):
-                raise _refused(self.path, name, member.reason)
+                raise refused(self.path, name, member.reason)
             where = safety.address(member)
             if where in seen:
                 self._skip(name, f"another name of {seen[where]}")
@@ -292,44 +372,15 @@ def committed_in(path: Path, root: h5py.h5g.GroupID) -> Committed:
     """
     checked_version(path, root, [])
     if not root.links.exists(b"step"):
-        raise _unusable(path, "/step", None, "a list of whole numbers")
+        raise unusable(path, "/step", None, "a list of whole numbers")
     step = safety.member(root, b"step")
-    rows = int(_checked_steps(path, step).shape[0])
+    rows = int(checked_steps(path, step).shape[0])
     return Committed(snapshots=rows, generation=generation_of(root))
 
 
 def _committed_now(path: Path) -> Committed:
     with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
         return committed_in(path, h5py.h5g.open(file.id, b"/"))
-
-
-def _checked_steps(path: Path, member: safety.Member | None) -> h5py.h5d.DatasetID:
-    if not isinstance(member, h5py.h5d.DatasetID):
-        raise _unusable(path, "/step", member, "a list of whole numbers")
-    problem = safety.storage_problem(member)
-    if problem:
-        raise _refused(path, "/step", problem)
-    shape = member.shape
-    if not isinstance(member.get_type(), h5py.h5t.TypeIntegerID) or len(shape or ()) != 1:
-        raise _unusable(path, "/step", safety.Refused("of another kind"), "a list of whole numbers")
-    if shape[0] > SNAPSHOT_LIMIT:
-        raise _refused(path, "/step", f"{shape[0]} snapshots long, more than {SNAPSHOT_LIMIT}")
-    return member
-
-
-def _read_steps(path: Path, member: safety.Member | None, committed: int) -> npt.NDArray[np.int64]:
-    dataset = _checked_steps(path, member)
-    steps = np.empty(min(int(dataset.shape[0]), committed), np.int64)
-    if steps.size:
-        read_slab(dataset, Slab((), ()), steps[:, None])
-    wrong = np.flatnonzero(steps[1:] <= steps[:-1])
-    if wrong.size:
-        row = int(wrong[0])
-        raise KoopscopeError(
-            f"the steps of {path} do not increase: {steps[row + 1]} follows {steps[row]}",
-            "record each step once, in order",
-        )
-    return steps
 
 
 def _kind_of(labelled: h5py.h5g.GroupID | h5py.h5d.DatasetID, default: str) -> str:
@@ -350,16 +401,3 @@ def _metric_problem(member: safety.Member) -> str:
     if len(member.shape or ()) != 1 or not isinstance(member.get_type(), numeric):
         return "not a list of numbers"
     return ""
-
-
-def _unusable(path: Path, name: str, member: safety.Member | None, wanted: str) -> KoopscopeError:
-    found = "is missing" if member is None else getattr(member, "reason", "something else")
-    found = found if member is None else f"is {found}, not {wanted}"
-    return KoopscopeError(f"{name} of {path} {found}", "the file was not written by a Recorder")
-
-
-def _refused(path: Path, name: str, problem: str) -> KoopscopeError:
-    return KoopscopeError(
-        f"{name} of {path} is refused: {problem}",
-        "koopscope reads only what the file itself stores",
-    )

@@ -32,6 +32,7 @@ from koopscope.runs.native.places import (
     settle,
 )
 from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.sketch_recording import sketch_recording
 from koopscope.runs.native.tensor_plan import TensorPlan, planned
 from koopscope.runs.native.writer import RunWriter, UnfitFileError, open_for_appending
 from koopscope.runs.run import Skipped
@@ -64,6 +65,14 @@ class Recorder:
         ``"resume"`` goes on in it also from an earlier step, in place of the snapshots from there
         on. ``"overwrite"`` replaces it, once the first new snapshot is complete. Anything but a run
         is never touched. Where the file that is recorded is not the one of that name, it is said.
+    sketch
+        Record a sketch of so many numbers of each tensor, and exact facts beside it, in place of
+        its weights: ``True`` for 256, ``False`` for the weights. Bytes then do not grow with the
+        network, and verdicts say what the sketch costs them.
+    sketch_seed
+        Of the random sums; the ranks of one training use one.
+    keep_every
+        With a sketch: keep the weights of every so manyth snapshot too, from the first on.
 
     Attributes
     ----------
@@ -93,6 +102,9 @@ class Recorder:
         states: Iterable[str] = (),
         resume_from: int | None = None,
         mode: str = "new",
+        sketch: int | bool = False,
+        sketch_seed: int = 0,
+        keep_every: int | None = None,
     ) -> None:
         self.path = Path(path)
         if metadata is not None and not isinstance(metadata, Mapping):
@@ -106,6 +118,7 @@ class Recorder:
             raise KoopscopeError(
                 "resume_from continues a run, and mode='overwrite' replaces it", "give one of them"
             )
+        self._sketch = sketch_recording(sketch, sketch_seed, keep_every)
         self._metadata = metadata or {}
         self._kinds = {"state": tuple(states), "buffer": tuple(buffers)}
         self._warned: set[str] = set()
@@ -130,7 +143,9 @@ class Recorder:
         """The step of the last snapshot in the file, ``None`` before it is known which file."""
         return self._last_step
 
-    def snapshot(self, step: int, tensors: Mapping[Any, Any], **metrics: Any) -> bool:
+    def snapshot(
+        self, step: int, tensors: Mapping[Any, Any], *, keep: bool = False, **metrics: Any
+    ) -> bool:
         """Append one snapshot and return whether it was written.
 
         Parameters
@@ -139,7 +154,11 @@ class Recorder:
             Optimizer step, larger than that of the snapshot before.
         tensors
             Names to arrays or tensors of any framework; nested mappings are joined with ``/``.
-            The first snapshot decides which tensors are recorded, and their shapes.
+            The first snapshot decides which tensors are recorded, and their shapes. With
+            ``sketch``, tensors spread over several devices count with the parts that this process
+            holds.
+        keep
+            With ``sketch``: keep the weights of this snapshot as well.
         metrics
             Numbers that describe the moment: ``loss=0.3, val_loss=0.4``. ``None`` is none given.
 
@@ -149,9 +168,11 @@ class Recorder:
             For a wrong call only: a step that does not increase, tensors that are no mapping or
             hold no tensor of floats, a metric that is no number.
         """
-        return self.snapshots([(step, tensors, metrics)])
+        return self.snapshots([Row.of(step, tensors, metrics, keep)])
 
-    def snapshots(self, batch: Sequence[tuple[int, Mapping[Any, Any], Mapping[str, Any]]]) -> bool:
+    def snapshots(
+        self, batch: Sequence[Row | tuple[int, Mapping[Any, Any], Mapping[str, Any]]]
+    ) -> bool:
         """Append several snapshots in one change of the file: for small networks, far cheaper.
 
         An interrupt that arrives meanwhile waits until they are written.
@@ -166,21 +187,39 @@ class Recorder:
         KoopscopeError
             As in ``snapshot``.
         """
-        rows = [Row.of(step, tensors, metrics) for step, tensors, metrics in batch]
+        rows = [row if isinstance(row, Row) else Row.of(*row) for row in batch]
         if not rows or self._refused:
             return not rows
         try:
             with signals_held():
+                if self._sketch is not None:
+                    rows = [self._sketch.measured(row) for row in rows]
                 return self._record(rows)
         except KoopscopeError:
             raise
         except Exception as error:  # whatever the disk or HDF5 does must not end the training
-            self._warn(
-                f"snapshot at step {rows[0].step} was not recorded in {self.path}: "
-                f"{_one_line(error)}",
-                cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
-            )
+            self._warn_of(error, rows[0].step)
             return False
+
+    def measured(self, row: Row) -> Row | None:
+        """Return a snapshot that takes little room until it is written: a sketch, if asked for.
+
+        ``None`` where it cannot be sketched, which is warned of.
+
+        Raises
+        ------
+        KoopscopeError
+            If a tensor is spread over processes in a way that is not known.
+        """
+        if self._sketch is None:
+            return row
+        try:
+            return self._sketch.measured(row)
+        except KoopscopeError:
+            raise
+        except Exception as error:  # a device that fails must not end the training here
+            self._warn_of(error, row.step)
+            return None
 
     def close(self) -> None:
         """Let other processes write to the file. Every snapshot has been on disk all along."""
@@ -229,7 +268,12 @@ class Recorder:
             return self._claim
         if self._claim is None and not self._snapshots:
             place = settle(
-                self._asked, self._mode, row.step, row.tensors, was_there=self._was_there
+                self._asked,
+                self._mode,
+                row.step,
+                row.tensors,
+                was_there=self._was_there,
+                sketch=None if self._sketch is None else self._sketch.info,
             )
             self._move(place)
             return place.claim
@@ -245,6 +289,7 @@ class Recorder:
         """Give up the place where was recorded until now."""
         self.close()
         self._snapshots, self._last_step, self._begins = 0, None, None
+        self._forget_sketches()
 
     def _move(self, place: Place) -> None:
         """Record to a place from now on, and say so."""
@@ -281,6 +326,11 @@ class Recorder:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
             writer.discard_after(step)
             self._snapshots, self._last_step = writer.snapshots, writer.last_step
+        self._forget_sketches()
+
+    def _forget_sketches(self) -> None:
+        if self._sketch is not None:
+            self._sketch.forget()
 
     def _begun(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Begin the file with the first row if there is none yet; return what is left to write."""
@@ -303,8 +353,13 @@ class Recorder:
                 f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
             )
         replace = place.earlier.generation if place.earlier is not None else None
-        with create_run(self.path, plans, skipped, self._metadata, replace=replace) as writer:
+        layout = None if self._sketch is None else self._sketch.layout(plans, row)
+        with create_run(
+            self.path, plans, skipped, self._metadata, replace=replace, sketch=layout
+        ) as writer:
             self._write(writer, [row])
+        if self._sketch is not None:
+            self._sketch.committed()
         missed = [left for left in skipped if not is_running_count(left.name)]
         if missed:
             listed = "; ".join(f"{left.name}: {left.reason}" for left in missed[:5])
@@ -317,6 +372,8 @@ class Recorder:
                 self._check_changed(writer, rows)
             self._write(writer, rows)
             snapshots = writer.snapshots
+        if self._sketch is not None:
+            self._sketch.committed()
         self._snapshots, self._last_step = snapshots, rows[-1].step
 
     def _check_changed(self, writer: RunWriter, rows: Sequence[Row]) -> None:
@@ -325,6 +382,7 @@ class Recorder:
             raise UnfitFileError(f"{self.path} was replaced while it was recorded")
         if writer.last_step is not None and rows[0].step <= writer.last_step:
             raise UnfitFileError(f"{self.path} was continued by another recorder")
+        self._forget_sketches()
 
     def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
         for row in rows:
@@ -337,6 +395,24 @@ class Recorder:
             last = row.step
 
     def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
+        if self._sketch is None:
+            self._write_weights(writer, rows)
+        else:
+            for problem in self._sketch.write(writer, rows):
+                self._warn(f"{problem}, in {self.path}", cause=problem)
+        for name in {name for row in rows for name in row.tensors} - writer.known_names():
+            self._warn(
+                f"{name} was not in the first snapshot and is not recorded in {self.path}",
+                cause=name,
+            )
+        for name in dict.fromkeys(name for row in rows for name in row.metrics):
+            values = (row.metrics.get(name, math.nan) for row in rows)
+            problem = writer.write_metric(name, *values)
+            if problem:
+                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
+        writer.commit(*(row.step for row in rows))
+
+    def _write_weights(self, writer: RunWriter, rows: Sequence[Row]) -> None:
         written = 0
         for plan in writer.tensors():
             stored = [self._fitting(plan, row.tensors) for row in rows]
@@ -350,17 +426,6 @@ class Recorder:
                 f"{self.path}",
                 "record another model in another file",
             )
-        for name in {name for row in rows for name in row.tensors} - writer.known_names():
-            self._warn(
-                f"{name} was not in the first snapshot and is not recorded in {self.path}",
-                cause=name,
-            )
-        for name in dict.fromkeys(name for row in rows for name in row.metrics):
-            values = (row.metrics.get(name, math.nan) for row in rows)
-            problem = writer.write_metric(name, *values)
-            if problem:
-                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
-        writer.commit(*(row.step for row in rows))
 
     def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
         """Return the tensor as its dataset wants it, or warn that its record ends here."""
@@ -374,6 +439,12 @@ class Recorder:
                 cause=plan.name,
             )
             return None
+
+    def _warn_of(self, error: Exception, step: int) -> None:
+        self._warn(
+            f"snapshot at step {step} was not recorded in {self.path}: {_one_line(error)}",
+            cause=f"{type(error).__name__} {getattr(error, 'errno', '')}",
+        )
 
     def _warn(self, message: str, cause: str) -> None:
         if cause not in self._warned:

@@ -9,17 +9,26 @@ from typing import Any
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import named_tensors
 
+#: No step is as large: the distance of any two is a whole number of 64 bits.
+STEP_LIMIT = 2**62
+
 
 @dataclass(frozen=True)
 class Row:
-    """One snapshot: its step, its tensors by their full names, its metrics as numbers."""
+    """One snapshot: its step, its tensors by their full names, its metrics as numbers.
+
+    Where snapshots are sketched, ``tensors`` become ``Sketched`` ones; with ``keep``, or as often
+    as the recorder was told to, the weights stay in ``kept`` until they are written.
+    """
 
     step: int
     tensors: dict[str, Any]
     metrics: dict[str, float]
+    keep: bool = False
+    kept: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, step: Any, tensors: Any, metrics: Mapping[str, Any]) -> Row:
+    def of(cls, step: Any, tensors: Any, metrics: Mapping[str, Any], keep: bool = False) -> Row:
         """Check a snapshot.
 
         Raises
@@ -27,7 +36,7 @@ class Row:
         KoopscopeError
             If it is none: see ``Recorder.snapshot``.
         """
-        return cls(checked_step(step), _checked_tensors(tensors), _checked_metrics(metrics))
+        return cls(checked_step(step), _checked_tensors(tensors), _checked_metrics(metrics), keep)
 
 
 def checked_step(step: Any) -> int:
@@ -43,8 +52,10 @@ def checked_step(step: Any) -> int:
             f"step must be a whole number, not {step!r}", "pass the number of the optimizer step"
         )
     number = int(step.__index__())
-    if not -(2**63) <= number < 2**63:
-        raise KoopscopeError(f"step {number} does not fit 64 bits", "count optimizer steps")
+    if not -STEP_LIMIT < number < STEP_LIMIT:
+        raise KoopscopeError(
+            f"step {number} is beyond what can be counted", "count optimizer steps"
+        )
     return number
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from koopscope.runs.dtypes import LeftOutError, StoredArray, as_stored, weights_left_out
 from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.run import Skipped
+from koopscope.runs.sketching.sketcher import Sketched
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class TensorPlan:
     kind: str = "parameter"
 
     @classmethod
-    def of(cls, name: str, stored: StoredArray, kinds: Mapping[str, Sequence[str]]) -> TensorPlan:
+    def of(
+        cls, name: str, stored: StoredArray | Sketched, kinds: Mapping[str, Sequence[str]]
+    ) -> TensorPlan:
         """Plan a tensor from its first value; ``kinds`` has globs of names for each kind."""
         matching = (
             kind for kind, globs in kinds.items() if any(fnmatchcase(name, glob) for glob in globs)
         )
-        return cls(name, stored.words.shape, stored.dtype, next(matching, "parameter"))
+        shape = stored.shape if isinstance(stored, Sketched) else stored.words.shape
+        return cls(name, shape, stored.dtype, next(matching, "parameter"))
 
     def fitted(self, value: Any) -> StoredArray:
         """Return a later value of the tensor in the dtype of its record.
@@ -67,7 +71,7 @@ def planned(
     taken = StorableNames()
     for name, value in tensors.items():
         try:
-            stored = as_stored(value)
+            stored = value if isinstance(value, Sketched) else as_stored(value)
             problem = taken.problem(name)
         except LeftOutError as error:
             problem = error.reason

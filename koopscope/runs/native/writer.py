@@ -11,7 +11,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,10 @@ from koopscope.runs.hdf5.safety import stored_dtype
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.transaction import changed
 from koopscope.runs.native.header import FORMAT, GENERATION
+from koopscope.runs.native.sketch_layout import GROUP as SKETCH
+from koopscope.runs.native.sketch_layout import SketchWriter
 from koopscope.runs.native.storable import StorableNames
+from koopscope.runs.native.tensor_datasets import create_tensor
 from koopscope.runs.native.tensor_plan import TensorPlan
 
 if sys.platform != "win32":
@@ -57,6 +60,8 @@ class RunWriter:
         self._metrics = dict(_datasets(h5py.h5g.open(root, b"metrics")))
         self._tensors = dict(_datasets(h5py.h5g.open(root, b"weights")))
         self._row = int(self._steps.shape[0])
+        #: Where sketches go; ``None`` in a file of weights.
+        self.sketch = SketchWriter(file[SKETCH]) if SKETCH in file else None
         self._metric_names: StorableNames | None = None
 
     @property
@@ -82,7 +87,12 @@ class RunWriter:
     def known_names(self) -> set[str]:
         """Return the names that the first snapshot had, recorded or not."""
         listed = json.loads(_text(self._file.attrs.get("skipped")) or "[]")
-        return {*self._tensors, *(entry["name"] for entry in listed)}
+        sketched = self.sketch.tensors if self.sketch is not None else ()
+        return {
+            *self._tensors,
+            *(each.name for each in sketched),
+            *(entry["name"] for entry in listed),
+        }
 
     def tensors(self) -> Iterator[TensorPlan]:
         """Yield the tensors still being recorded: those with a row in every snapshot."""
@@ -94,6 +104,17 @@ class RunWriter:
     def write_rows(self, name: str, words: npt.NDArray[Any]) -> None:
         """Write a tensor's rows [K, *shape] of the K coming snapshots."""
         _write_rows(self._tensors[name], self._row, words)
+
+    def write_kept(self, row: int, tensors: Mapping[str, StoredArray]) -> None:
+        """Write the weights of a snapshot whose sketch is written at ``row``."""
+        assert self.sketch is not None
+        place = self.sketch.keep(row)
+        for name, stored in tensors.items():
+            if name not in self._tensors and not place:
+                shape, dtype = stored.words.shape, stored.dtype
+                self._tensors[name] = create_tensor(self._file["weights"], name, shape, dtype).id
+            if name in self._tensors and self._tensors[name].shape[0] >= place:
+                _write_rows(self._tensors[name], place, stored.words[None])
 
     def write_part(self, name: str, start: int, stored: StoredArray) -> None:
         """Write the weights from ``start`` on of a flattened tensor's row, given as a vector."""
@@ -150,11 +171,17 @@ class RunWriter:
         kept = int(np.searchsorted(self._file["step"][:], step, side="right"))
         if kept < self._row:
             self._file.attrs[GENERATION] = int(self._file.attrs.get(GENERATION, 0)) + 1
-        self._row = kept
-        for dataset in (self._steps, *self._metrics.values(), *self._tensors.values()):
+        self._row = weights = kept
+        if self.sketch is not None:
+            self.sketch.discard_from(kept)
+            weights = self.sketch.kept_before(kept)
+        for dataset, left in (
+            *((each, kept) for each in (self._steps, *self._metrics.values())),
+            *((each, weights) for each in self._tensors.values()),
+        ):
             rows, *shape = dataset.shape
-            if rows > self._row:
-                dataset.set_extent((self._row, *shape))
+            if rows > left:
+                dataset.set_extent((left, *shape))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ window; does not close the run beneath.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from koopscope._types import Floating
 from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.sketches import TensorSketch
 
 
 class Excerpt(Run):
@@ -33,10 +34,14 @@ class Excerpt(Run):
     def __init__(self, run: Run, window: slice | npt.NDArray[np.intp], width: int) -> None:
         self._run, self._window, self._width = run, window, width
         description = run.description
+        sketch = description.sketch
+        if sketch is not None:  # the weights that were kept are the whole run's
+            sketch = replace(sketch, kept=())
         self.description = replace(
             description,
             steps=description.steps[window],
             metrics={name: values[window] for name, values in description.metrics.items()},
+            sketch=sketch,
         )
         self._rows = np.empty(0, np.float64)
 
@@ -49,6 +54,16 @@ class Excerpt(Run):
         rows = self._rows.view(out.dtype)[: shape[0] * shape[1]].reshape(shape)
         self._run.read(tensor, start, stop, rows)
         out[...] = rows[self._window]
+
+    def sketched(self, tensor: TensorInfo) -> TensorSketch:
+        """Return the sketches of the snapshots of the window."""
+        return self._run.sketched(tensor).chosen(self._window)
+
+    def volume(self, tensors: Sequence[TensorInfo]) -> int:
+        """Return how many bytes are read for these tensors."""
+        if self.description.sketch is not None:
+            return self._run.volume(tensors)
+        return super().volume(tensors)
 
     def read_dtype(self, tensor: TensorInfo) -> np.dtype[np.floating]:
         """Return the dtype in which the run beneath delivers a tensor."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import FloatArray, Run, RunDescription, TensorInfo
+from koopscope.runs.sketches import TensorSketch, joined
 
 
 class ShardedRun(Run):
@@ -30,8 +32,8 @@ class ShardedRun(Run):
     Raises
     ------
     KoopscopeError
-        If their steps differ, a tensor is in two of them, or the names or the metadata of the
-        files tell that one is missing.
+        If their steps differ, a tensor is in two of them, parts of a sketched tensor do not make up
+        all of it, or the names or the metadata of the files tell that one is missing.
     """
 
     def __init__(self, shards: Sequence[Run]) -> None:
@@ -43,6 +45,7 @@ class ShardedRun(Run):
         for other in described[1:]:
             _check_steps(first, other)
         _check_complete(described)
+        _check_sketches(described)
         self._home: dict[str, Run] = {}
         for shard in self.shards:
             for tensor in shard.description.tensors:
@@ -54,6 +57,7 @@ class ShardedRun(Run):
                         "without --shards",
                     )
                 self._home[tensor.name] = shard
+        self._parts = _joined_parts(self.shards)
         self.files = tuple(path for shard in self.shards for path in shard.files)
         metrics: dict[str, npt.NDArray[np.float64]] = {}
         for description in described:
@@ -62,11 +66,17 @@ class ShardedRun(Run):
             path=f"{first.path} ... {described[-1].path}" if len(described) > 1 else first.path,
             format=f"{first.format}, {len(described)} shard{'s' if len(described) > 1 else ''}",
             steps=first.steps,
-            tensors=tuple(tensor for each in described for tensor in each.tensors),
+            tensors=(*(t for each in described for t in each.tensors), *self._parts),
             metrics=metrics,
             metadata=first.metadata,
-            skipped=tuple(skipped for each in described for skipped in each.skipped),
+            skipped=tuple(
+                skipped
+                for each in described
+                for skipped in each.skipped
+                if skipped.name not in {tensor.name for tensor in self._parts}
+            ),
             notes=tuple(dict.fromkeys(note for each in described for note in each.notes)),
+            sketch=first.sketch and replace(first.sketch, kept=()),
         )
 
     def home(self, tensor: TensorInfo) -> Run:
@@ -77,6 +87,20 @@ class ShardedRun(Run):
         """Fill ``out`` (T, stop - start) from the tensor's shard."""
         self.home(tensor).read(tensor, start, stop, out)
 
+    def sketched(self, tensor: TensorInfo) -> TensorSketch:
+        """Return the sketches of a tensor: its shard's, or the sum of its parts'."""
+        if tensor in self._parts:
+            return joined([shard.sketched(tensor) for shard in self._parts[tensor]])
+        return self.home(tensor).sketched(tensor)
+
+    def volume(self, tensors: Sequence[TensorInfo]) -> int:
+        """Return how many bytes are read for these tensors."""
+        return sum(
+            shard.volume([tensor])
+            for tensor in tensors
+            for shard in self._parts.get(tensor) or [self.home(tensor)]
+        )
+
     def cuts(self, tensor: TensorInfo, width: int) -> Iterator[tuple[int, int]]:
         """Yield ranges as the tensor's shard has them."""
         return self.home(tensor).cuts(tensor, width)
@@ -85,6 +109,34 @@ class ShardedRun(Run):
         """Close all shards."""
         for shard in self.shards:
             shard.close()
+
+
+def _check_sketches(described: Sequence[RunDescription]) -> None:
+    kinds = {
+        None if each.sketch is None else (each.sketch.numbers, each.sketch.seed)
+        for each in described
+    }
+    if len(kinds) > 1:
+        raise KoopscopeError(
+            "the shards were sketched differently, or some of them hold weights",
+            "record all ranks with one sketch= and one seed",
+        )
+
+
+def _joined_parts(shards: Sequence[Run]) -> dict[TensorInfo, list[Run]]:
+    """Return the tensors of which every shard holds a part, with the shards that do."""
+    homes: dict[TensorInfo, list[Run]] = {}
+    for shard in shards:
+        for tensor in shard.parts:
+            homes.setdefault(tensor, []).append(shard)
+    for tensor, members in homes.items():
+        held = sum(shard.parts[tensor] for shard in members)
+        if held != tensor.size:
+            raise KoopscopeError(
+                f"the parts of {tensor.name} make up {held:,} of its {tensor.size:,} weights",
+                "name all shards of the run, each once",
+            )
+    return homes
 
 
 def _check_steps(first: RunDescription, other: RunDescription) -> None:

@@ -26,6 +26,7 @@ PAGES = {
     "gate": ("check", SAMPLES / "diverging.h5"),
     "forecast": ("forecast", SAMPLES / "mlp_sgd.h5", "--ahead", 5),
     "pruning": ("prune", SAMPLES / "mlp_sgd.h5", "--sparsity", 0.5),
+    "comparison": ("compare", SAMPLES / "mlp_sgd.h5", SAMPLES / "lr_too_high.h5"),
     "contraction": ("contraction", SAMPLES / "iterates" / "forest.h5"),
 }
 
@@ -94,4 +95,16 @@ def test_a_table_sorts_by_numbers(browser, tmp_path, capsys):
     ]
     assert weights == sorted(weights)
     assert len(set(weights)) > 1
+    page.close()
+
+
+def test_the_index_of_a_site(browser, tmp_path, capsys):
+    runs = [SAMPLES / "mlp_sgd.h5", SAMPLES / "diverging.h5"]
+    code, _, err = called(capsys, "report", *runs, "-o", tmp_path / "site")
+    assert code == 0, err
+    page = browser.new_page(viewport={"width": 900, "height": 900})
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    assert page.locator("tbody tr").count() == 2
+    page.locator("tbody a", has_text="diverging").click()
+    assert "diverging.h5" in page.locator("h1").first.inner_text()
     page.close()

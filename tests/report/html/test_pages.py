@@ -12,10 +12,10 @@ import jsonschema
 import numpy as np
 import pytest
 
+from koopscope.markup import Markup, element, joined
 from koopscope.report.analysis_report import Report
 from koopscope.report.html.analysis import render
 from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_circle
-from koopscope.report.html.markup import Markup, element, joined
 from koopscope.report.text.terminal_style import Page
 from tests.calling import called
 from tests.report.html.reading import assert_harmless, read

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from koopscope.analysis.summary import summarized
-from koopscope.report.analysis_text import half_life_cell, residual_cell
 from koopscope.report.text.eigenvalue_rows import Folded, folded, residual_level
+from koopscope.report.text.spectrum import half_life_cell, residual_cell
 from koopscope.report.text.terminal_style import Page
 from koopscope.spectra.confidence import confidence
 from koopscope.spectra.dmd import dmd

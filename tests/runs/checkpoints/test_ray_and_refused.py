@@ -84,7 +84,7 @@ def touch(path):
     ("files", "said", "hint"),
     [
         (["ckpt-1.index", "ckpt-1.data-00000-of-00001"], "checkpoint of TensorFlow", "numpy.savez"),
-        (["model.eqx"], "file of Equinox", "tree_deserialise_leaves"),
+        (["model.eqx"], "no readable file of Equinox", "tree_serialise_leaves"),
         (["model.gguf"], "GGUF", "checkpoints that it was made from"),
         (["model.onnx"], "ONNX", "checkpoints that it was made from"),
         (["model.weights.json"], "sharded Keras weights", "save_weights"),

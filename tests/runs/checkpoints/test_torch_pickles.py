@@ -14,7 +14,7 @@ import pytest
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.torch import pickle_stack, unpickling
 from koopscope.runs.checkpoints.torch.inert import Inert
-from koopscope.runs.checkpoints.torch.pickle_source import Source
+from koopscope.runs.checkpoints.torch.pickle_source import PickleSource
 from koopscope.runs.checkpoints.torch.snapshots import torch_snapshot
 from koopscope.runs.checkpoints.torch.tensors import MAKERS, storage_of
 from koopscope.runs.checkpoints.torch.unpickling import Unpickler
@@ -27,7 +27,7 @@ BUDGET, OPERATIONS, MEMORY = 12 * 2**20, 300_000, 24 * 2**20
 
 def loaded(raw):
     pieces = iter([raw])
-    return Unpickler(Source(lambda size: next(pieces, b"")), MAKERS, storage_of).load()
+    return Unpickler(PickleSource(lambda size: next(pieces, b"")), MAKERS, storage_of).load()
 
 
 class Call:

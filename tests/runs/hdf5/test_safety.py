@@ -232,6 +232,9 @@ def test_names_no_framework_gives_are_refused_and_shown_harmlessly(path, name):
         (np.array([0.0, 1.0, 2.0]), "not a list of whole numbers"),
         (np.zeros((3, 1), np.int64), "not a list of whole numbers"),
         (np.bytes_(b"three"), "not a list of whole numbers"),
+        (np.array([0, 1, 2**62]), "is beyond what can be counted"),
+        (np.array([-(2**63), 0, 2]), "is beyond what can be counted"),
+        (np.array([0, 1, 2**64 - 1], np.uint64), "is beyond what can be counted"),
     ],
 )
 def test_steps_that_are_no_steps_are_refused(path, steps, message):
@@ -248,6 +251,23 @@ def test_a_run_of_absurdly_many_snapshots_is_refused_before_it_is_read(path):
         file.create_dataset("step", (2**28,), np.int64, chunks=(2**20,), compression="gzip")
 
     assert "snapshots long" in refusal(edited(path, endless))
+
+
+def test_steps_that_a_small_file_packs_are_not_unpacked(path):
+    def packed(file):
+        del file["step"]
+        steps = np.arange(3_000_000)
+        file.create_dataset("step", data=steps, chunks=(2**20,), compression=1, shuffle=True)
+
+    assert "in a file too small for so many" in refusal(edited(path, packed))
+
+
+def test_steps_that_were_never_written_are_not_zeros(path):
+    def declared(file):
+        del file["step"]
+        file.create_dataset("step", (3,), np.int64, chunks=(3,))
+
+    assert "never written" in refusal(edited(path, declared))
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_tensor_that_appears_later_is_named_once(path):
         (5, weights(5), {}, "step 5 does not come after step 5"),
         (1.5, weights(5), {}, "step must be a whole number, not 1.5"),
         (True, weights(5), {}, "step must be a whole number, not True"),
-        (2**63, weights(5), {}, "does not fit"),
+        (2**62, weights(5), {}, "is beyond what can be counted"),
         (6, [np.zeros(2)], {}, "tensors must be a mapping of names to tensors, not list"),
         (6, weights(5), {"loss": "low"}, "metric loss must be one number, not str"),
         (6, weights(5), {"loss": np.zeros(2)}, "metric loss must be one number, not ndarray"),

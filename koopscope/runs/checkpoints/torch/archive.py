@@ -17,10 +17,10 @@ from typing import IO, Any
 from koopscope.runs.checkpoints.torch.content import Content, Packed, Region
 from koopscope.runs.checkpoints.torch.dtypes import STORAGES, WIDTHS
 from koopscope.runs.checkpoints.torch.inert import Name
-from koopscope.runs.checkpoints.torch.pickle_source import Source
+from koopscope.runs.checkpoints.torch.pickle_source import PickleSource
 from koopscope.runs.checkpoints.torch.tensors import MAKERS, Storage, StoredTensor, storage_of
 from koopscope.runs.checkpoints.torch.unpickling import Unpickler
-from koopscope.runs.checkpoints.torch.window import DamagedError, Window
+from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow
 
 ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
@@ -48,7 +48,7 @@ ZIP_DAMAGE = (
 )
 
 
-def content_of(window: Window) -> Content:
+def content_of(window: FileWindow) -> Content:
     """Return what PyTorch saved in these bytes.
 
     Raises
@@ -76,7 +76,7 @@ def is_stream(head: bytes) -> bool:
     return head[:1] == b"\x80" and head[2:].startswith(STREAM_MAGIC)
 
 
-def open_zip(window: Window) -> zipfile.ZipFile:
+def open_zip(window: FileWindow) -> zipfile.ZipFile:
     """Return an archive in these bytes.
 
     Raises
@@ -90,7 +90,7 @@ def open_zip(window: Window) -> zipfile.ZipFile:
         raise DamagedError(f"it is no complete zip archive ({_said(error)})") from None
 
 
-def stored_part(window: Window, entry: zipfile.ZipInfo) -> Window:
+def stored_part(window: FileWindow, entry: zipfile.ZipInfo) -> FileWindow:
     """Return the bytes of a member that is stored as it is.
 
     Raises
@@ -107,7 +107,7 @@ def stored_part(window: Window, entry: zipfile.ZipInfo) -> Window:
     return window.part(entry.header_offset + 30 + names, entry.file_size)
 
 
-def zip_content(window: Window, archive: zipfile.ZipFile) -> Content:
+def zip_content(window: FileWindow, archive: zipfile.ZipFile) -> Content:
     """Return what PyTorch saved in an archive.
 
     Raises
@@ -147,7 +147,7 @@ def archive_text(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
         raise DamagedError(f"its member {entry.filename} cannot be read ({_said(error)})") from None
 
 
-def _as_file(window: Window) -> IO[bytes]:
+def _as_file(window: FileWindow) -> IO[bytes]:
     stream: Any = window.stream()
     file: IO[bytes] = stream
     return file
@@ -158,11 +158,11 @@ def _said(error: BaseException) -> str:
     return text[:120] or type(error).__name__
 
 
-def _unpickled(source: Source, persistent: Callable[[Any], Any]) -> Any:
+def _unpickled(source: PickleSource, persistent: Callable[[Any], Any]) -> Any:
     return Unpickler(source, MAKERS, persistent).load()
 
 
-def _windowed(window: Window, start: int = 0) -> Source:
+def _windowed(window: FileWindow, start: int = 0) -> PickleSource:
     position = start
 
     def fetch(size: int) -> bytes:
@@ -171,12 +171,12 @@ def _windowed(window: Window, start: int = 0) -> Source:
         position += len(part)
         return part
 
-    return Source(fetch, start)
+    return PickleSource(fetch, start)
 
 
 def _member(
-    window: Window, archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str
-) -> Source:
+    window: FileWindow, archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str
+) -> PickleSource:
     """Return the bytes of a member, unpacked as far as they are wanted and checked at their end."""
     entry = entries[name]
     if entry.compress_type == zipfile.ZIP_STORED and not entry.CRC:
@@ -193,7 +193,7 @@ def _member(
         except ZIP_DAMAGE as error:
             raise DamagedError(f"its member {name} cannot be read ({_said(error)})") from None
 
-    return Source(fetch)
+    return PickleSource(fetch)
 
 
 def _must_be_deflated(entry: zipfile.ZipInfo) -> None:
@@ -209,7 +209,7 @@ def _must_be_deflated(entry: zipfile.ZipInfo) -> None:
 
 
 def _locate(
-    window: Window, entries: dict[str, zipfile.ZipInfo], folder: str, storage: Storage
+    window: FileWindow, entries: dict[str, zipfile.ZipInfo], folder: str, storage: Storage
 ) -> Region:
     entry = entries.get(f"{folder}{storage.key}")
     if entry is None:
@@ -237,7 +237,7 @@ def _no_storage(storage: Storage) -> Region:
     raise DamagedError("it is a pickle without storages")
 
 
-def _stream_content(window: Window) -> Content:
+def _stream_content(window: FileWindow) -> Content:
     source = _windowed(window)
     storages: dict[str, Storage] = {}
 
@@ -284,7 +284,7 @@ def _listed(places: dict[str, Region], storage: Storage) -> Region:
 _TAR_MEMBERS = ("pickle", "storages", "tensors")
 
 
-def is_old_tar(window: Window) -> bool:
+def is_old_tar(window: FileWindow) -> bool:
     """Return whether the bytes are a tar whose first member is one of PyTorch's."""
     return window.size >= 512 and window.read(0, 16).rstrip(b"\0") in (
         *(name.encode() for name in _TAR_MEMBERS),
@@ -292,9 +292,9 @@ def is_old_tar(window: Window) -> bool:
     )
 
 
-def _tar_content(window: Window) -> Content:
+def _tar_content(window: FileWindow) -> Content:
     """Read the form of PyTorch before 0.1.10: storages, then views of them, then the pickle."""
-    parts: dict[str, Window] = {}
+    parts: dict[str, FileWindow] = {}
     try:
         with tarfile.open(fileobj=_as_file(window), mode="r:") as archive:
             for _ in range(16):
@@ -322,7 +322,7 @@ def _tar_content(window: Window) -> Content:
     return Content(value, "PyTorch", partial(_listed, places))
 
 
-def _tar_storages(part: Window) -> tuple[dict[str, Storage], dict[str, Region]]:
+def _tar_storages(part: FileWindow) -> tuple[dict[str, Storage], dict[str, Region]]:
     source = _windowed(part)
     count = _unpickled(source, storage_of)
     storages: dict[str, Storage] = {}
@@ -353,7 +353,7 @@ def _listing(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _tar_tensors(part: Window, storages: dict[str, Storage]) -> dict[str, StoredTensor]:
+def _tar_tensors(part: FileWindow, storages: dict[str, Storage]) -> dict[str, StoredTensor]:
     source = _windowed(part)
     tensors: dict[str, StoredTensor] = {}
     for _ in range(_count(_unpickled(source, storage_of))):

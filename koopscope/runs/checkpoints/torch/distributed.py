@@ -33,7 +33,7 @@ from koopscope.runs.checkpoints.torch.tensors import (
 )
 from koopscope.runs.checkpoints.torch.window import (
     DamagedError,
-    Window,
+    FileWindow,
     damage_of,
     opened,
 )
@@ -90,7 +90,7 @@ class _Parts:
         self._described = entries(said.get("state_dict_metadata"))
         self._paths = entries(said.get("planner_data"))
         self._held = _held(folder, entries(said.get("storage_data")))
-        self._windows: dict[Path, Window] = {}
+        self._windows: dict[Path, FileWindow] = {}
         self._files = ExitStack()
 
     def value(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class _Parts:
         region = content.locate(part.storage)
         return Piece(corner, place_of(held.path, part, region, content.big_endian))
 
-    def _window(self, name: str, held: _Held) -> Window:
+    def _window(self, name: str, held: _Held) -> FileWindow:
         if held.path not in self._windows:
             if not held.path.is_file():
                 raise DamagedError(f"{held.path.name} is missing, which holds {name}")

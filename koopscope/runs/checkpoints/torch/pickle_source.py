@@ -10,7 +10,7 @@ from koopscope.runs.checkpoints.torch.window import DamagedError
 LONGEST_LINE = 4096
 
 
-class Source:
+class PickleSource:
     """The bytes of a pickle, fetched piece by piece.
 
     Parameters

@@ -25,7 +25,7 @@ from koopscope.runs.checkpoints.torch.tensors import StoredTensor
 from koopscope.runs.checkpoints.torch.window import (
     COPY_AGAIN,
     DamagedError,
-    Window,
+    FileWindow,
     damage_of,
     open_regular,
 )
@@ -39,7 +39,7 @@ _WASTE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoragePlace:
     """Where the elements of a tensor, or of a rectangular piece of one, lie.
 
     Attributes
@@ -76,10 +76,10 @@ class Piece:
     """A rectangular part of a tensor, from the element at ``corner`` on."""
 
     corner: tuple[int, ...]
-    place: Place
+    place: StoragePlace
 
 
-def place_of(path: Path, tensor: StoredTensor, region: Region, big_endian: bool) -> Place:
+def place_of(path: Path, tensor: StoredTensor, region: Region, big_endian: bool) -> StoragePlace:
     """Return where a tensor lies whose storage lies in ``region``.
 
     Raises
@@ -93,7 +93,7 @@ def place_of(path: Path, tensor: StoredTensor, region: Region, big_endian: bool)
             f"{tensor.storage.key} of {region.size:,} bytes"
         )
     first = tensor.storage.offset * WIDTHS[tensor.storage.dtype]
-    return Place(
+    return StoragePlace(
         path,
         region.start + first + tensor.offset * WIDTHS[tensor.dtype],
         tensor.shape,
@@ -110,10 +110,10 @@ class Files:
     """Files opened when they are first read, and what had to be unpacked from them."""
 
     def __init__(self) -> None:
-        self._open: dict[Path, Window] = {}
-        self._unpacked: dict[tuple[Path, Packed], tuple[Any, Window]] = {}
+        self._open: dict[Path, FileWindow] = {}
+        self._unpacked: dict[tuple[Path, Packed], tuple[Any, FileWindow]] = {}
 
-    def window(self, place: Place) -> Window:
+    def window(self, place: StoragePlace) -> FileWindow:
         """Return the bytes that a place counts in.
 
         Raises
@@ -124,7 +124,7 @@ class Files:
         window = self._open.get(place.path)
         if window is None:
             descriptor = open_regular(place.path)
-            window = Window(descriptor, 0, os.fstat(descriptor).st_size)
+            window = FileWindow(descriptor, 0, os.fstat(descriptor).st_size)
             self._open[place.path] = window
         if place.packed is None:
             return window
@@ -221,7 +221,7 @@ def read_range(
                 np.negative(values, out=values)
 
 
-def scalar(place: Place) -> int | float | bool | None:
+def scalar(place: StoragePlace) -> int | float | bool | None:
     """Return the one element of a tensor, ``None`` if it has another number of them.
 
     Raises
@@ -247,7 +247,9 @@ def scalar(place: Place) -> int | float | bool | None:
     return float(number[0])
 
 
-def _read_box(window: Window, place: Place, origin: tuple[int, ...], out: npt.NDArray[Any]) -> None:
+def _read_box(
+    window: FileWindow, place: StoragePlace, origin: tuple[int, ...], out: npt.NDArray[Any]
+) -> None:
     """Fill ``out`` with the box of its shape at ``origin`` of a place."""
     kind = words(place.dtype, place.big_endian)
     steps = [step * kind.itemsize for step in place.strides]
@@ -269,7 +271,7 @@ def _read_box(window: Window, place: Place, origin: tuple[int, ...], out: npt.ND
 
 
 def _read_straight(
-    window: Window, dtype: str, kind: np.dtype[Any], first: int, out: npt.NDArray[Any]
+    window: FileWindow, dtype: str, kind: np.dtype[Any], first: int, out: npt.NDArray[Any]
 ) -> None:
     """Read elements that lie one after the other; into ``out`` itself where nothing is changed."""
     if out.dtype == kind and out.flags.c_contiguous:
@@ -288,7 +290,7 @@ def _in_order(shape: tuple[int, ...], steps: Sequence[int], width: int) -> bool:
     return True
 
 
-def _unpacked(window: Window, packed: Packed) -> tuple[Any, Window]:
+def _unpacked(window: FileWindow, packed: Packed) -> tuple[Any, FileWindow]:
     """Unpack a member into a file without a name; its size has been checked against its bytes."""
     unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the reader)
     try:
@@ -301,7 +303,7 @@ def _unpacked(window: Window, packed: Packed) -> tuple[Any, Window]:
         unpacked.close()
         raise DamagedError(f"its member {packed.member} cannot be unpacked ({error})") from None
     unpacked.flush()
-    return unpacked, Window(unpacked.fileno(), 0, os.fstat(unpacked.fileno()).st_size)
+    return unpacked, FileWindow(unpacked.fileno(), 0, os.fstat(unpacked.fileno()).st_size)
 
 
 def _copy(stream: Any, target: Any, entry: zipfile.ZipInfo) -> None:

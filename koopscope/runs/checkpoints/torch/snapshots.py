@@ -27,7 +27,7 @@ from koopscope.runs.checkpoints.torch.description import Described, described
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Piece, TorchReader, place_of
 from koopscope.runs.checkpoints.torch.tensors import StoredTensor
-from koopscope.runs.checkpoints.torch.window import DamagedError, Window, damage_of, opened
+from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, damage_of, opened
 
 #: A stable-baselines3 archive: its weights, and what says how far training was.
 _POLICY, _ABOUT_POLICY = "policy.pth", "data"
@@ -52,7 +52,7 @@ def torch_snapshot(path: Path, key: str | None = None) -> Snapshot:
     """
     with damage_of(path), opened(path) as window:
         content, step = _content(window)
-        description = described(path, content.value, partial(_piece, path, content), key)
+        description = described(path, content.value, partial(piece_of, path, content), key)
         kind = _kind(content)
     return snapshot_of(path, kind, description, step)
 
@@ -72,37 +72,13 @@ def sharded_torch_snapshot(index: Path, key: str | None = None) -> Snapshot:
             raise KoopscopeError(f"the shard {shard} is missing, which {index.name} names", _WHOLE)
         with damage_of(shard), opened(shard) as window:
             content = content_of(window)
-            parts.append(described(shard, content.value, partial(_piece, shard, content), key))
+            parts.append(described(shard, content.value, partial(piece_of, shard, content), key))
     description = _joined(index, parts)
     known = {*description.pieces, *(skip.name for skip in description.skipped)}
     for name in plain_names(list(weight_map)).values():
         if name not in known:
             raise KoopscopeError(f"{name} is in none of the shards of {index}", _WHOLE)
     return snapshot_of(index, "sharded PyTorch", description)
-
-
-def deepspeed_snapshot(path: Path, key: str | None = None) -> Snapshot:
-    """Describe the folder of a DeepSpeed checkpoint by the first of its ``model_states.pt``.
-
-    Raises
-    ------
-    KoopscopeError
-        If the weights are spread over several files, or these cannot be read.
-    """
-    others = [other.name for other in path.parent.glob("*model_states.pt") if other != path]
-    if path.name.startswith("zero_pp_rank"):
-        raise KoopscopeError(
-            f"{path.parent} holds the weights in parts, as DeepSpeed's ZeRO stage 3 saves them",
-            f"join them first: python zero_to_fp32.py . joined --tag {path.parent.name}, in the "
-            "folder above it",
-        )
-    if any(name.startswith("mp_rank") for name in others):
-        raise KoopscopeError(
-            f"{path.parent} holds the weights in {len(others) + 1} parts, one of each "
-            "model-parallel rank",
-            "join them with the program that trained the network, and name the joined file",
-        )
-    return torch_snapshot(path, key)
 
 
 def is_torch(path: Path) -> bool:
@@ -134,7 +110,7 @@ def snapshot_of(path: Path, kind: str, description: Described, step: int | None 
     )
 
 
-def _content(window: Window) -> tuple[Content, int | None]:
+def _content(window: FileWindow) -> tuple[Content, int | None]:
     """Return what a file holds, and the step that an archive says beside its weights."""
     if window.size < 4 or window.read(0, 4) != ZIP:
         return content_of(window), None
@@ -148,7 +124,7 @@ def _content(window: Window) -> tuple[Content, int | None]:
 
 
 @contextmanager
-def _zip_with_policy(window: Window) -> Iterator[ZipFile | None]:
+def _zip_with_policy(window: FileWindow) -> Iterator[ZipFile | None]:
     with open_zip(window) as archive:
         yield archive if _POLICY in archive.namelist() else None
 
@@ -164,7 +140,14 @@ def _timesteps(archive: ZipFile) -> int | None:
     return step if type(step) is int and 0 <= step < 2**62 else None
 
 
-def _piece(path: Path, content: Content, tensor: StoredTensor) -> tuple[Piece, ...]:
+def piece_of(path: Path, content: Content, tensor: StoredTensor) -> tuple[Piece, ...]:
+    """Return the one piece of a tensor that lies in a file, which holds ``content``.
+
+    Raises
+    ------
+    DamagedError
+        If it is not there.
+    """
     region = content.locate(tensor.storage)
     place = place_of(path, tensor, region, content.big_endian)
     return (Piece((0,) * len(tensor.shape), place),)

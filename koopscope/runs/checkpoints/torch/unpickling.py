@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert, Name
-from koopscope.runs.checkpoints.torch.pickle_source import LONGEST_LINE, Source
+from koopscope.runs.checkpoints.torch.pickle_source import LONGEST_LINE, PickleSource
 from koopscope.runs.checkpoints.torch.pickle_stack import Stack
 from koopscope.runs.checkpoints.torch.window import DamagedError
 
@@ -43,7 +43,7 @@ class Unpickler(Stack):
 
     def __init__(
         self,
-        source: Source,
+        source: PickleSource,
         makers: Mapping[tuple[str, str], Maker],
         persistent: Callable[[Any], Any],
     ) -> None:

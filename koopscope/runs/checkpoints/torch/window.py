@@ -46,7 +46,7 @@ def damage_of(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Window:
+class FileWindow:
     """The bytes ``[start, start + size)`` of an open file."""
 
     descriptor: int
@@ -85,7 +85,7 @@ class Window:
                 raise DamagedError("it became shorter while it was read")
             done += count
 
-    def part(self, offset: int, size: int) -> Window:
+    def part(self, offset: int, size: int) -> FileWindow:
         """Return a window of this window.
 
         Raises
@@ -94,7 +94,7 @@ class Window:
             If it reaches beyond.
         """
         self._must_hold(offset, size)
-        return Window(self.descriptor, self.start + offset, size)
+        return FileWindow(self.descriptor, self.start + offset, size)
 
     def stream(self) -> io.RawIOBase:
         """Return a seekable stream of these bytes, which leaves the file open when it is closed."""
@@ -108,7 +108,7 @@ class Window:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Window]:
+def opened(path: Path) -> Iterator[FileWindow]:
     """Open a regular file for reading; anything else, a pipe say, is not waited for.
 
     Raises
@@ -120,7 +120,7 @@ def opened(path: Path) -> Iterator[Window]:
     """
     descriptor = open_regular(path)
     try:
-        yield Window(descriptor, 0, os.fstat(descriptor).st_size)
+        yield FileWindow(descriptor, 0, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
 
@@ -143,7 +143,7 @@ def open_regular(path: Path) -> int:
 class _Stream(io.RawIOBase):
     """A window as the standard library's readers of archives want it."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: FileWindow) -> None:
         self._window = window
         self._position = 0
 

@@ -1,0 +1,1 @@
+"""Are two trainings the same dynamics, and where do they part? One question a module."""

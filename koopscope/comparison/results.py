@@ -1,0 +1,168 @@
+"""What a comparison says: frozen records that reports show and tests rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from koopscope._types import Complex128, Float64
+from koopscope.comparison.distances import Distance
+from koopscope.comparison.motions import Motions
+from koopscope.comparison.parting import Parting
+from koopscope.comparison.permutation import PermutationTest
+from koopscope.comparison.timeline import Timeline
+from koopscope.comparison.verdicts import Rule, Score, Verdict
+from koopscope.runs.run import RunDescription
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a run, or repeats of one recipe.
+
+    Attributes
+    ----------
+    name
+        Of the group, or the run's path.
+    runs
+        Descriptions of its runs.
+    breaks_at_steps
+        Of each run, the first step at which a weight is not finite, or ``None``.
+    courses
+        Of each run, float64 [K] of the network by name: speed, directness, remaining.
+    eigenvalues
+        Of each run, complex128, the network's spectrum at its own rank.
+    """
+
+    name: str
+    runs: tuple[RunDescription, ...]
+    breaks_at_steps: tuple[int | None, ...]
+    courses: tuple[Mapping[str, Float64], ...]
+    eigenvalues: tuple[Complex128, ...]
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One layer of two sides.
+
+    Attributes
+    ----------
+    name, size
+        As the first run calls it, and its number of weights.
+    distance
+        Its parts are means over pairs of runs, one from each side.
+    parts_at_step
+        The first step at which its weights are apart by more than rounding; ``None`` if never, or
+        where weights were not held against weights.
+    """
+
+    name: str
+    size: int
+    distance: Distance
+    parts_at_step: int | None
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """Two sides held against each other.
+
+    Attributes
+    ----------
+    first, second
+        The sides.
+    verdict, rule
+        What it comes to, and what decided: the weights themselves, the permutation test, the
+        yardstick's spread of seeds, or a run that breaks off.
+    reason
+        One sentence that says so, with its number.
+    distance
+        Of the networks, in usual seed distances: 1 is what another seed makes.
+    level
+        Whether it is the median over layers (``layers``) or the network's own (``network``).
+    score
+        Where it lies in the yardstick.
+    test
+        The permutation test; ``None`` with fewer than three runs a side.
+    network
+        The network's own distance with its parts.
+    layers
+        In model order; none where the networks differ.
+    timeline
+        Which snapshots were held against each other.
+    parting, motions
+        Of two single runs of one network; else ``None``.
+    notes
+        What a reader has to know, in sentences.
+    """
+
+    first: Side
+    second: Side
+    verdict: Verdict
+    rule: Rule
+    reason: str
+    distance: float
+    level: str
+    score: Score
+    test: PermutationTest | None
+    network: Distance
+    layers: tuple[LayerComparison, ...]
+    timeline: Timeline
+    parting: Parting | None
+    motions: Motions | None
+    notes: tuple[str, ...]
+
+    @property
+    def p_value(self) -> float | None:
+        """Of the permutation test, ``None`` where there is none."""
+        return self.test.p_value if self.test is not None else None
+
+    @property
+    def parts_at_step(self) -> int | None:
+        """The first step at which the weights are apart by more than rounding."""
+        return self.parting.parts_at_step if self.parting is not None else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first side held against each of the others.
+
+    Attributes
+    ----------
+    pairs
+        In the order in which the others were named; at least one.
+    """
+
+    pairs: tuple[PairComparison, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """``different`` if any pair is, ``same`` if all are, else ``inconclusive``."""
+        verdicts = {pair.verdict for pair in self.pairs}
+        if "different" in verdicts:
+            return "different"
+        return "same" if verdicts == {"same"} else "inconclusive"
+
+    @property
+    def foremost(self) -> PairComparison:
+        """The pair that decides: of those with the verdict, the one farthest apart."""
+        deciding = [pair for pair in self.pairs if pair.verdict == self.verdict]
+        return max(deciding, key=lambda pair: pair.distance)
+
+    @property
+    def p_value(self) -> float | None:
+        """Of the foremost pair."""
+        return self.foremost.p_value
+
+    @property
+    def distance(self) -> float:
+        """Of the foremost pair."""
+        return self.foremost.distance
+
+    @property
+    def layers(self) -> tuple[LayerComparison, ...]:
+        """Of the foremost pair."""
+        return self.foremost.layers
+
+    @property
+    def parts_at_step(self) -> int | None:
+        """Of the foremost pair."""
+        return self.foremost.parts_at_step

@@ -1,0 +1,283 @@
+"""Turns snapshots into sketches, one after the other, and remembers what facts need in between.
+
+Takes tensors of any framework, whole or in the part that this process holds, and never holds a
+whole tensor of its own. What it remembers is bounded, whatever the size of the network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from koopscope._types import Float64
+from koopscope.errors import KoopscopeError
+from koopscope.runs.dtypes import (
+    STORED_AS,
+    LeftOutError,
+    StoredArray,
+    as_stored,
+    values_problem,
+)
+from koopscope.runs.sketches import FACTS, SketchInfo
+from koopscope.runs.sketching.devices import Device, on_device
+from koopscope.runs.sketching.facts import Remembered, sampled_places
+from koopscope.runs.sketching.parts import Part, runs_of
+from koopscope.runs.sketching.pattern import CELLS, Pattern, TensorPattern
+from koopscope.runs.sketching.projection import Sums, sums_of
+from koopscope.runs.sketching.spread import parts_of
+
+#: Bytes of cells that are remembered over all tensors, for exact facts.
+REMEMBERED_BYTES = 24 * 2**20
+
+#: Fewest cells of a tensor that are remembered.
+_LEAST_ROOM = 256
+
+
+@dataclass(frozen=True)
+class Sketched:
+    """One tensor of one snapshot, or the part of it that a process holds.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of the whole tensor.
+    values
+        float64, the sketch.
+    facts
+        float64 [len(FACTS)].
+    resolution
+        See ``TensorSketch``.
+    held
+        Weights of the tensor that went into it: fewer than all in a process that holds a part.
+    moment
+        Counts the snapshots that its sketcher has seen: facts on a change are of this one and the
+        one before.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    values: Float64
+    facts: Float64
+    resolution: float
+    held: int
+    moment: int = 0
+
+    @property
+    def size(self) -> int:
+        """Weights of the whole tensor."""
+        return math.prod(self.shape)
+
+
+def numbers_of(shape: tuple[int, ...], dtype: str, numbers: int) -> int:
+    """Return how many numbers the sketch of a tensor has; a complex weight counts as two."""
+    return min(math.prod(shape) * (2 if dtype.startswith("complex") else 1), numbers)
+
+
+def room_for(sizes: Sequence[int], remembered_bytes: int = REMEMBERED_BYTES) -> int:
+    """Return how many cells of each tensor fit what may be remembered, three times over.
+
+    Parameters
+    ----------
+    sizes
+        Weights of each tensor.
+    """
+    room = CELLS
+    while room > _LEAST_ROOM and 12 * sum(min(n, room) for n in sizes) > remembered_bytes:
+        room //= 2
+    return room
+
+
+def summed(parts: Sequence[Mapping[str, Sketched]]) -> dict[str, Sketched]:
+    """Return the sketches of whole tensors from those of the parts that several processes hold."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: _sum([part[name] for part in parts if name in part]) for name in names}
+
+
+def _sum(parts: Sequence[Sketched]) -> Sketched:
+    facts = np.sum([part.facts for part in parts], axis=0)
+    largest = FACTS.index("largest")
+    facts[largest] = np.max([part.facts[largest] for part in parts])
+    first = parts[0]
+    return Sketched(
+        first.shape,
+        first.dtype,
+        np.sum([part.values for part in parts], axis=0),
+        facts,
+        max(part.resolution for part in parts),
+        sum(part.held for part in parts),
+        first.moment,
+    )
+
+
+@dataclass
+class _Tensor:
+    own: TensorPattern
+    memory: Remembered
+    places: list[slice | npt.NDArray[np.intp]] = field(default_factory=list)
+
+
+class Sketcher:
+    """Sketches the snapshots of one training, in their order.
+
+    Parameters
+    ----------
+    info
+        How.
+    remembered_bytes
+        See ``REMEMBERED_BYTES``.
+    """
+
+    def __init__(self, info: SketchInfo, remembered_bytes: int = REMEMBERED_BYTES) -> None:
+        self.info = info
+        self._pattern = Pattern.of(info.numbers, info.seed)
+        self._bytes = remembered_bytes
+        self._room: int | None = None
+        self._tensors: dict[str, _Tensor] = {}
+        self._moment = 0
+
+    def measured(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sketch of every tensor of a snapshot by name; what is none stays as it is.
+
+        Parameters
+        ----------
+        tensors
+            Names to arrays, tensors, or the ``Part`` (or parts) of one that this process holds.
+        """
+        self._moment += 1
+        boxes = {name: _boxes(value) for name, value in tensors.items()}
+        if self._room is None:
+            sizes = [math.prod(box[0].shape) for box in boxes.values() if box]
+            self._room = room_for(sizes, self._bytes)
+        found: dict[str, Any] = {}
+        for name, value in tensors.items():
+            box = boxes[name]
+            found[name] = self._sketched(name, box) if box else value
+        return found
+
+    def _sketched(self, name: str, boxes: list[_Box]) -> Sketched:
+        dtype, shape = boxes[0].dtype, boxes[0].shape
+        pairs = 2 if dtype.startswith("complex") else 1
+        known = self._tensors.get(name)
+        if known is None or known.own.size != pairs * math.prod(shape):
+            known = self._tensors[name] = self._begun(name, boxes, pairs)
+        sums = [box.sums(known.own, pairs) for box in boxes]
+        total = _total(sums)
+        sample = np.concatenate(
+            [box.sample(places) for box, places in zip(boxes, known.places, strict=True)]
+        )
+        room = known.memory.room
+        resolution = 0.0 if known.own.size <= room else math.sqrt(2.0 / room)
+        return Sketched(
+            shape,
+            dtype,
+            known.own.reduced(total.cells),
+            known.memory.facts(total, sample),
+            resolution,
+            sum(math.prod(box.own_shape) for box in boxes),
+            self._moment,
+        )
+
+    def _begun(self, name: str, boxes: list[_Box], pairs: int) -> _Tensor:
+        own = self._pattern.tensor(name, pairs * math.prod(boxes[0].shape))
+        places, rows = [], 0
+        for box in boxes:
+            found, height, _ = sampled_places(box.own_shape)
+            places.append(found)
+            rows += height
+        if len(boxes) > 1 and len({sampled_places(box.own_shape)[2] for box in boxes}) > 1:
+            rows = 1  # rows of different lengths are no table
+        wide = boxes[0].dtype in ("float64", "complex128")
+        memory = Remembered(self._room or CELLS, np.float64 if wide else np.float32, max(1, rows))
+        return _Tensor(own, memory, places)
+
+
+def _total(sums: Sequence[Sums]) -> Sums:
+    if len(sums) == 1:
+        return sums[0]
+    bad = sum(each.nonfinite for each in sums)
+    cells = np.sum([each.cells for each in sums], axis=0)
+    return Sums(
+        cells if not bad else np.zeros_like(cells),
+        sum(each.square for each in sums),
+        max(each.largest for each in sums),
+        bad,
+    )
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A part of a tensor, as words on the host or on its device."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: tuple[int, ...]
+    own_shape: tuple[int, ...]
+    words: npt.NDArray[Any] | None
+    device: Device | None
+
+    def runs(self, pairs: int) -> list[tuple[int, int, int]]:
+        runs = runs_of(self.own_shape, self.shape, self.start)
+        return [(pairs * begin, pairs * where, pairs * length) for begin, where, length in runs]
+
+    def sums(self, own: TensorPattern, pairs: int) -> Sums:
+        if self.device is not None:
+            return self.device.sums_of(self.runs(pairs), own)
+        assert self.words is not None
+        flat = self.words.reshape(-1)
+        if pairs == 2:
+            flat = flat.view(flat.real.dtype)
+        return sums_of(flat, self.dtype, self.runs(pairs), own)
+
+    def sample(self, places: slice | npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+        if self.device is not None:
+            return self.device.sampled(places)
+        assert self.words is not None
+        return self.words.reshape(-1)[places]
+
+
+def _boxes(value: Any) -> list[_Box]:
+    """Return a value's parts; none if other processes hold it, or if it is no tensor."""
+    try:
+        boxes = [_box(each) for each in parts_of(value)]
+    except LeftOutError:  # whoever plans the file says why
+        return []
+    if len({(box.dtype, box.shape) for box in boxes}) > 1:
+        raise KoopscopeError(
+            "parts of different tensors were given as those of one",
+            "give each part the whole tensor's shape, and all of them one dtype",
+        )
+    return boxes
+
+
+def _box(value: Any) -> _Box:
+    part = value if isinstance(value, Part) else None
+    inner = part.values if part is not None else value
+    device = on_device(inner)
+    if device is None:
+        if part is not None and 0 in getattr(inner, "shape", ()):
+            stored = _empty(inner)
+        else:
+            stored = as_stored(inner)
+        dtype, own_shape, words = stored.dtype, stored.words.shape, stored.words
+        if part is None:
+            return _Box(dtype, own_shape, (0,) * len(own_shape), own_shape, words, None)
+        return _Box(dtype, part.shape, part.start, own_shape, words, None)
+    dtype = str(inner.dtype).rpartition(".")[2]
+    own_shape = tuple(int(n) for n in inner.shape)
+    problem = values_problem(dtype, own_shape)
+    if problem and (part is None or dtype not in STORED_AS):
+        raise LeftOutError(problem)
+    shape, start = (part.shape, part.start) if part else (own_shape, (0,) * len(own_shape))
+    return _Box(dtype, shape, start, own_shape, None, device)
+
+
+def _empty(value: Any) -> StoredArray:
+    """Return the words of a part in which nothing lies: more processes than rows."""
+    dtype = str(getattr(value, "dtype", "float32")).rpartition(".")[2]
+    dtype = dtype if dtype in STORED_AS else "float32"
+    return StoredArray(dtype, np.empty(tuple(value.shape), STORED_AS[dtype]))

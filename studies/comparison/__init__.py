@@ -1,0 +1,1 @@
+"""Are two trainings the same? Pairs of runs whose answer is known, and how often it was found."""

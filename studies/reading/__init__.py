@@ -1,0 +1,1 @@
+"""How files of others that the tests read were written."""

@@ -1,0 +1,1 @@
+"""How often the rules that people ask for are right: trained runs with known faults, and scores."""

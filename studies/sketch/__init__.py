@@ -1,0 +1,1 @@
+"""What a recording of sketches loses against one of weights."""
