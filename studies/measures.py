@@ -9,7 +9,6 @@ import numpy as np
 
 from koopscope.diagnostics.statistics.end_state import State, diverged, named_state
 from koopscope.diagnostics.statistics.stopping import may_stop
-from koopscope.diagnostics.statistics.trajectory import Course
 from studies.corpus import Case, recorded_loss
 from studies.rows import Rows
 
@@ -129,27 +128,16 @@ def by_run(
     return found
 
 
-def seen_by(course: Course, edition: str) -> Course:
-    """Return the part of a course that an edition sees."""
-    return Course(
-        course.weights,
-        course.validation if edition in ("validation", "losses") else None,
-        course.training if edition in ("training", "losses") else None,
-        course.training_ratio if edition in ("training", "losses") else None,
-    )
-
-
 def print_stops(
     title: str,
     cases: Sequence[Case],
-    courses: Mapping[str, Course],
     said: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
     """Print each edition at the savings of each baseline."""
     print(f"\n{title}: {len(cases)} runs")
     curves = {}
     for edition, score in said.items():
-        allowed = {c.name: may_stop(seen_by(courses[c.name], edition)) for c in cases}
+        allowed = {name: may_stop(len(values)) for name, values in score.items()}
         curves[edition] = frontier(cases, score, allowed)
     for name, baseline in stop_baselines(cases).items():
         print(f"  {name:34s} {baseline}")

@@ -20,10 +20,7 @@ EARLIEST_STOP = 10
 
 #: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set
 #: on the tuning families, cross-validated: docs/evidence/diagnostics.md.
-STOP_BELOW = {"weights": -4.6, "training": -4.5, "validation": -4.0, "losses": -3.9}
-
-#: A recorded validation loss has to be without a new best for so many snapshots before a stop.
-WITHOUT_NEW_BEST = 3
+STOP_BELOW = {"weights": -4.4, "training": -4.45, "validation": -4.6, "losses": -4.6}
 
 #: Improvement below this cannot be told from none: the floor inside the logarithm above.
 GAIN_FLOOR = 0.005
@@ -94,17 +91,17 @@ def stop_rule(course: Course, errors: Float64 | None = None) -> StopRule:
         edition=edition,
         score=score,
         threshold=STOP_BELOW[edition.name],
-        allowed=may_stop(course),
+        allowed=may_stop(len(score)),
         ahead=ahead,
         low=low,
         high=high,
     )
 
 
-def may_stop(course: Course) -> npt.NDArray[np.bool_]:
-    """Return bool [T], where a stop may be called whatever the score says."""
-    length = len(next(iter(course.weights.values()), ()))
-    allowed = np.arange(length) >= EARLIEST_STOP
-    if course.validation is not None:
-        allowed &= course.validation["since"] >= np.log1p(WITHOUT_NEW_BEST) - 1e-9
-    return allowed
+def may_stop(snapshots: int) -> npt.NDArray[np.bool_]:
+    """Return bool [T], where a stop may be called whatever the score says.
+
+    That a validation loss has to be without a new best for two to four snapshots was tried: at
+    equal savings it made false stops more frequent (30 of 350 tuning runs against 17).
+    """
+    return np.arange(snapshots) >= EARLIEST_STOP
