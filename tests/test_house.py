@@ -22,6 +22,7 @@ FLOORS = (
     {"export"},
     {"comparison", "diagnostics", "forecasting", "pruning"},
     {"averaging", "gate", "integrations", "restoring"},
+    {"history"},
     {"report", "testing"},
     {"agents"},
     {"cli"},

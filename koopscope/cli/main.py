@@ -35,6 +35,7 @@ VERBS = {
         "koopscope.cli.compare",
         "Tell whether trainings are the same dynamics, and where they part.",
     ),
+    "history": ("koopscope.cli.history", "List many runs, one row each: date, verdicts, numbers."),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
     "average": (
         "koopscope.cli.average",
