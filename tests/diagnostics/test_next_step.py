@@ -121,6 +121,8 @@ def test_findings_that_seem_to_contradict_each_other_are_reconciled():
 
     (note,) = notes(CONVERGENCE)
     assert "a stop at step 420 are no contradiction" in note
+    (note,) = notes(CONVERGENCE, found("overfitting", "fail", "restore", step=220))
+    assert "still training and over-fitting are no contradiction" in note
     (note,) = notes(done, grows)
     assert "the motion grows, and brings no more improvement" in note
     assert notes(done) == ()
