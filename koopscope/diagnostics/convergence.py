@@ -35,10 +35,9 @@ from koopscope.diagnostics.statistics.stopping import (
     stop_rule,
     stop_score,
 )
-from koopscope.diagnostics.statistics.trajectory import RANK, course_of, layer_grams
+from koopscope.diagnostics.statistics.trajectory import RANK, course_of, trained_network
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import WINDOW
-from koopscope.spectra.gram import total
 from koopscope.spectra.remainder import remainder
 
 #: No state is named before this many snapshots, as many as twelve epochs leave. Of 40 held-out runs
@@ -161,8 +160,7 @@ def ask(analysis: Analysis) -> Finding:
         message = f"{usable(len(steps))} too few to judge convergence: it takes {LEAST_SNAPSHOTS}."
         action = Action("record_more", count=LEAST_SNAPSHOTS)
         return DIAGNOSTIC.finding("inconclusive", message, evidence, hint=TOO_FEW, action=action)
-    layers = layer_grams(analysis)
-    network = total(layers.values()) if layers else None
+    network = trained_network(analysis)
     if network is None or network.path_length() <= 0.0:
         what = "changed" if analysis.finite_tensors else "is finite"
         message = f"No weight {what}, so convergence cannot be judged."

@@ -209,7 +209,7 @@ def is_straight(beginning: Beginning) -> bool:
 def _breaks_early(analysis: Analysis, count: int) -> bool:
     finite = np.ones(analysis.description.snapshots, bool)
     for tensor in analysis.finite_tensors:
-        finite &= analysis.grams[tensor.name].finite
+        finite &= analysis.nonfinite(tensor.name) == 0
     first, stop = analysis.window.first, analysis.window.asked_stop
     return not finite[first : min(first + count, stop)].all()
 
@@ -219,7 +219,7 @@ def _twins(analysis: Analysis) -> dict[str, float]:
     shares = {}
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
-            shares[tensor.name] = share_of_twins(analysis.grams[tensor.name].changes)
+            shares[tensor.name] = share_of_twins(analysis.changes(tensor.name))
     return shares
 
 

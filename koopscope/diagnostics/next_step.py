@@ -20,9 +20,9 @@ SEVERITY: tuple[Status, ...] = ("fail", "warn", "info", "pass", "inconclusive")
 #: that are not named here come last.
 ORDER = (
     "finiteness",
+    "spikes",
     "learning-rate",
     "stability",
-    "spikes",
     "dead-units",
     "convergence",
     "initialization",

@@ -24,10 +24,10 @@ from koopscope.diagnostics.finding import (
     Status,
     usable,
 )
-from koopscope.diagnostics.statistics.trajectory import RANK, layer_grams
+from koopscope.diagnostics.statistics.trajectory import RANK, trained_network
 from koopscope.spectra.dmd import Spectrum, dmd
 from koopscope.spectra.geometry import WINDOW, Geometry, course
-from koopscope.spectra.gram import SnapshotGram, total
+from koopscope.spectra.gram import SnapshotGram
 
 State = Literal[
     "stable",
@@ -164,8 +164,7 @@ def ask(analysis: Analysis) -> Finding:
     """Look for growing, alternating and aimless motion of the network."""
     steps = analysis.description.steps[analysis.window.first : analysis.window.stop]
     evidence = StabilityEvidence(snapshots=len(steps))
-    layers = layer_grams(analysis)
-    network = total(layers.values()) if layers else None
+    network = trained_network(analysis)
     broken = break_of(analysis)
     if broken is not None:
         evidence = replace(evidence, state="growing" if broken.grew else "broken off")

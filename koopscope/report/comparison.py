@@ -235,8 +235,8 @@ def _courses(pair: PairComparison, page: Page) -> Iterator[str]:
             rows.append([Cell(f"  {name}"), *(Cell(sparkline(c, width, page)) for c in drawn)])
     yield from fitted_table(rows, page)
     legend = (
-        f"as parts of the largest; {pair.network.value:.2f} usual seed distances apart "
-        "(1: what another seed makes)"
+        "as parts of the largest; by the whole network's own numbers they are "
+        f"{pair.network.value:.2f} usual seed distances apart"
     )
     yield from (page.style(f"  {line}", "faint") for line in wrapped(legend, page, 2))
 

@@ -71,6 +71,9 @@ class StoredArray:
             return StoredArray(dtype, values.astype(STORED_AS[dtype]))
 
 
+#: NumPy makes up the name of a dtype whenever it is asked, for every tensor of every snapshot.
+_USUAL_NAMES = {np.dtype(name): name for name in ("float16", "float32", "float64")}
+
 #: Number formats that networks are stored in, read here or not; packed ones only by their name.
 _REAL_OR_COMPLEX = re.compile(r"b?float\d|longdouble|complex|[fc]\d|\d+-bit float", re.IGNORECASE)
 _PACKED = re.compile(r"q?u?int\d|[iu]\d", re.IGNORECASE)
@@ -113,7 +116,7 @@ def as_stored(value: Any) -> StoredArray:
         raise LeftOutError(f"cannot be converted to an array ({_first_line(error)})") from error
     if array is None:
         raise LeftOutError(f"not a tensor but {_article(type(value).__name__)}")
-    name = array.dtype.name
+    name = _USUAL_NAMES.get(array.dtype) or array.dtype.name
     if name == "bfloat16":
         array = array.view(np.uint16)
     elif name == "uint16" and _dtype_name(value) == "bfloat16":

@@ -69,6 +69,13 @@ class Geometry:
         lengths = np.where(self.speeds > 0.0, self.speeds, np.inf)
         return np.real(self.gram.increments) / lengths[:, None] / lengths
 
+    def neighbours(self, lag: int) -> Float64:
+        """Return [T-1-lag] cosines between increments ``lag`` apart."""
+        lengths = np.where(self.speeds > 0.0, self.speeds, np.inf)
+        products = np.real(np.diagonal(self.gram.increments, lag))
+        found: Float64 = products / lengths[: len(products)] / lengths[lag:]
+        return found
+
     def distance(self, s: npt.NDArray[np.intp], t: npt.NDArray[np.intp]) -> Float64:
         """Return float64, |w_t - w_s| for two arrays of snapshots of one shape."""
         between = self.squares[s] + self.squares[t] - 2.0 * self.anchored[s, t]
@@ -160,9 +167,9 @@ def course(geometry: Geometry) -> dict[str, Float64]:
         "turn": _ratio(along, recent * before),
         "speed": _log(_ratio(now, _ratio(path, t.astype(float)))),
         "speed_trend": _log(_ratio(now, earlier)),
-        "cosine": _mean_of_last(np.diagonal(geometry.cosines, 1), t - 1, WINDOW - 1),
-        "cosine_far": _mean_of_last(np.diagonal(geometry.cosines, NOW), t - NOW, WINDOW - NOW),
-        "spread": _spread(geometry.cosines, t, window),
+        "cosine": _mean_of_last(geometry.neighbours(1), t - 1, WINDOW - 1),
+        "cosine_far": _mean_of_last(geometry.neighbours(NOW), t - NOW, WINDOW - NOW),
+        "spread": _spread(geometry, t),
         "travel": _log(_ratio(from_start, np.maximum(norms[0], _FLOOR * norms))),
         "growth": _log(_ratio(norms, np.maximum(norms[0], _FLOOR * norms))),
         "doubling": _bounded_log(last_half, before_half),
@@ -183,13 +190,22 @@ def _mean_of_last(values: Float64, stop: npt.NDArray[np.intp], count: int) -> Fl
     return _ratio(sums[high] - sums[low], (high - low).astype(float))
 
 
-def _spread(cosines: Float64, t: npt.NDArray[np.intp], window: npt.NDArray[np.intp]) -> Float64:
+def _spread(geometry: Geometry, t: npt.NDArray[np.intp]) -> Float64:
     """Participation ratio (sum of eigenvalues)^2 / sum of their squares, over the window."""
-    T = len(t)
-    sums = np.zeros((T, T))
-    sums[1:, 1:] = np.square(cosines).cumsum(axis=0).cumsum(axis=1)
-    trace = np.concatenate([[0.0], np.diagonal(cosines).cumsum()])
-    low = t - window
-    block = sums[t, t] - 2.0 * sums[low, t] + sums[low, low]
-    size = np.maximum(window, 1).astype(float)
-    return _ratio(np.square(trace[t] - trace[low]), block * size)
+    lags = np.arange(min(WINDOW, max(1, len(t) - 1)))[:, None]
+    moves = np.arange(len(t) - 1)
+    later = np.minimum(moves + lags, len(t) - 2)
+    lengths = np.where(geometry.speeds > 0.0, geometry.speeds, np.inf)
+    cosines = np.real(geometry.gram.increments[moves, later]) / lengths / lengths[later]
+    cosines[moves + lags > later] = 0.0
+    sums = np.zeros((len(lags), len(t)))
+    np.cumsum(np.square(cosines), axis=1, out=sums[:, 1:])
+    # Pairs of two increments among the last WINDOW: both before t, the earlier one inside.
+    high = np.maximum(t - lags, 0)
+    low = np.minimum(np.maximum(t - WINDOW, 0), high)
+    inside = np.take_along_axis(sums, high, 1) - np.take_along_axis(sums, low, 1)
+    block = 2.0 * inside.sum(axis=0) - inside[0]  # every pair of two different ones twice
+    along = np.concatenate([[0.0], cosines[0].cumsum()])
+    trace = along[t] - along[np.maximum(t - WINDOW, 0)]
+    size = np.clip(t, 1, WINDOW).astype(float)
+    return _ratio(np.square(trace), block * size)

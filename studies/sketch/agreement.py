@@ -190,7 +190,9 @@ def main() -> None:
         for path in sorted(folder.glob("*.h5"))[:: options.every]:
             stem = f"{folder.name}-{path.stem}"
             missing = [
-                w for w in wanted if not (options.out / f"{stem}-{w[0]}-{w[1]}.json").exists()
+                (numbers, facts)
+                for numbers, facts in wanted
+                if not (options.out / f"{stem}-{numbers}-{facts}.json").exists()
             ]
             for record in compared(path, missing) if missing else ():
                 name = f"{stem}-{record['numbers']}-{record['facts']}.json"

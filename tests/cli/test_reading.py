@@ -21,7 +21,9 @@ READS = {
     "modes": ("-o", "modes.npz", "--force"),
     "watch": ("--once",),
     "contraction": (),
+    "report": ("-o", "site"),
     "restore": ("--at", "30", "-o", "weights.npz", "--force"),
+    "average": ("--last", "3", "-o", "mean.npz", "--force"),
 }
 SNAPSHOTS = 30
 
@@ -46,7 +48,7 @@ def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_verb_that_reads_a_run_is_tried() -> None:
     reads_no_run = {"explain", "depth", "convert", "mcp"}
-    assert set(VERBS) - set(READS) == reads_no_run
+    assert set(VERBS) - {*READS, "compare", "history"} == reads_no_run
 
 
 @pytest.mark.parametrize("verb", READS)
@@ -65,6 +67,13 @@ def test_a_time_axis_settles_what_a_file_leaves_open(call, matrix, verb):
     assert not any("can be read as" in err for _, _, err in said)
     rows, columns = (out.replace("columns.h5", "rows.h5") for _, out, _ in said)
     assert rows == columns.replace("[N, T]", "[T, N]")
+
+
+def test_runs_that_are_compared_are_read_alike(call, matrix):
+    code, _, err = call("compare", "rows.h5", "rows.h5")
+    assert code == 2
+    assert "--time-axis first" in err
+    assert call("compare", "rows.h5", "rows.h5", "--time-axis", "first")[0] == 0
 
 
 @pytest.mark.parametrize("verb", ["analyze", "inspect", "check", "restore", "watch"])

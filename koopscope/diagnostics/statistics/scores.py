@@ -1,6 +1,6 @@
 """Scores over named statistics, as plain numbers that are read from a table beside this module.
 
-A score is a sum of small decision trees. Tables are written by
+A score is a sum of curves (one per statistic) or of small decision trees. Tables are written by
 ``studies/fit.py`` from the tuning runs; each says what it was fitted to. Nothing here may
 decide what a score means.
 """
@@ -18,6 +18,32 @@ from typing import Any
 import numpy as np
 
 from koopscope._types import Float64
+
+
+@dataclass(frozen=True)
+class CurveScore:
+    """score = offset + sum over statistics of a piecewise linear curve.
+
+    Attributes
+    ----------
+    offset
+        The score where every curve is zero.
+    curves
+        By statistic: knots in ascending order and the curve's values there; constant beyond.
+    """
+
+    offset: float
+    curves: Mapping[str, tuple[list[float], list[float]]]
+
+    def __call__(self, statistics: Mapping[str, Float64]) -> Float64:
+        """Return the score for arrays of statistics, in their shape."""
+        parts = [
+            np.interp(statistics[name], knots, values)
+            for name, (knots, values) in self.curves.items()
+        ]
+        score: Float64 = np.sum(parts, axis=0) + self.offset
+        return score
+
 
 #: A leaf's value, or (column, threshold, subtree where at most that, subtree where above).
 Tree = Any
@@ -63,6 +89,14 @@ def table(name: str) -> Mapping[str, Any]:
     text = resources.files("koopscope.diagnostics").joinpath(f"tables/{name}.json").read_text()
     content: Mapping[str, Any] = json.loads(text)
     return content
+
+
+def curve_score(content: Mapping[str, Any]) -> CurveScore:
+    """Return the score that a table's entry holds."""
+    return CurveScore(
+        content["offset"],
+        {name: (knots, values) for name, (knots, values) in content["curves"].items()},
+    )
 
 
 def tree_score(content: Mapping[str, Any]) -> TreeScore:

@@ -79,3 +79,47 @@ def test_metrics_of_mlflow(tmp_path, monkeypatch, place):
     logged = metrics_from(folder if place == "run" else folder / "metrics", [10, 20, 45], "step")
     assert logged.columns["loss"].tolist() == [0.9**step for step in (10, 20, 45)]
     assert logged.columns["val_acc"].tolist() == [step / 50 for step in (10, 20, 45)]
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [("safetensors", "bfloat16"), ("npz", "float32")])
+def test_weights_of_mlx(tmp_path, suffix, dtype):
+    mx, nn = framework("mlx.core"), framework("mlx.nn")
+    network = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+    for step in (10, 20):
+        network.apply(lambda values: (0.9 * values).astype(getattr(mx, dtype)))
+        network.save_weights(str(tmp_path / f"weights_{step}.{suffix}"))
+    found = by_step(tmp_path)
+    assert list(found) == [10, 20]
+    last = {
+        "layers.0.weight": network.layers[0].weight,
+        "layers.0.bias": network.layers[0].bias,
+        "layers.1.weight": network.layers[1].weight,
+        "layers.1.bias": network.layers[1].bias,
+    }
+    assert set(found[20]) == set(last)
+    for name, values in last.items():
+        expected = np.array(values.astype(mx.float32)).reshape(-1)
+        assert np.array_equal(found[20][name], expected)
+
+
+def test_a_trial_of_ray_tune(tmp_path):
+    ray, tune = framework("ray"), framework("ray.tune")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    kept = tmp_path / "kept"
+
+    def train(_):
+        for number in range(1, 6):
+            folder = tmp_path / f"made_{number}"
+            folder.mkdir()
+            np.savez(folder / "model.npz", w=np.full((4, 4), 0.9**number))
+            tune.report({"loss": 0.5**number}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    try:
+        settings = tune.RunConfig(storage_path=str(kept), name="trials", verbose=0)
+        (trial,) = tune.Tuner(train, run_config=settings).fit()
+    finally:
+        ray.shutdown()
+    with koopscope.open_run(trial.path) as run:
+        assert run.description.steps.tolist() == [1, 2, 3, 4, 5]
+        assert run.description.metrics["loss"].tolist() == [0.5**k for k in range(1, 6)]
+    assert by_step(trial.path)[3]["w"].tolist() == [0.9**3] * 16
