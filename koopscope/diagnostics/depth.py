@@ -19,8 +19,9 @@ from koopscope.diagnostics.evidence import Evidence, shown_with
 from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, usable
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.layer_stack import Likeness, Stack, likeness, stack_of
-from koopscope.diagnostics.statistics.trajectory import course_of
+from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.spectra.geometry import Geometry, course
 
 LEAST_SNAPSHOTS = 12
 LEAST_RUNS = 3
@@ -213,8 +214,9 @@ def _least(loss: Float64) -> float:
 
 def _rest(analysis: Analysis) -> float:
     """log(speed at the end over mean speed), median over layers: the lower, the more at rest."""
-    weights = course_of(analysis).weights
-    return float(weights["layers_speed"][-1])
+    scopes = (Geometry(gram) for gram in layer_grams(analysis).values())
+    speeds = [course(each)["speed"][-1] for each in scopes if each.path[-1] > 0.0]
+    return float(np.median(speeds)) if speeds else 0.0
 
 
 DIAGNOSTIC = Diagnostic(

@@ -14,11 +14,10 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.editions import Edition, edition_for
-from koopscope.diagnostics.statistics.trajectory import layer_grams
+from koopscope.diagnostics.statistics.trajectory import trained_network
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.geometry import Geometry, course
-from koopscope.spectra.gram import total
 from koopscope.spectra.start import TensorStart, summary, tensor_start
 
 #: Part of the recorded run that counts as its beginning.
@@ -78,13 +77,15 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
             gram = analysis.gram(Scope("tensor", tensor.name)).window(0, snapshots)
             tensors[tensor.name] = tensor_start(gram, math.prod(tensor.shape[1:]))
-            twins.append(share_of_twins(gram.changes))
-    if not tensors:
+            twins.append(share_of_twins(analysis.changes(tensor.name)))
+    network = trained_network(analysis)
+    if not tensors or network is None:
         return None
-    network = total(layer_grams(analysis).values()).window(0, snapshots)
     weights = summary(list(tensors.values()))
     weights.update(twins_median=float(np.median(twins)), twins_most=max(twins))
-    weights.update({name: float(v[-1]) for name, v in course(Geometry(network)).items()})
+    weights.update(
+        {name: float(v[-1]) for name, v in course(Geometry(network.window(0, snapshots))).items()}
+    )
     return Beginning(
         snapshots=snapshots,
         tensors=tensors,
