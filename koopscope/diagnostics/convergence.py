@@ -339,7 +339,7 @@ DIAGNOSTIC = Diagnostic(
         ),
         accuracy=(
             "On 300 clear runs of 23 families that no threshold has seen, the state was right "
-            "for 88% with losses (15% cannot tell) and for 79% from the weights alone (15% "
+            "for 88% with losses (14% cannot tell) and for 79% from the weights alone (15% "
             "cannot tell). Of the 213 runs that learned, 5 were stopped too early with losses "
             "and 4 without: docs/evidence/diagnostics.md."
         ),
