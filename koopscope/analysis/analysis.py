@@ -49,7 +49,7 @@ from koopscope.spectra.window import Window, usable_window
 T = TypeVar("T")
 
 #: Bytes of matrices of scopes that are decomposed together.
-STACK_BYTES = 4 * 2**20
+STACK_BYTES = 2 * 2**20
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01

@@ -12,7 +12,7 @@ from koopscope.spectra.rank import RankRule
 
 #: Bytes of spectra of layers and tensors that are kept, beside all of the network's; beyond, the
 #: one computed longest ago makes room. Who needs every scope's asks for them once, in order.
-SPECTRA_BYTES = 16 * 2**20
+SPECTRA_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,8 @@ def _sections(pair: PairComparison, page: Page) -> Iterator[list[str]]:
 
 
 def _weights(pair: PairComparison, found: Parting, page: Page) -> list[str]:
-    lines = [page.style("Weights", "title")]
+    heading = "Weights" if pair.layers else "Weights of the tensors that are in both runs"
+    lines = [page.style(heading, "title")]
     if found.parts_at_step is None:
         how = "never differ" if found.first_unequal_step is None else "differ only by rounding"
         return [*lines, f"  they {how}"]

@@ -79,6 +79,13 @@ def test_without_an_action_the_state_says_what_to_do(state, line):
     assert next_step([finding]).plain() == {"do": "none", "finding": None, "line": line}
 
 
+def test_a_run_that_is_training_goes_on_before_it_is_made_better():
+    better = found("averaging", "info", "average", code="KS106")
+    assert next_step([CONVERGENCE, better]).line == "go on training"
+    done = replace(CONVERGENCE, evidence=ConvergenceEvidence(state="stalled"))
+    assert next_step([done, better]).finding == "averaging"
+
+
 def test_without_an_action_a_failure_s_hint_comes_first():
     bad = found("initialization", "fail", hint="look at head.weight")
     assert next_step([CONVERGENCE, bad]).line == "look at head.weight"

@@ -56,8 +56,7 @@ def test_intervals_are_widened_by_what_the_sketch_costs(sketched):
     shown = sketched.finding("convergence").evidence["stop_history"]
     exact = rule.low[convergence.EARLIEST_STOP :]
     assert sum(point["interval"][0] for point in shown) < exact.sum()
-    errors = sketched.summary.asked.confidence.compression_errors
-    assert (errors > 0.0).all()
+    assert (sketched.analysis.confidence().compression_errors > 0.0).all()
 
 
 def test_the_report_fits_its_schema(sketched):

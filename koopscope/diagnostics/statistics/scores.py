@@ -1,8 +1,8 @@
 """Scores over named statistics, as plain numbers that are read from a table beside this module.
 
-A score is a sum of curves (one per statistic) or of small decision trees. Tables are written by
-``studies/fit.py`` from the tuning runs; each says what it was fitted to. Nothing here may
-decide what a score means.
+A score is a sum of small decision trees, or of curves (one per statistic). Tables are written by
+``studies/fit.py`` and ``studies/averaging/fit.py`` from the tuning runs; each says what it was
+fitted to. Nothing here may decide what a score means.
 """
 
 from __future__ import annotations
