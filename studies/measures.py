@@ -190,7 +190,7 @@ def print_states(title: str, rows: Rows, moving: np.ndarray, learned: np.ndarray
 def _diverged(row: Mapping[str, float]) -> bool:
     if "loss_rise" not in row:
         return False
-    return diverged({name: np.array([row[f"loss_{name}"]]) for name in ("rise", "noise")})
+    return diverged({name: np.array([row[f"loss_{name}"]]) for name in ("rise", "floor", "noise")})
 
 
 def of_scored(rows: Rows, score: np.ndarray) -> dict[str, float]:

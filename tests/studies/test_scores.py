@@ -93,8 +93,8 @@ def test_a_stop_is_decided_from_the_snapshots_up_to_it_alone(cases, said):
             continue
         step = int(case.analysis.description.steps[stop])
         cut = convergence.ask(case.analysis.until(step)).evidence
-        assert cut["stop_step"] in (step, None)  # None: too few snapshots for the finding so far
-        stopped += cut["stop_step"] == step
+        assert cut["stop_step"] == step
+        stopped += 1
     assert stopped >= 2
 
 

@@ -24,6 +24,10 @@ UNDECIDED = {"weights": 0.2, "training": 0.3, "validation": 0.2, "losses": 0.4}
 #: times its noise, has diverged.
 DIVERGED = 0.1
 
+#: The same where a loss swings: by this many times what it had gained, with each of its last five
+#: values above the first.
+DIVERGED_FOR_CERTAIN = 1.0
+
 #: More of the statistics than this outside of what the tuning runs showed: no case for a verdict.
 UNFAMILIAR = 0.2
 
@@ -61,9 +65,10 @@ def training_state(course: Course) -> StateScores:
 
 def diverged(training: Mapping[str, Float64]) -> bool:
     """Return whether a training loss ended above its start by more than its gain and its noise."""
-    rise = float(np.sinh(training["rise"][-1]))
+    rise, floor = (float(np.sinh(training[name][-1])) for name in ("rise", "floor"))
     noise = float(np.exp(training["noise"][-1]))
-    return rise > DIVERGED + 3.0 * noise
+    swings_above = rise > DIVERGED_FOR_CERTAIN and floor > DIVERGED
+    return rise > DIVERGED + 3.0 * noise or swings_above
 
 
 def named_state(moving: float, learned: float, margin: float, unfamiliar: float = 0.0) -> State:

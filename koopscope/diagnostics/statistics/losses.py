@@ -83,8 +83,9 @@ def course(loss: Float64) -> dict[str, Float64]:
         log(scatter of the last 16 differences / gain + 0.003).
     early
         Share of the gain that was there after an eighth of the snapshots.
-    rise, bounce
-        Mean of the last three, and largest so far, above the loss at the start, as asinh(x).
+    rise, bounce, floor
+        Mean of the last three, largest so far, and least of the last five, above the loss at the
+        start, as asinh(x).
     peak
         Largest of the last quarter above the least so far, as log(x + 0.003).
     lowest_of_three
@@ -167,6 +168,7 @@ class _Loss:
             "early": -self.around(t // 8) / scale,
             "rise": np.arcsinh(self.mean(t - 2, t + 1) / scale),
             "bounce": np.arcsinh(np.maximum.accumulate(values) / scale),
+            "floor": np.arcsinh(_least_of_last(values, 5) / scale),
             "peak": np.log(np.maximum(_largest(values, t) - least, 0.0) / scale + _RESOLUTION),
             "lowest_of_three": (values <= _least_of_last(values, 3)).astype(float),
         }

@@ -15,8 +15,8 @@ from koopscope.diagnostics.statistics import scores
 from koopscope.diagnostics.statistics.editions import Edition
 from koopscope.diagnostics.statistics.trajectory import Course
 
-#: Index of the first snapshot at which a stop may be called.
-EARLIEST_STOP = 10
+#: Index of the first snapshot at which a stop may be called: a finding takes twelve snapshots.
+EARLIEST_STOP = 11
 
 #: Stop where the predicted log(improvement still ahead + 0.005) falls below this, by edition. Set
 #: on the tuning families, cross-validated: docs/evidence/diagnostics.md.
