@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
 #: Parts that the tuning families are dealt into, whole, for cross-validation.
 FOLDS = 6
@@ -41,6 +40,9 @@ def fit_trees(
     depth: int = 3,
 ) -> dict[str, Any]:
     """Fit boosted trees to a yes-or-no target, or to numbers."""
+    # Scoring needs none of it, and is done on machines with Python alone.
+    from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+
     kind = GradientBoostingClassifier if target.dtype == bool else GradientBoostingRegressor
     model = kind(
         max_depth=depth,
