@@ -271,9 +271,9 @@ DIAGNOSTIC = Diagnostic(
             "check that the optimizer got both halves."
         ),
         accuracy=(
-            "On runs of six held-out families it found 12 of 12 layers with killed units, all 280 of "
-            "the units and no other, without a false alarm on 24 healthy runs; 2 of 2 idle adapters: "
-            "docs/evidence/rules.md."
+            "On runs of six held-out families it found 12 of 12 layers with killed units, all 280 "
+            "of the units and no other, without a false alarm on 24 healthy runs; 2 of 2 idle "
+            "adapters: docs/evidence/rules.md."
         ),
         cannot_tell=(
             "A unit that is dead for the training data alone is not told from one that is dead "

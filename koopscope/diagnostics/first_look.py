@@ -136,9 +136,16 @@ def _open(
 
 
 def _stop_while_training(findings: Sequence[Finding]) -> str:
-    """A stop that was called although the weights still go somewhere."""
+    """A stop, or over-fitting, although the weights still go somewhere."""
     said = _convergence(findings)
-    if said is None or said.stop_step is None or said.state != "training":
+    if said is None or said.state != "training":
+        return ""
+    if any(each.id == "overfitting" and each.status in ("warn", "fail") for each in findings):
+        return (
+            "still training and over-fitting are no contradiction: the network still learns its "
+            "training data, and gets worse on data that it has not seen"
+        )
+    if said.stop_step is None:
         return ""
     return (
         f"still training and a stop at step {said.stop_step} are no contradiction: the weights "

@@ -79,7 +79,7 @@ class LearningRateEvidence(StatedEvidence):
     rate_left
         The last recorded rate over the largest, ``None`` where no rate is recorded.
     best_step
-        Where the validation metric (else the training loss) was best.
+        Where the validation metric (else the training loss) was best; ``None`` where none gained.
     """
 
     state: State = "inconclusive"
@@ -137,7 +137,8 @@ def ask(analysis: Analysis) -> Finding:
     left = rate_left(analysis)
     called = rate_called(motion, losses, left)
     known = [curve for curve in curves if curve is not None]
-    best = int(known[-1].steps[best_point(known[-1].values)]) if known else None
+    learned = any(loss.gained for loss in losses)
+    best = int(known[-1].steps[best_point(known[-1].values)]) if known and learned else None
     evidence = LearningRateEvidence(called.state, motion, losses, left, best)
     return _verdict(evidence, called, motion)
 
@@ -324,9 +325,9 @@ DIAGNOSTIC = Diagnostic(
             "factor for a rate that is too low makes the weights travel as far as they usually do."
         ),
         accuracy=(
-            "On runs of six held-out families it found 14 of 18 rates that were too low and 8 of 12 "
-            "that were too high, without a false alarm in 36 and 30. The factor for a rate that is "
-            "too low is on the safe side, about ten times less than the true one: "
+            "On runs of six held-out families it found 14 of 18 rates that were too low and 8 of "
+            "12 that were too high, without a false alarm in 36 and 30. The factor for a rate that "
+            "is too low is on the safe side, about ten times less than the true one: "
             "docs/evidence/rules.md."
         ),
         cannot_tell=(

@@ -203,9 +203,9 @@ DIAGNOSTIC = Diagnostic(
             "batches there. Recovered: nothing; for several, clip gradients or lower the rate."
         ),
         accuracy=(
-            "On runs of six held-out families it found 21 of 24 spikes that were put in, without a "
-            "false alarm in 54 (three standard deviations: 24 and 3), and was right about the "
-            "recovery for 20 of 21: docs/evidence/rules.md."
+            "On runs of six held-out families it found 21 of 24 spikes that were put in (the other "
+            "three ended in NaN), without a false alarm in 54 (three standard deviations: 24 and "
+            "3), and was right about the recovery for 20 of 21: docs/evidence/rules.md."
         ),
         cannot_tell=(
             "It cannot see a spike that comes and goes between two recorded values, nor why it "

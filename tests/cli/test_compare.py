@@ -46,6 +46,7 @@ def test_pictures_and_markdown_are_written(
         (("a.h5",), "it takes two runs to compare"),
         (("--group", "one=a*.h5"), "there is only the group one"),
         (("a.h5", "a.h5", "--group", "one=a*.h5"), "both by themselves and in groups"),
+        (("--group", "one=a*.h5", "--group", "two=*.h5"), "a.h5 is in two groups"),
         (("--group", "a*.h5"), "is not NAME=GLOB"),
         (("--group", "one=nothing-*.h5"), "no file matches"),
         (("a.h5", "missing.h5"), "missing.h5"),

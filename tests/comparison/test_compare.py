@@ -130,7 +130,7 @@ def test_a_run_that_breaks_off_differs_from_one_that_does_not(tmp_path: Path) ->
     assert (found.verdict, found.foremost.rule) == ("different", "breaks")
     assert found.foremost.timeline.steps[-1] == 190
     both = koopscope.compare(b, b)
-    assert both.verdict == "same"
+    assert (both.verdict, both.foremost.rule, both.parts_at_step) == ("same", "weights", None)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -164,3 +164,12 @@ def test_the_first_is_held_against_each_of_the_others(tmp_path: Path) -> None:
     found = koopscope.compare(a, a, trained(tmp_path / "c.h5", seed=5, decays=(0.5, 0.3)))
     assert found.pairs[0].verdict == "same"
     assert found.verdict == found.pairs[1].verdict
+
+
+def test_a_layer_may_be_called_network(tmp_path: Path) -> None:
+    names = {name: name.replace("body", "network") for name in SHAPES}
+    a = trained(tmp_path / "a.h5", names=names)
+    found = koopscope.compare(a, trained(tmp_path / "b.h5", seed=1, names=names)).foremost
+    assert [layer.name for layer in found.layers] == ["network", "head"]
+    assert found.layers[0].distance.value != found.network.value
+    assert found.level == "layers"

@@ -123,6 +123,7 @@ def test_twelve_snapshots_are_enough_for_a_verdict(
         assert ("takes 12" not in finding.message) == judged
     convergence = found(path, "convergence")
     assert convergence.evidence["stop_step"] is None
-    assert len(convergence.evidence["stop_history"]) == int(judged)
+    # A stop may be called from the eleventh snapshot on.
+    assert len(convergence.evidence["stop_history"]) == (2 if judged else 0)
     if judged:
         assert found(path, "stability").status == "pass"

@@ -79,6 +79,13 @@ def test_without_an_action_the_state_says_what_to_do(state, line):
     assert next_step([finding]).plain() == {"do": "none", "finding": None, "line": line}
 
 
+def test_a_run_that_is_training_goes_on_before_it_is_made_better():
+    better = found("averaging", "info", "average", code="KS106")
+    assert next_step([CONVERGENCE, better]).line == "go on training"
+    done = replace(CONVERGENCE, evidence=ConvergenceEvidence(state="stalled"))
+    assert next_step([done, better]).finding == "averaging"
+
+
 def test_without_an_action_a_failure_s_hint_comes_first():
     bad = found("initialization", "fail", hint="look at head.weight")
     assert next_step([CONVERGENCE, bad]).line == "look at head.weight"
@@ -121,6 +128,8 @@ def test_findings_that_seem_to_contradict_each_other_are_reconciled():
 
     (note,) = notes(CONVERGENCE)
     assert "a stop at step 420 are no contradiction" in note
+    (note,) = notes(CONVERGENCE, found("overfitting", "fail", "restore", step=220))
+    assert "still training and over-fitting are no contradiction" in note
     (note,) = notes(done, grows)
     assert "the motion grows, and brings no more improvement" in note
     assert notes(done) == ()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from studies.comparison import measure
+from studies.comparison import measure, published
 from studies.comparison.recipes import CHANGED_SEEDS, all_variants, seeds
 from studies.plan import HELD_OUT
 
@@ -63,3 +63,13 @@ def test_the_page_quotes_the_tables() -> None:
             assert f" | {' | '.join(map(str, row))} |" in page
     for size in (3, 4):
         assert f"{SUMMARY['nulls'][f'false_rejections_{size}']:.1%}" in page
+
+
+def test_the_published_spectra_of_optimizers_are_found_again() -> None:
+    stored = json.loads(published.OUT.read_text("utf-8"))
+    found = published.distances(published.optimizers())
+    assert found == pytest.approx(stored["optimizers"], abs=2e-3)
+    assert found["mirror - reparametrized"] < 0.05 * found["mirror - bisection"]
+    page = (measure.HERE.parents[1] / "docs" / "evidence" / "comparing.md").read_text("utf-8")
+    for distance in stored["widths"].values():
+        assert f" {distance:.3f} |" in page

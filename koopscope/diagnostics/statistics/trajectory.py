@@ -15,8 +15,9 @@ from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
+from koopscope.diagnostics.statistics.editions import Edition, edition_for
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
-from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
+from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.remainder import remaining_course
 
@@ -37,15 +38,23 @@ class Course:
     Attributes
     ----------
     weights
-        Of the weights: the network's own, ``layers_*`` for the median over layers, ``remaining``
-        for log(predicted rest of the way / distance from the start).
+        Of all weights as one vector, so that neither names nor the cut into tensors matter;
+        ``remaining`` is log(predicted rest of the way / distance from the start).
     validation, training
         Of the recorded losses, or ``None``.
+    training_ratio
+        Last training loss over the first, where both are positive.
     """
 
     weights: dict[str, Float64]
     validation: dict[str, Float64] | None
     training: dict[str, Float64] | None
+    training_ratio: float | None = None
+
+    @property
+    def edition(self) -> Edition:
+        """Which edition of a verdict sees what was recorded."""
+        return edition_for(self.training is not None, self.validation is not None)
 
     def all(self) -> dict[str, Float64]:
         """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
@@ -102,13 +111,10 @@ def course_of(analysis: Analysis) -> Course:
 
 
 def _course(analysis: Analysis) -> Course:
-    layers = layer_grams(analysis)
     network = trained_network(analysis)
     if network is None:
         return Course({}, None, None)
     weights = course(Geometry(network))
-    medians = median_course(Geometry(gram) for gram in layers.values())
-    weights.update({f"layers_{name}": values for name, values in medians.items()})
     weights["remaining"] = _remaining(network)
     first, stop = analysis.window.first, analysis.window.stop
     metrics = analysis.description.metrics
@@ -118,6 +124,7 @@ def _course(analysis: Analysis) -> Course:
         weights,
         None if validation is None else losses.course(validation),
         None if training is None else losses.course(training),
+        None if training is None or training.min() <= 0.0 else float(training[-1] / training[0]),
     )
 
 

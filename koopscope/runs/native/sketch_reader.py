@@ -280,6 +280,7 @@ class KeptRun(StackedRun):
         close: Callable[[], None],
     ) -> None:
         super().__init__(path)
+        self.files = ()  # opened anew, the file is the sketched run and not this one
         self._check, self._close = check, close
         self.description = description
         self._tensors = dict(tensors)
