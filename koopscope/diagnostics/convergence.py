@@ -26,7 +26,7 @@ from koopscope.diagnostics.finding import (
     Status,
     usable,
 )
-from koopscope.diagnostics.statistics.end_state import State, training_state
+from koopscope.diagnostics.statistics.end_state import State, lost_again, training_state
 from koopscope.diagnostics.statistics.stopping import (
     EARLIEST_STOP,
     GAIN_FLOOR,
@@ -116,6 +116,9 @@ class ConvergenceEvidence(StatedEvidence):
         Share of the moving entries that stand still between snapshots, as stored.
     coarse
         Whether storage hides too much of the motion for a verdict.
+    lost
+        How much of what the training loss had gained is lost again at the end, where that is more
+        than half and beyond noise.
     """
 
     state: State = "inconclusive"
@@ -126,6 +129,7 @@ class ConvergenceEvidence(StatedEvidence):
     training_loss_ratio: float | None = field(
         default=None, metadata=shown_with("training_loss_ratio")
     )
+    lost: float | None = field(default=None, metadata=shown_with("lost"))
     still_training: float | None = field(default=None, metadata=shown_with("still_training"))
     has_learned: float | None = field(default=None, metadata=shown_with("has_learned"))
     source: str | None = field(default=None, metadata=keyed("from", shown_with="source"))
@@ -195,6 +199,7 @@ def ask(analysis: Analysis) -> Finding:
         snapshots=len(steps),
         unchanged=motion.unchanged,
         coarse=coarse,
+        lost=None if course.training is None else lost_again(course.training),
         cluster=_cluster(analysis),
         remaining=rest.distance / travelled if travelled > 0.0 else None,
         remaining_interval=(rest.low / travelled, rest.high / travelled)
@@ -269,8 +274,10 @@ def _verdict(
     steps: npt.NDArray[np.int64],
 ) -> Finding:
     state = evidence.state
+    lost = state == "stalled" and evidence.lost is not None
+    words = "Lost again what it had learned" if lost else _WORDS[state]
     message = (
-        f"{_WORDS[state]}: {_part(rule.ahead[-1])} of all improvement is still to come "
+        f"{words}: {_part(rule.ahead[-1])} of all improvement is still to come "
         f"({_part(rule.low[-1])} to {_part(rule.high[-1])}), judged by the {rule.edition.source}"
     )
     if state == "diverging" and evidence.training_loss_ratio is not None:
@@ -281,7 +288,7 @@ def _verdict(
             f"; but {evidence.unchanged:.0%} of the weights keep the same stored value from one "
             "snapshot to the next, which hides slow changes"
         )
-    if stop is not None and state not in ("diverging", "inconclusive"):
+    if stop is not None and state in ("training", "converged"):
         span = float(steps[-1] - steps[0])
         message += (
             f"; stopping at step {steps[stop]}, after {(steps[stop] - steps[0]) / span:.0%} of "

@@ -28,6 +28,10 @@ DIVERGED = 0.1
 #: values above the first.
 DIVERGED_FOR_CERTAIN = 1.0
 
+#: A run that lost more than this part of its gain has lost what it had learned, if the noise is
+#: less than that other part of the gain.
+LOST, LOST_BEYOND = 0.5, 0.15
+
 #: More of the statistics than this outside of what the tuning runs showed: no case for a verdict.
 UNFAMILIAR = 0.2
 
@@ -69,6 +73,16 @@ def diverged(training: Mapping[str, Float64]) -> bool:
     noise = float(np.exp(training["noise"][-1]))
     swings_above = rise > DIVERGED_FOR_CERTAIN and floor > DIVERGED
     return rise > DIVERGED + 3.0 * noise or swings_above
+
+
+def lost_again(training: Mapping[str, Float64]) -> float | None:
+    """Return how much of a training loss's gain is lost at the end; ``None`` if not over half.
+
+    What is left after a dead start is no gain: it must stand out of the noise.
+    """
+    lost = float(np.exp(training["above"][-1]))
+    noise = float(np.exp(training["noise"][-1]))
+    return lost if lost > LOST and noise < LOST_BEYOND else None
 
 
 def named_state(moving: float, learned: float, margin: float, unfamiliar: float = 0.0) -> State:
