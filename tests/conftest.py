@@ -37,12 +37,11 @@ def opened_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(autouse=True)
 def ctrl_c_means_what_it_did() -> Iterator[None]:
-    """Give Ctrl-C its meaning back: a command that was called here may have left its own."""
-    before = signal.getsignal(signal.SIGINT)
+    """Give Ctrl-C Python's meaning back: a command that was called here may have left its own."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0.0)
-    if signal.getsignal(signal.SIGINT) is not before:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:
