@@ -285,7 +285,7 @@ def test_a_newer_minor_version_is_read_with_a_note(path):
     def relabel(file):
         file.attrs["format_version"] = "1.7"
 
-    assert "1.7 is newer than 1.1" in " ".join(read_all(edited(path, relabel)).notes)
+    assert "1.7 is newer than 1.2" in " ".join(read_all(edited(path, relabel)).notes)
 
 
 @pytest.mark.parametrize(
