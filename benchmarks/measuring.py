@@ -86,7 +86,12 @@ def machine() -> str:
 
 
 def make_run(
-    path: Path, weights: int, snapshots: int = 100, tensors: int = 10, columns: int = 1
+    path: Path,
+    weights: int,
+    snapshots: int = 100,
+    tensors: int = 10,
+    columns: int = 1,
+    seed: int = 0,
 ) -> Path:
     """Record a float32 run that relaxes along five directions; keep one that is there.
 
@@ -95,7 +100,7 @@ def make_run(
     In a process of its own: what this one has held would count as memory of those it starts.
     """
     if not path.exists():
-        maker = Process(target=_record, args=(path, weights, snapshots, tensors, columns))
+        maker = Process(target=_record, args=(path, weights, snapshots, tensors, columns, seed))
         maker.start()
         maker.join()
         if maker.exitcode:
@@ -103,8 +108,10 @@ def make_run(
     return path
 
 
-def _record(path: Path, weights: int, snapshots: int, tensors: int, columns: int) -> None:
-    rng = np.random.default_rng(0)
+def _record(
+    path: Path, weights: int, snapshots: int, tensors: int, columns: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
     size = weights // tensors
     shape = (size // columns, columns) if columns > 1 else (size,)
     starts = [rng.standard_normal(size, np.float32) for _ in range(tensors)]

@@ -15,23 +15,21 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import koopscope
-from koopscope.report.html.index import Row, page_of_rows
+from koopscope.history.rows import row_of
+from koopscope.report.html.index import Entry, index_page
 
 SAMPLES = Path(__file__).parents[1] / "sample_runs"
 RUNS = 1000
 
 
 def main() -> None:
-    known = [
-        Row.of(koopscope.analyze(path), f"runs/{path.stem}.html", "2026-01-01")
-        for path in sorted(SAMPLES.glob("*.h5"))
-    ]
-    rows = [
-        replace(known[k % len(known)], path=f"runs/{k:04d}.h5", page=f"runs/{k:04d}.html")
+    known = [row_of(koopscope.analyze(path), path) for path in sorted(SAMPLES.glob("*.h5"))]
+    entries = [
+        Entry(replace(known[k % len(known)], path=f"runs/{k:04d}.h5"), f"runs/{k:04d}.html")
         for k in range(RUNS)
     ]
     began = time.perf_counter()
-    page = page_of_rows(rows)
+    page = index_page(entries)
     print(f"written in {time.perf_counter() - began:.2f} s, {len(page) / 1e3:,.0f} kB")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         path = Path(folder) / "index.html"

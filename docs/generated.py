@@ -7,14 +7,16 @@ as tables. Links that leave docs/ lead to the repository, since the site holds d
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import posixpath
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 DOCS = Path(__file__).parent
 REPOSITORY = "https://github.com/koopscope/koopscope/blob/main"
@@ -127,19 +129,19 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def _printed(*arguments: str) -> str:
     """Return what koopscope prints on a page of 80 columns."""
-    environment = {
-        "COLUMNS": "80",
-        "NO_COLOR": "1",
-        "PYTHONUTF8": "1",
-        "PYTHONPATH": str(DOCS.parent),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "koopscope", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    from koopscope.cli.main import main
+
+    content = io.BytesIO()
+    printed = io.TextIOWrapper(content, encoding="utf-8")
+    asked = {"COLUMNS": "80", "NO_COLOR": "1"}
+    with patch.dict(os.environ, asked), contextlib.redirect_stdout(printed):
+        try:
+            main(list(arguments))
+        except SystemExit as ended:
+            if ended.code:
+                raise
+        printed.flush()
+    return content.getvalue().decode()
 
 
 def _fenced(text: str) -> str:

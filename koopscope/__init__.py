@@ -15,8 +15,9 @@ Recording: ``Recorder`` for a loop of your own, ``Tracker`` for a schedule and a
 frameworks are in ``koopscope.integrations``. Reading: ``open_run`` gives a ``Run``. Asking:
 ``analyze`` (with ``Settings``) gives a ``Diagnosis``; ``compare`` tells whether trainings are the
 same dynamics; ``prune`` gives masks, ``forecast`` weights that are still to come, ``restore`` those
-of a recorded step, ``write_modes`` a file of modes. ``DMD`` decomposes any snapshots,
-``KoopmanAccelerator`` extrapolates while training. What cannot be done raises ``KoopscopeError``.
+of a recorded step, ``average`` the mean of the last ones, ``write_modes`` a file of modes. ``DMD``
+decomposes any snapshots, ``KoopmanAccelerator`` extrapolates while training. What cannot be done
+raises ``KoopscopeError``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from koopscope._version import __version__
     from koopscope.analysis.settings import Settings
+    from koopscope.averaging.average import average
     from koopscope.comparison.compare import compare
     from koopscope.diagnostics.diagnosis import Diagnosis, analyze
     from koopscope.errors import KoopscopeError
@@ -61,6 +63,7 @@ __all__ = [
     "Tracker",
     "__version__",
     "analyze",
+    "average",
     "compare",
     "forecast",
     "open_run",
@@ -82,6 +85,7 @@ _HOMES = {
     "Settings": "koopscope.analysis.settings",
     "Tracker": "koopscope.integrations.tracker",
     "analyze": "koopscope.diagnostics.diagnosis",
+    "average": "koopscope.averaging.average",
     "compare": "koopscope.comparison.compare",
     "forecast": "koopscope.forecasting.api",
     "open_run": "koopscope.runs.detect.opening",

@@ -1,4 +1,4 @@
-"""Assertions on training runs, for test suites: the gate of ``koopscope check`` as one function."""
+"""Assertions on training runs, for test suites: the gate, and the comparison with a reference."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+from koopscope.comparison.compare import compare
+from koopscope.comparison.results import Comparison
 from koopscope.diagnostics.diagnosis import Diagnosis, analyze
 from koopscope.gate.baseline import stored_report
 from koopscope.gate.judgement import Outcome, Verdict, judge
@@ -78,3 +80,58 @@ def _line(outcome: Outcome) -> str:
     if outcome.expected is not None and outcome.found is not None:
         text += f" Expected {outcome.expected}, found {outcome.found}."
     return text
+
+
+def assert_equivalent(
+    run: str | PathLike[str] | Sequence[str | PathLike[str]],
+    reference: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    exact: bool = False,
+    strict: bool = False,
+    **choice: Any,
+) -> Comparison:
+    """Fail if a training is not the same dynamics as a reference.
+
+    Parameters
+    ----------
+    run, reference
+        A run file each, or several that repeat one recipe with other seeds.
+    exact
+        Demand that the weights themselves are the same up to rounding at every snapshot: a test of
+        reproducibility. Only of two single runs of one network.
+    strict
+        Fail as well where the runs cannot tell.
+    **choice
+        ``include``, ``exclude``, ``window`` and ``match_by_order`` of ``koopscope.compare``.
+
+    Returns
+    -------
+    The comparison, for further assertions.
+
+    Raises
+    ------
+    AssertionError
+        If they differ, in the words of the comparison.
+    KoopscopeError
+        If a run cannot be read, or they cannot be held against each other.
+    """
+    found = compare(reference, run, names=("the reference", "the run"), **choice)
+    pair = found.foremost
+    if exact:
+        parting = pair.parting
+        if parting is None or not pair.layers:
+            raise AssertionError(
+                "the weights cannot be held against each other: exact takes two single runs of one "
+                "network"
+            )
+        if not parting.is_within_rounding:
+            raise AssertionError(
+                f"{run} does not reproduce {reference}: the weights are apart by more than "
+                f"rounding at step {parting.parts_at_step:,}"
+            )
+        return found
+    if found.verdict == "different":
+        raise AssertionError(f"{run} is not the same dynamics as {reference}: {pair.reason}")
+    if strict and found.verdict == "inconclusive":
+        raise AssertionError(f"{run} and {reference} cannot be told apart or alike: {pair.reason}")
+    return found

@@ -1,4 +1,4 @@
-"""The three small networks of the sample runs, and the two ways in which one of them starts badly.
+"""The three small networks of the sample runs, and the ways in which one of them starts badly.
 
 A builder takes the shape of one input and the number of outputs; its keywords are what a recipe
 records about the architecture.
@@ -106,6 +106,12 @@ def make_units_equal(network: nn.Module) -> None:
         nn.init.constant_(weights, 0.02)
 
 
+def silence_most_units(network: nn.Module) -> None:
+    """Set the biases of two thirds of the first hidden layer so low that they never fire."""
+    biases = network.get_parameter("hidden.0.bias")
+    nn.init.constant_(biases[: 2 * len(biases) // 3], -10.0)
+
+
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
     "cnn": CNN,
@@ -115,4 +121,5 @@ INITIALIZATIONS: dict[str, Callable[[nn.Module], None]] = {
     "default": lambda network: None,
     "dead second layer": silence_second_layer,
     "all weights equal": make_units_equal,
+    "most units dead": silence_most_units,
 }

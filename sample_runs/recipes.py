@@ -168,4 +168,66 @@ RECIPES = (
         every=2,
         variations={"learning rate 0.1": {"optimizer": sgd(0.1)}},
     ),
+    Recipe(
+        "rate_too_low",
+        "Learning rate a hundred times too low: the weights move straight ahead and hardly get "
+        "anywhere.",
+        mlp(12),
+        sgd(0.001),
+        steps=30 * EPOCH,
+        every=15,
+        variations={"learning rate 0.1": {"optimizer": sgd(0.1)}},
+    ),
+    Recipe(
+        "plateau",
+        "At a plateau of its learning rate: the loss bounces about a level that a lower rate "
+        "leaves at once.",
+        mlp(12),
+        sgd(0.4, weight_decay=1e-2),
+        steps=60 * EPOCH,
+        every=EPOCH,
+        variations={"a tenth of the rate from two thirds on": {"schedule": "drop"}},
+    ),
+    Recipe(
+        "spike",
+        "A loss spike, where the learning rate was twenty times too high for two steps, and the "
+        "run recovered from it.",
+        mlp(12),
+        sgd(0.1),
+        steps=30 * EPOCH,
+        every=15,
+        schedule="burst",
+        variations={"without the mistake": {"schedule": "constant"}},
+    ),
+    Recipe(
+        "thrown_off",
+        "Had learned, then lost it for good: the learning rate was fifty times too high for a "
+        "thirtieth of the run, and the network is dead since.",
+        mlp(12, 12),
+        sgd(0.1),
+        steps=40 * EPOCH,
+        every=20,
+        schedule="mistake",
+        variations={"without the mistake": {"schedule": "constant"}},
+    ),
+    Recipe(
+        "dead_units",
+        "Two thirds of the hidden units never fire, from the start; the others learn what they "
+        "can.",
+        mlp(12),
+        sgd(0.1),
+        initialization="most units dead",
+        steps=40 * EPOCH,
+        every=EPOCH,
+        variations={"default initialization": {"initialization": "default"}},
+    ),
+    Recipe(
+        "frozen",
+        "Healthy, with its first layer frozen on purpose.",
+        mlp(12, 12),
+        sgd(0.1),
+        frozen=("hidden.0",),
+        steps=40 * EPOCH,
+        every=EPOCH,
+    ),
 )

@@ -36,6 +36,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         "optimizer": optimizer,
         **settings,
         "schedule": recipe.schedule,
+        **({"frozen": list(recipe.frozen)} if recipe.frozen else {}),
         "batch_size": recipe.batch,
         "seed": recipe.seed,
         "framework": f"torch {torch.__version__.partition('+')[0]}",

@@ -41,7 +41,11 @@ class Recipe:
     steps, every
         Optimizer steps to take, and how many lie between two snapshots.
     schedule
-        ``constant``, ``warmup`` (linear over the first tenth) or ``cosine`` (down to zero).
+        ``constant``, ``warmup`` (linear over the first tenth), ``cosine`` (down to zero), ``drop``
+        (a tenth from two thirds on), ``burst`` (twenty times for two steps) or ``mistake``
+        (fifty times for a thirtieth of the run).
+    frozen
+        Tensors that are not trained, by how their names begin.
     stored
         The dtype of the snapshots, not of the training.
     variations
@@ -61,6 +65,7 @@ class Recipe:
     initialization: str = "default"
     schedule: str = "constant"
     stored: str = "float32"
+    frozen: tuple[str, ...] = ()
     variations: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def varied(self, name: str) -> Recipe:
@@ -101,6 +106,8 @@ def build_network(recipe: Recipe, task: Task) -> nn.Module:
     network = NETWORKS[kind](task.shape, task.outputs, **options)
     with torch.no_grad():
         INITIALIZATIONS[recipe.initialization](network)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(recipe.frozen or ("-",)))
     return network
 
 
@@ -118,6 +125,12 @@ def rate_factor(schedule: str, step: int, steps: int) -> float:
         return min(1.0, (step + 1) / (0.1 * steps))
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / steps))
+    if schedule == "drop":
+        return 1.0 if 3 * step < 2 * steps else 0.1
+    if schedule == "burst":
+        return 20.0 if 0 <= step - steps // 2 < 2 else 1.0
+    if schedule == "mistake":
+        return 50.0 if 0 <= step - 3 * steps // 5 < steps // 30 else 1.0
     return 1.0
 
 

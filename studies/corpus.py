@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,49 +16,85 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.runs.detect.opening import open_run
 from studies.labels import Truth, best_train, truth
+from studies.yardstick import store
+from studies.yardstick.plan import WITHOUT_LEVEL
 
 
 @dataclass(frozen=True)
 class Case:
     """One run: what koopscope may see, and what became of it.
 
-    ``chance`` and ``best_train`` bound its training loss: a constant answer, the best sibling.
+    ``best_train`` is the least training loss that a sibling reached.
     """
 
     name: str
-    family: str
     analysis: Analysis
-    outcome: Mapping[str, Any]
+    recipe: dict[str, Any]
+    outcome: dict[str, Any]
     truth: Truth
-    chance: float
     best_train: float
 
+    @property
+    def family(self) -> str:
+        return str(self.recipe["family"])
 
-def _outcomes(folder: Path, families: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    return {name: each for name, each in found.items() if each["recipe"]["family"] in families}
+
+def _siblings(known: dict[str, dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return, by family and variant, the outcomes of the runs that started from scratch."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for each in known.values():
+        recipe = each["recipe"]
+        if recipe["start"] != "trained":
+            found[recipe["family"], recipe["variant"]].append(each["outcome"])
+    return found
 
 
-def load(folder: Path, families: Sequence[str]) -> list[Case]:
+def load(folder: Path, families: Iterable[str]) -> list[Case]:
     """Return the generated runs of some families, analysed and labelled."""
-    from studies import tasks
-    from studies.families import FAMILIES
-
-    outcomes = _outcomes(folder, families)
-    siblings: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for outcome in outcomes.values():
-        siblings[outcome["recipe"]["family"], outcome["recipe"]["variant"]].append(outcome)
-    known = {family: FAMILIES[family].task() for family in families}
+    wanted = set(families)
+    analyses, known = {}, {}
+    for path in sorted(folder.glob("*.npz")):
+        if path.stem.rpartition("-")[0] in wanted:
+            for name, arrays in store.read(path).items():
+                analyses[name], known[name] = store.unpack(name, arrays)
+    siblings = _siblings(known)
     cases = []
-    for name, outcome in outcomes.items():
-        recipe = outcome["recipe"]
-        family, variant = recipe["family"], recipe["variant"]
-        chance = tasks.chance_level(tasks.vary(known[family], variant, recipe["seed"]))
-        with open_run(folder / f"{name}.h5") as run:
-            analysis = Analysis.of(run, Settings())
-        kin = siblings[family, variant]
-        label = truth(outcome, kin, chance)
-        cases.append(Case(name, family, analysis, outcome, label, chance[0], best_train(kin)))
+    for name, each in known.items():
+        recipe, outcome = each["recipe"], each["outcome"]
+        kin = siblings[recipe["family"], recipe["variant"]]
+        if kin:  # else there is nothing to compare it with yet
+            label = truth(outcome, kin)
+            if recipe["family"] in WITHOUT_LEVEL:
+                label = dataclasses.replace(
+                    label, bad_unclear=True, state_unclear=True, generalized=False
+                )
+            cases.append(Case(name, analyses[name], recipe, outcome, label, best_train(kin)))
+    return cases
+
+
+def freeze(folder: Path, names: Sequence[str], cases: Sequence[Case], path: Path) -> None:
+    """Write some generated runs, with their labels, to one small file."""
+    chosen = {case.name: case for case in cases if case.name in names}
+    runs = {}
+    for name, case in chosen.items():
+        (arrays,) = store.read(folder / f"{name}.npz").values()
+        known = json.loads(str(arrays["known"]))
+        label = dataclasses.asdict(case.truth)
+        label.pop("val_loss")
+        known |= {"truth": label, "best_train": case.best_train}
+        runs[name] = {**arrays, "known": np.array(json.dumps(known))}
+    store.write(path, runs, small=True)
+
+
+def thaw(path: Path) -> list[Case]:
+    """Return the runs of a frozen file."""
+    cases = []
+    for name, arrays in store.read(path).items():
+        analysis, known = store.unpack(name, arrays)
+        outcome = known["outcome"]
+        val = np.array(outcome["val_loss"][: outcome["snapshots"]], float)
+        label = Truth(**known["truth"], val_loss=np.where(np.isfinite(val), val, np.inf))
+        cases.append(Case(name, analysis, known["recipe"], outcome, label, known["best_train"]))
     return cases
 
 
@@ -99,8 +136,9 @@ def load_sweeps(folder: Path, names: Iterable[str]) -> list[Sweep]:
 
 
 def recorded_loss(case: Case, key: str) -> np.ndarray:
-    """Return a loss of the recorded half; the first minibatch mean is not there and is filled."""
-    values = np.array(case.outcome[key][: case.outcome["snapshots"]], dtype=float)
-    if not np.isfinite(values[0]) and len(values) > 1:
+    """Return a loss of the window; the first minibatch mean is not there and is filled."""
+    window = case.analysis.window
+    values = np.array(case.outcome[key][window.first : window.stop], dtype=float)
+    if len(values) > 1 and not np.isfinite(values[0]):
         values[0] = values[1]
     return np.where(np.isfinite(values), values, np.inf)

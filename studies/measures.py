@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from koopscope.diagnostics.convergence import joined
-from koopscope.diagnostics.statistics import scores
-from koopscope.diagnostics.statistics.trajectory import Course
+from koopscope.diagnostics.statistics.end_state import State, diverged, named_state
+from koopscope.diagnostics.statistics.stopping import may_stop
 from studies.corpus import Case, recorded_loss
+from studies.rows import Rows
 
 #: A stop this much above the best validation loss, on a run that was still improving, is false.
 FALSE_EXCESS = 0.2
 
 
+def validation(case: Case) -> np.ndarray:
+    """Return the validation loss inside the window."""
+    window = case.analysis.window
+    return case.truth.val_loss[window.first : window.stop]
+
+
 def counts_for_stop(case: Case) -> bool:
     """Excess validation loss means something where the run learned and generalized."""
-    return not case.truth.bad and case.truth.generalized
+    val = validation(case)
+    usable = len(val) > 2 and np.isfinite(val).all() and val[0] > val.min()
+    return bool(usable) and not case.truth.bad and case.truth.generalized
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,13 @@ class StopScore:
     median: float
     p90: float
     saved: float
-    false: float
+    false: int
+    runs: int
 
     def __str__(self) -> str:
         return (
             f"median {self.median:.4f}  p90 {self.p90:.3f}  saved {self.saved:5.1%}  "
-            f"false {self.false:5.1%}"
+            f"false {self.false} of {self.runs}"
         )
 
 
@@ -42,11 +50,11 @@ def score_stops(cases: Sequence[Case], stops: Mapping[str, int | None]) -> StopS
     """Score one stop per run; a run that was not stopped ran to its end."""
     excess, saved, false = [], [], 0
     for case in cases:
-        val, best = case.truth.val_loss, case.truth.best_val
+        val = validation(case)
         stop = stops[case.name]
         stop = len(val) - 1 if stop is None else stop
-        scale = val[0] - best
-        excess.append(min(float((val[stop] - best) / scale), 10.0))
+        scale = val[0] - val.min()
+        excess.append(min(float((val[stop] - val.min()) / scale), 10.0))
         saved.append(1.0 - stop / (len(val) - 1))
         still = float((val[stop] - val[stop:].min()) / scale)
         false += excess[-1] > FALSE_EXCESS and still > FALSE_EXCESS
@@ -54,7 +62,8 @@ def score_stops(cases: Sequence[Case], stops: Mapping[str, int | None]) -> StopS
         float(np.median(excess)),
         float(np.quantile(excess, 0.9)),
         float(np.mean(saved)),
-        false / len(cases),
+        int(false),
+        len(cases),
     )
 
 
@@ -77,23 +86,20 @@ def stop_baselines(cases: Sequence[Case]) -> dict[str, StopScore]:
     return found
 
 
-def first_below(score: np.ndarray, threshold: float, earliest: int, low: np.ndarray) -> int | None:
-    below = np.flatnonzero((score < threshold) & low & (np.arange(len(score)) >= earliest))
+def first_below(score: np.ndarray, threshold: float, allowed: np.ndarray) -> int | None:
+    below = np.flatnonzero((score < threshold) & allowed)
     return int(below[0]) if len(below) else None
 
 
 def frontier(
-    cases: Sequence[Case],
-    score: Mapping[str, np.ndarray],
-    low: Mapping[str, np.ndarray],
-    earliest: int = 12,
+    cases: Sequence[Case], score: Mapping[str, np.ndarray], allowed: Mapping[str, np.ndarray]
 ) -> list[tuple[float, StopScore]]:
     """Score a rule at many thresholds."""
-    pooled = np.concatenate([values[earliest:] for values in score.values()])
+    pooled = np.concatenate([values[np.isfinite(values)] for values in score.values()])
     found = []
-    for threshold in np.quantile(pooled, np.linspace(0.004, 0.7, 140)):
+    for threshold in np.quantile(pooled, np.linspace(0.004, 0.8, 120)):
         stops = {
-            case.name: first_below(score[case.name], threshold, earliest, low[case.name])
+            case.name: first_below(score[case.name], threshold, allowed[case.name])
             for case in cases
         }
         found.append((float(threshold), score_stops(cases, stops)))
@@ -101,69 +107,44 @@ def frontier(
 
 
 def at_savings(curve: Sequence[tuple[float, StopScore]], saved: float) -> tuple[float, StopScore]:
-    """Return the point that saves no less than asked, and the least more."""
+    """Return the point that saves as much as asked and the least more; else the most there is."""
     enough = [point for point in curve if point[1].saved >= saved]
+    if not enough:
+        return max(curve, key=lambda point: point[1].saved)
     return min(enough, key=lambda point: point[1].saved)
 
 
-def stop_curves(
-    cases: Sequence[Case],
-    courses: Mapping[str, Course],
-    said: Mapping[str, Mapping[str, np.ndarray]],
-) -> dict[str, list[tuple[float, StopScore]]]:
-    """Return what each rule reaches at every threshold."""
-    weights = {case.name: said["weights"][case.name] for case in cases}
-    both, low, always = {}, {}, {}
+def by_run(
+    rows: Rows, score: np.ndarray, cases: Sequence[Case], earliest: int
+) -> dict[str, np.ndarray]:
+    """Return, by run, the scores of its snapshots; infinite where there is none."""
+    names = np.array(rows.names)
+    found = {}
     for case in cases:
-        course = courses[case.name]
-        assert course.validation is not None
-        both[case.name] = joined(
-            weights[case.name], said["validation"][case.name], course.validation["since"]
-        )
-        low[case.name] = course.validation["lowest_of_three"] > 0.0
-        always[case.name] = np.ones(len(low[case.name]), bool)
-    return {
-        "from weights": frontier(cases, weights, always),
-        "with losses": frontier(cases, both, low),
-    }
+        values = np.full(case.analysis.window.snapshots, np.inf)
+        own = score[names == case.name]
+        values[earliest : earliest + len(own)] = own
+        found[case.name] = values
+    return found
 
 
 def print_stops(
     title: str,
     cases: Sequence[Case],
-    courses: Mapping[str, Course],
     said: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
-    """Print each rule at the savings of each baseline."""
+    """Print each edition at the savings of each baseline."""
     print(f"\n{title}: {len(cases)} runs")
-    baselines = stop_baselines(cases)
-    curves = stop_curves(cases, courses, said)
-    for name, score in baselines.items():
-        print(f"  {name:34s} {score}")
+    curves = {}
+    for edition, score in said.items():
+        allowed = {name: may_stop(len(values)) for name, values in score.items()}
+        curves[edition] = frontier(cases, score, allowed)
+    for name, baseline in stop_baselines(cases).items():
+        print(f"  {name:34s} {baseline}")
         if name != "never stop":
-            for rule, curve in curves.items():
-                threshold, point = at_savings(curve, score.saved)
-                print(f"    {rule:14s} below {threshold:7.3f}       {point}")
-
-
-def state_scores(fitted: Mapping[str, Any], course: Course) -> tuple[float, float] | None:
-    """Return the scores of "still training" and "has learned" at the end of the window."""
-    if not course.weights:
-        return None
-    statistics = {name: float(values[-1]) for name, values in course.all().items()}
-    return (
-        scores.tree_score(fitted["moving"])(statistics),
-        scores.tree_score(fitted["learned"])(statistics),
-    )
-
-
-def named_state(found: tuple[float, float] | None, margin: float = 0.0) -> str:
-    if found is None:
-        return "inconclusive"
-    moving, learned = found
-    if abs(moving) < margin or (moving < 0.0 and abs(learned) < margin):
-        return "inconclusive"
-    return "training" if moving > 0.0 else "converged" if learned > 0.0 else "stalled"
+            for edition, curve in curves.items():
+                threshold, point = at_savings(curve, baseline.saved)
+                print(f"    {edition:14s} below {threshold:7.3f}       {point}")
 
 
 def slope_states(cases: Sequence[Case]) -> dict[str, str]:
@@ -175,8 +156,8 @@ def slope_states(cases: Sequence[Case]) -> dict[str, str]:
             said[case.name] = "diverging"
             continue
         gained = max(loss[0] - loss.min(), 1e-9)
-        slope = (loss[-20:-10].mean() - loss[-10:].mean()) / gained
-        learned = (loss[0] - loss[-5:].mean()) / loss[0]
+        slope = (loss[-20:-10].mean() - loss[-10:].mean()) / gained if len(loss) > 10 else 0.0
+        learned = (loss[0] - loss[-5:].mean()) / (abs(loss[0]) or 1.0)
         rest = "converged" if learned > 0.3 else "stalled"
         said[case.name] = "training" if slope > 0.01 else rest
     return said
@@ -189,16 +170,36 @@ def agreement(cases: Sequence[Case], said: Mapping[str, str]) -> tuple[float, fl
     return right / max(1, len(decided)), 1.0 - len(decided) / len(cases)
 
 
-def print_states(
-    title: str, cases: Sequence[Case], said: Mapping[str, tuple[float, float] | None]
-) -> None:
-    print(f"\n{title}: {len(cases)} runs")
-    for margin in (0.0, 0.2, 0.3, 0.4, 0.5):
-        named = {name: named_state(found, margin) for name, found in said.items()}
-        right, undecided = agreement(cases, named)
-        print(f"  margin {margin:.1f}: {right:.1%} right, {undecided:.1%} inconclusive")
-    right, _ = agreement(cases, slope_states(cases))
-    print(f"  slope of the training loss: {right:.1%} right")
+def print_states(title: str, rows: Rows, moving: np.ndarray, learned: np.ndarray) -> None:
+    """Print how often the state is right, at several margins below which it is not named."""
+    scored = np.array(rows.scored)
+    labels = np.array(rows.labels)[scored]
+    rows_of = [rows.values[k] for k in np.flatnonzero(scored)]
+    blown = np.array([_diverged(row) for row in rows_of])
+    print(f"\n{title}: {scored.sum()} runs")
+    for margin in (0.0, 0.1, 0.2, 0.3, 0.5):
+        named: list[State] = [
+            "diverging" if gone else named_state(float(a), float(b), margin)
+            for a, b, gone in zip(moving[scored], learned[scored], blown, strict=True)
+        ]
+        told = np.array(named) != "inconclusive"
+        right = (np.array(named) == labels)[told].mean()
+        print(f"  margin {margin:.1f}: {right:.1%} right, {1 - told.mean():.1%} inconclusive")
+
+
+def _diverged(row: Mapping[str, float]) -> bool:
+    if "loss_rise" not in row:
+        return False
+    return diverged({name: np.array([row[f"loss_{name}"]]) for name in ("rise", "floor", "noise")})
+
+
+def of_scored(rows: Rows, score: np.ndarray) -> dict[str, float]:
+    """Return, by run, the score of the row that counts."""
+    return {
+        name: float(value)
+        for name, value, counts in zip(rows.names, score, rows.scored, strict=True)
+        if counts
+    }
 
 
 def auroc(score: np.ndarray, bad: np.ndarray) -> float:
@@ -225,8 +226,9 @@ def restart_baselines(cases: Sequence[Case], at: Mapping[str, int]) -> dict[str,
         for key, title in (("val_loss", "validation loss"), ("loss", "training loss")):
             loss = np.minimum(recorded_loss(case, key)[:stop], 1e12)
             found.setdefault(title, []).append(float(loss[-1]))
-            found.setdefault(f"{title} / first", []).append(float(loss[-1] / loss[0]))
-            slope = float((loss[-1] - loss[stop // 2]) / loss[0])
+            first = abs(float(loss[0])) or 1.0
+            found.setdefault(f"{title} / first", []).append(float(loss[-1] / first))
+            slope = float((loss[-1] - loss[len(loss) // 2]) / first)
             found.setdefault(f"slope of the {title}", []).append(slope)
         norm = case.outcome["first_gradient_norm"]
         found.setdefault("first gradient norm, small", []).append(
@@ -236,13 +238,15 @@ def restart_baselines(cases: Sequence[Case], at: Mapping[str, int]) -> dict[str,
 
 
 def print_restarts(title: str, cases: Sequence[Case], said: Mapping[str, float]) -> None:
-    bad = np.array([case.truth.bad for case in cases])
-    family = np.array([case.family for case in cases])
-    score = np.array([said[case.name] for case in cases])
-    clear = np.array([abs(case.truth.learned - 0.5) > 0.15 for case in cases])
-    print(f"\n{title}: {len(cases)} runs, {bad.mean():.0%} bad")
+    """Print the AUROC over all and within families, without and with the unclear runs."""
+    known = [case for case in cases if case.name in said]
+    bad = np.array([case.truth.bad for case in known])
+    family = np.array([case.family for case in known])
+    score = np.array([said[case.name] for case in known])
+    clear = np.array([not case.truth.bad_unclear for case in known])
     print(
-        f"  AUROC {auroc(score, bad):.3f} over all, {auroc_within(score, bad, family):.3f} within; "
-        f"clear-cut runs {auroc(score[clear], bad[clear]):.3f}, "
-        f"{auroc_within(score[clear], bad[clear], family[clear]):.3f}"
+        f"\n{title}: {clear.sum()} clear runs, {bad[clear].mean():.0%} bad"
+        f"\n  AUROC {auroc(score[clear], bad[clear]):.3f} over all, "
+        f"{auroc_within(score[clear], bad[clear], family[clear]):.3f} within families; "
+        f"with the unclear ones {auroc(score, bad):.3f}, {auroc_within(score, bad, family):.3f}"
     )

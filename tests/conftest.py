@@ -5,6 +5,7 @@ Machines differ in speed, so a deadline would only tell the machine.
 
 import os
 import signal
+from collections.abc import Iterator
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as koopscope.cli.main says, before NumPy
 
@@ -32,6 +33,15 @@ def opened_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """
     is_walked = request.node.get_closest_marker("walks") is not None
     monkeypatch.setattr(structure, "_walks_are_needed", is_walked)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_means_what_it_did() -> Iterator[None]:
+    """Give Ctrl-C Python's meaning back: a command that was called here may have left its own."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:

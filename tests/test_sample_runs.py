@@ -113,6 +113,35 @@ def test_the_learning_rate_too_high_jumps_and_a_lower_one_learns():
     assert np.sum(rises > 0.05) > 10
 
 
+def test_a_rate_a_hundred_times_too_low_learned_next_to_nothing():
+    recorded = metrics("rate_too_low")["loss"]
+    (right,) = variations("rate_too_low").values()
+    assert recorded[0] - recorded[-1] < 0.05 * (recorded[0] - right["loss"])
+
+
+def test_a_lower_rate_leaves_the_plateau():
+    recorded = metrics("plateau")
+    (lower,) = variations("plateau").values()
+    last = recorded["loss"][-20:]
+    assert abs(np.polyfit(np.arange(20), last, 1)[0]) * 20 < 2.0 * last.std()
+    assert lower["loss"] < last.min()
+
+
+def test_the_spike_is_recovered_from_and_the_network_thrown_off_is_not():
+    spiked, lost = metrics("spike"), metrics("thrown_off")
+    assert sum(np.diff(spiked["loss"]) > 0.2) == 1
+    assert spiked["loss"][-1] < 0.2
+    assert lost["loss"].min() < 0.3 < 2.0 < lost["loss"][-1]
+    assert variations("thrown_off")["without the mistake"]["loss"] < 0.3
+
+
+def test_most_units_are_dead_and_the_frozen_layer_does_not_move():
+    assert np.ptp(weights("dead_units", "hidden.0.bias")[:, :8], axis=0).max() == 0.0
+    assert np.ptp(weights("dead_units", "hidden.0.bias")[:, 8:], axis=0).min() > 0.0
+    assert not np.ptp(weights("frozen", "hidden.0.weight"), axis=0).any()
+    assert np.median(np.ptp(weights("frozen", "hidden.1.weight"), axis=0)) > 0.01
+
+
 def test_the_dead_network_moves_only_its_last_biases_and_the_default_one_learns():
     moved = [
         name

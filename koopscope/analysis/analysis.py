@@ -12,9 +12,11 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope._threads import product_threads
 from koopscope._types import Float64
+from koopscope.analysis.kept_spectra import Asked, KeptSpectra
 from koopscope.analysis.metric_choice import validation_choice
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
@@ -24,6 +26,7 @@ from koopscope.analysis.plan import (
     what_was_measured,
 )
 from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
+from koopscope.analysis.scope_grams import ScopeGrams
 from koopscope.analysis.settings import Settings
 from koopscope.engine.local import LocalPass
 from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
@@ -32,25 +35,21 @@ from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
+from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.confidence import Confidence, confidence
-from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.dmd import Spectrum, dmd_all
 from koopscope.spectra.fit import fewest_snapshots
-from koopscope.spectra.gram import Observable, SnapshotGram, total
+from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.measured import GROUPS, MeasuredGram, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
-from koopscope.spectra.rounding import increment_variance
 from koopscope.spectra.window import Window, usable_window
 
 T = TypeVar("T")
 
-#: Bytes of Gram matrices of scopes that are kept; the others are summed again when asked for.
-SUMS_BYTES = 16 * 2**20
-
-#: Bytes of spectra of layers and tensors that are kept, beside all of the network's; beyond, the
-#: one computed longest ago makes room. Who needs every scope's asks for them once, in order.
-SPECTRA_BYTES = 48 * 2**20
+#: Bytes of matrices of scopes that are decomposed together.
+STACK_BYTES = 2 * 2**20
 
 #: Eigenvalues with at least this share of the amplitude decide whether a sample is large enough.
 LEAST_SHARE = 0.01
@@ -76,7 +75,13 @@ class Analysis:
         self.grams = grams
         self._whole: Analysis | None = None
         self.method_reason = "the inner products were given"
-        self._finite = {name: gram.finite for name, gram in grams.items()}
+        self._counts = {
+            name: grams.counts(name)
+            if isinstance(grams, GramStore)
+            else (grams[name].nonfinite, grams[name].changes)
+            for name in grams
+        }
+        self._finite = {name: nonfinite == 0 for name, (nonfinite, _) in self._counts.items()}
         self._look(settings)
 
     def _look(self, settings: Settings) -> None:
@@ -91,12 +96,8 @@ class Analysis:
             low,
             high,
         )
-        self._spectra: dict[tuple[object, ...], Spectrum] = {}
-        self._network_spectra: dict[tuple[object, ...], Spectrum] = {}
-        self._spectra_bytes = 0
-        self._windowed: dict[Scope, SnapshotGram] = {}
-        self._latest: tuple[Scope, SnapshotGram] | None = None
-        self._anchor_squares: dict[Scope, float] = {}
+        self._spectra = KeptSpectra()
+        self._scope_grams = ScopeGrams(self.grams, self._members, self.window)
         self._confidences: dict[tuple[object, ...], Confidence] = {}
         self._spreads: dict[str, Float64] = {}
         self._computed: dict[str, Any] = {}
@@ -222,21 +223,19 @@ class Analysis:
 
     def gram(self, scope: Scope | str = NETWORK) -> SnapshotGram:
         """Return the Gram matrix of the network, a layer or a tensor inside the window."""
-        scope = self.scope(scope)
-        if scope in self._windowed:
-            return self._windowed[scope]
-        if self._latest is not None and self._latest[0] == scope:
-            return self._latest[1]
-        self._latest = None
-        recorded = total(self.grams[tensor.name] for tensor in self.members(scope))
-        gram = recorded.window(self.window.first, self.window.stop)
-        if 8 * gram.snapshots**2 < 2 * SUMS_BYTES:
-            # Whoever walks through the scopes asks for each several times, one after the other.
-            self._latest = (scope, gram)
-        self._anchor_squares[scope] = gram.anchor_square
-        if scope == NETWORK or 8 * gram.snapshots**2 * len(self._windowed) < SUMS_BYTES:
-            self._windowed[scope] = gram
-        return gram
+        return self._scope_grams[self.scope(scope)]
+
+    def gram_of(self, tensors: Sequence[TensorInfo]) -> SnapshotGram:
+        """Return the Gram matrix of some tensors together inside the window; it is not kept."""
+        return self._scope_grams.of(tensors)
+
+    def nonfinite(self, tensor: str) -> npt.NDArray[np.int64]:
+        """Return int64 [T], a tensor's non-finite entries in every recorded snapshot."""
+        return self._counts[tensor][0]
+
+    def changes(self, tensor: str) -> ChangeCounts:
+        """Return the counts of a tensor's entries that did not change, over the whole run."""
+        return self._counts[tensor][1]
 
     @product_threads(1)
     def spectrum(
@@ -269,31 +268,54 @@ class Analysis:
         observable = observable or self.settings.observable
         rule = self.settings.rank if rank is None else rank
         noise_filter = noise_filter or self.settings.noise_filter
-        kept = self._network_spectra if scope == NETWORK else self._spectra
-        key = (scope, observable, rule, part, noise_filter)
-        if key not in kept:
+        asked = Asked(scope, observable, rule, part, noise_filter)
+        if asked not in self._spectra:
             gram = self.gram(scope)
             if part is not None:
                 gram = gram.window(*part)
             elif noise_filter == "sobolev":
                 gram = filtered(gram, sobolev_kernel())
-            spectrum = dmd(
-                gram,
-                observable,
-                rank=rule,
-                delay=self.settings.delay,
-                spacing_steps=self.window.spacing_steps,
-            )
-            if kept is self._spectra:
-                self._make_room(spectrum.nbytes)
-            kept[key] = spectrum
-        return kept[key]
+            self._spectra.keep(asked, self._of_all([gram], observable, rule)[0])
+        return self._spectra[asked]
 
-    def _make_room(self, size: int) -> None:
-        """Forget the oldest spectra of layers and tensors until ``size`` more bytes fit."""
-        while self._spectra and self._spectra_bytes + size > SPECTRA_BYTES:
-            self._spectra_bytes -= self._spectra.pop(next(iter(self._spectra))).nbytes
-        self._spectra_bytes += size
+    def _of_all(
+        self, grams: Sequence[SnapshotGram], observable: Observable, rule: RankRule
+    ) -> list[Spectrum]:
+        return dmd_all(
+            grams,
+            observable,
+            rank=rule,
+            delay=self.settings.delay,
+            spacing_steps=self.window.spacing_steps,
+        )
+
+    @product_threads(1)
+    def _ahead(self, scopes: Sequence[Scope]) -> None:
+        """Compute the spectra of layers or tensors that the settings ask for, in a stack."""
+        by = self.settings
+        every = [Asked(s, by.observable, by.rank, None, by.noise_filter) for s in scopes]
+        missing = [asked for asked in every if asked not in self._spectra]
+        grams = [self.gram(asked.scope) for asked in missing]
+        if by.noise_filter == "sobolev":
+            grams = [filtered(gram, sobolev_kernel()) for gram in grams]
+        if grams:
+            found = self._of_all(grams, by.observable, by.rank)
+            for asked, spectrum in zip(missing, found, strict=True):
+                self._spectra.keep(asked, spectrum)
+
+    def walk(self, scopes: Sequence[Scope]) -> Iterator[Scope]:
+        """Yield layers or tensors one by one, with the matrices and spectra of a few at hand.
+
+        Whoever asks for each scope's spectrum as it comes gets it many times as fast as one by one.
+        """
+        together = max(1, STACK_BYTES // (8 * self.window.snapshots**2))
+        for first in range(0, len(scopes), together):
+            some = scopes[first : first + together]
+            self._scope_grams.hold(some)
+            if self.has_spectrum:
+                self._ahead(some)
+            yield from some
+        self._scope_grams.hold(())
 
     @product_threads(1)
     def confidence(
@@ -412,18 +434,7 @@ class Analysis:
 
     def motion(self, scope: Scope | str = NETWORK) -> Motion:
         """Return how a scope moved inside the window."""
-        scope = self.scope(scope)
-        return Motion.of(scope.name, self.gram(scope), self._rounding_length(scope))
-
-    def _rounding_length(self, scope: Scope) -> float:
-        """Length of the rounding error of one increment."""
-        square = 0.0
-        for tensor in self.members(scope):
-            own = Scope("tensor", tensor.name)
-            if own not in self._anchor_squares:
-                self.gram(own)
-            square += increment_variance(tensor.dtype, max(self._anchor_squares[own], 0.0))
-        return float(np.sqrt(square))
+        return self._scope_grams.motion(self.scope(scope))
 
     def modes(
         self,

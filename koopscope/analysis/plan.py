@@ -46,7 +46,8 @@ def chosen_method(
                 f"{settings.method}",
                 "leave --method out",
             )
-        return "sketch", f"{info.words}, seed {info.seed}, and exact facts beside it"
+        exact = "that are exact" if not info.resolution else f"known to {info.resolution:.1%}"
+        return "sketch", f"{info.words}, seed {info.seed}, and lengths beside it {exact}"
     if settings.method == "sketch":
         raise KoopscopeError(
             f"{run.description.path} holds weights and no sketches", "leave the method out"

@@ -22,6 +22,9 @@ METHODS: tuple[Method, ...] = ("auto", "exact", "compressed", "sketch")
 #: In place of groups: judge a run as one network, whatever its names look like.
 NO_GROUPS = "none"
 
+Intervals = Literal["network", "all"]
+INTERVALS: tuple[Intervals, ...] = ("network", "all")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,6 +40,9 @@ class Settings:
         Pretend the run ended at this step.
     level
         The finest scopes to report.
+    intervals
+        Whose eigenvalues get intervals and a test on held-out snapshots in reports: the network's
+        alone, or those of ``all`` layers and tensors too, which takes twice as long.
     include, exclude
         Globs on tensor names.
     noise_filter
@@ -61,6 +67,7 @@ class Settings:
     window: tuple[int | None, int | None] = (None, None)
     until: int | None = None
     level: Level = "layer"
+    intervals: Intervals = "network"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     noise_filter: NoiseFilter = "none"
@@ -88,6 +95,7 @@ class Settings:
             ("level", self.level, LEVELS),
             ("noise filter", self.noise_filter, NOISE_FILTERS),
             ("method", self.method, METHODS),
+            ("choice of intervals", self.intervals, INTERVALS),
         ):
             if value not in known:
                 raise KoopscopeError(

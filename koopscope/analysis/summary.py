@@ -136,14 +136,8 @@ class Summary:
 
 
 @product_threads(1)
-def summarize(analysis: Analysis, *, confident: bool = False) -> Summary:
-    """Compute what reports show.
-
-    Parameters
-    ----------
-    confident
-        Whether layers and tensors, too, get intervals and held-out tests. The network always does.
-    """
+def summarize(analysis: Analysis) -> Summary:
+    """Compute what reports show."""
     settings = analysis.settings
     asked = unfiltered = other = None
     if analysis.has_spectrum:
@@ -160,9 +154,7 @@ def summarize(analysis: Analysis, *, confident: bool = False) -> Summary:
     # A layer of one tensor has that tensor's numbers: they are computed once.
     shared: dict[tuple[str, ...], ScopeSummary] = {}
     layers, tensors = (
-        tuple(_part(analysis, scope, confident, shared) for scope in analysis.scopes(level))
-        if wanted
-        else ()
+        _parts(analysis, analysis.scopes(level), shared) if wanted else ()
         for level, wanted in levels
     )
     return Summary(asked, unfiltered, other, layers, tensors)
@@ -228,21 +220,30 @@ def _spectrum(
     return summarized(spectrum, scope, noise_filter, known, analysis.gram(scope).displacement())
 
 
-def _part(
+def _parts(
     analysis: Analysis,
-    scope: Scope,
-    confident: bool,
+    scopes: tuple[Scope, ...],
     shared: dict[tuple[str, ...], ScopeSummary],
-) -> ScopeSummary:
-    members = tuple(tensor.name for tensor in analysis.members(scope))
-    known = shared.get(members)
-    if known is not None:
-        spectrum = known.spectrum and replace(known.spectrum, scope=scope)
-        return replace(
-            known, scope=scope, motion=replace(known.motion, name=scope.name), spectrum=spectrum
-        )
+) -> tuple[ScopeSummary, ...]:
+    """Summarize each scope; ``shared`` holds what is known of sets of tensors, and is filled."""
+    members = {scope: tuple(t.name for t in analysis.members(scope)) for scope in scopes}
+    for scope in analysis.walk([s for s in scopes if members[s] not in shared]):
+        shared[members[scope]] = _part(analysis, scope)
+    return tuple(_renamed(shared[members[scope]], scope) for scope in scopes)
+
+
+def _renamed(part: ScopeSummary, scope: Scope) -> ScopeSummary:
+    if part.scope == scope:
+        return part
+    spectrum = part.spectrum and replace(part.spectrum, scope=scope)
+    motion = replace(part.motion, name=scope.name)
+    return replace(part, scope=scope, motion=motion, spectrum=spectrum)
+
+
+def _part(analysis: Analysis, scope: Scope) -> ScopeSummary:
     settings = analysis.settings
-    part = ScopeSummary(
+    confident = settings.intervals == "all"
+    return ScopeSummary(
         scope,
         analysis.motion(scope),
         analysis.gram(scope).speeds(),
@@ -250,6 +251,3 @@ def _part(
         if analysis.has_spectrum
         else None,
     )
-    if len(members) == 1:
-        shared[members] = part
-    return part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from koopscope.report.registry import formats, render
 
 if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
+    from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.engine.source import GramSource
     from koopscope.gate.judgement import Judgement, Verdict
     from koopscope.gate.policy import Policy
@@ -56,6 +58,15 @@ if TYPE_CHECKING:
     help="Compare with a JSON report that was stored earlier. Repeat it with reports of other "
     "seeds of the same training: how much they differ says what counts as a change.",
 )
+@click.option(
+    "--against",
+    "references",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="REFERENCE",
+    help="Compare the dynamics with those of this run (rule same-dynamics); repeat it for other "
+    "seeds of the reference.",
+)
 @analysis_options
 @judging_engine_options
 @run_options
@@ -69,6 +80,7 @@ def command(
     fail_on: str | None,
     strict: bool,
     baselines: Sequence[Path],
+    references: Sequence[Path],
     settings: Settings,
     source: GramSource,
     shards: bool,
@@ -85,12 +97,13 @@ def command(
     from koopscope.gate.baseline import stored_report
 
     jobs = reading.openers(runs, shards)
-    outputs.check(list(jobs), inputs=[*runs, *reading.inputs, *baselines])
+    outputs.check(list(jobs), inputs=[*runs, *reading.inputs, *baselines, *references])
     given = [f"fail-on={fail_on}"] if fail_on else []
     given += ["strict=true"] if strict else []
     policy = read_policy([*overrides, *given], os.environ, isolated)
     stored = [stored_report(path) for path in baselines]
-    gate = _judged(jobs, policy, stored, settings, source)
+    held_to = list(reading.openers([str(path) for path in references]).values())
+    gate = _judged(jobs, policy, stored, settings, source, held_to)
     _write(gate, outputs)
     for judgement in gate.judgements:
         _warn_of_nothing(judgement)
@@ -106,6 +119,7 @@ def _judged(
     baseline: Sequence[Mapping[str, Any]],
     settings: Settings,
     source: GramSource,
+    references: Sequence[Callable[[], Run]],
 ) -> Gate:
     """Judge every run; one that cannot be read does not keep the others from being judged."""
     from koopscope.gate.judgement import judge
@@ -115,11 +129,31 @@ def _judged(
     judgements, failures = [], []
     for path, opened in jobs.items():
         try:
-            judgements.append(judge(diagnosed(opened, settings, source), policy, baseline))
+            diagnosis = diagnosed(opened, settings, source)
+            if references:
+                diagnosis = _held_to(diagnosis, opened, references, settings)
+            judgements.append(judge(diagnosis, policy, baseline))
         except KoopscopeError as error:
             console.complain_of(error)
             failures.append(Failure(path, error))
     return Gate(tuple(judgements), tuple(failures))
+
+
+def _held_to(
+    diagnosis: Diagnosis,
+    opened: Callable[[], Run],
+    references: Sequence[Callable[[], Run]],
+    settings: Settings,
+) -> Diagnosis:
+    """Add the finding on whether a run's dynamics are those of the references."""
+    from koopscope.comparison.compare import compare_opened
+    from koopscope.comparison.subjects import Choice
+    from koopscope.gate.reference import reference_finding
+
+    choice = Choice(settings.include, settings.exclude, settings.asked_steps)
+    path = diagnosis.analysis.description.path
+    found = compare_opened([("the reference", references), (path, [opened])], choice)
+    return replace(diagnosis, findings=(*diagnosis.findings, reference_finding(found.foremost)))
 
 
 def _write(gate: Gate, outputs: Outputs) -> None:

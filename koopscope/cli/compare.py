@@ -116,6 +116,10 @@ def _sides(
         raise KoopscopeError(
             f"there is only the group {next(iter(groups))}", "name a second one with --group"
         )
+    everywhere = [path for paths in groups.values() for path in paths]
+    twice = next((path for path in everywhere if everywhere.count(path) > 1), None)
+    if twice is not None:
+        raise KoopscopeError(f"{twice} is in two groups", "name globs that have no run in common")
     if not groups and len(runs) < 2:
         raise KoopscopeError(
             "it takes two runs to compare" + (f", and only {runs[0]} was named" if runs else ""),

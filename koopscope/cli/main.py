@@ -35,7 +35,12 @@ VERBS = {
         "koopscope.cli.compare",
         "Tell whether trainings are the same dynamics, and where they part.",
     ),
+    "history": ("koopscope.cli.history", "List many runs, one row each: date, verdicts, numbers."),
     "prune": ("koopscope.cli.prune", "Choose weights to remove, and write masks of the rest."),
+    "average": (
+        "koopscope.cli.average",
+        "Average the last snapshots, and say whether that helps.",
+    ),
     "forecast": (
         "koopscope.cli.forecast",
         "Predict later weights, and tell how far ahead to trust it.",

@@ -101,6 +101,14 @@ _ANALYSIS_OPTIONS: dict[str, Option] = {
         show_default=True,
         help="Report the network alone, its layers, or every tensor as well.",
     ),
+    "intervals": click.option(
+        "--intervals",
+        type=click.Choice(["network", "all"]),
+        default="network",
+        show_default=True,
+        help="In JSON, give intervals and held-out errors of the network's eigenvalues, or of all "
+        "layers' and tensors' too (twice as long).",
+    ),
     "include": click.option(
         "--include", multiple=True, metavar="GLOB", help="Analyse only tensors named like this."
     ),

@@ -67,14 +67,18 @@ def command(run: str, once: bool, interval: float, idle: float | None, reading: 
         interruption.listen()
         watcher.stop()
 
-    signal.signal(signal.SIGINT, stop)
-    with contextlib.suppress(KeyboardInterrupt):
-        if sys.stdout.isatty():
-            _show(watcher, interval, idle)
-        else:
-            for _ in watcher.looks(interval, idle):
-                if not console.result(recording(watcher.seen) + "\n"):
-                    break
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            if sys.stdout.isatty():
+                _show(watcher, interval, idle)
+            else:
+                for _ in watcher.looks(interval, idle):
+                    if not console.result(recording(watcher.seen) + "\n"):
+                        break
+    finally:
+        interruption.taken()
+        signal.signal(signal.SIGINT, before)
     console.say(f"Stopped watching {run}: {recording(watcher.seen)}.")
 
 

@@ -81,10 +81,9 @@ def usual_distances(log_distance: float) -> float:
     return max(0.0, float((1.0 + FLOOR) * np.exp(log_distance) - FLOOR))
 
 
-def scope_distance(one: Traits, other: Traits) -> Distance:
-    """Return the distance of two layers, or of two networks."""
+def scope_distance(one: Traits, other: Traits, level: str) -> Distance:
+    """Return the distance of two layers, or of two networks; ``level`` as in ``log_distance``."""
     parts = parts_of(one, other)
-    level = "network" if one.name == "network" else "layers"
     return Distance(one.name, usual_distances(log_distance(parts, level)), parts)
 
 

@@ -60,9 +60,8 @@ class Pairing:
         unpaired = [tensor.name for tensor in (*self.only_first, *self.only_second)]
         named = ", ".join(dict.fromkeys(unpaired[:3]))
         more = f" and {len(unpaired) - 3} more" if len(unpaired) > 3 else ""
-        return (
-            f"{len(self.pairs)} tensors are in both runs; {named}{more} in one or in another shape"
-        )
+        shared = "1 tensor is" if len(self.pairs) == 1 else f"{len(self.pairs)} tensors are"
+        return f"{shared} in both runs; {named}{more} in one only, or in another shape"
 
 
 def paired(

@@ -13,8 +13,12 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 
 from koopscope._types import Float64
+
+#: Who belongs to a group.
+Members = npt.NDArray[np.bool_]
 
 #: Up to so many assignments all are tried; beyond, so many random ones.
 MOST_ASSIGNMENTS = 20_000
@@ -49,22 +53,30 @@ class PermutationTest:
     is_exact: bool
 
 
-def contrast(distances: Float64, first: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+def contrast(distances: Float64, first: Members) -> float:
     """Return the mean distance between two groups less the mean of the means within each.
 
     Parameters
     ----------
     distances
-        float64 [n, n], symmetric.
+        float64 [n, n], symmetric with a zero diagonal.
     first
         bool [n], who belongs to the first group; at least two in each.
     """
-    between = float(distances[np.ix_(first, ~first)].mean())
-    within = [
-        float(block.sum() / (len(block) * (len(block) - 1)))
-        for block in (distances[np.ix_(side, side)] for side in (first, ~first))
-    ]
-    return between - float(np.mean(within))
+    return float(_contrasts(distances, first[None, :])[0])
+
+
+def _contrasts(distances: Float64, first: Members) -> Float64:
+    """Return float64 [assignments], the contrasts of many assignments bool [assignments, n]."""
+    one = first.astype(float)
+    other = 1.0 - one
+    a, b = one.sum(axis=1), other.sum(axis=1)
+    sums, others = one @ distances, other @ distances
+    between = np.sum(sums * other, axis=1) / (a * b)
+    within_one = np.sum(sums * one, axis=1) / (a * (a - 1.0))
+    within_other = np.sum(others * other, axis=1) / (b * (b - 1.0))
+    found: Float64 = between - (within_one + within_other) / 2.0
+    return found
 
 
 def permutation_test(distances: Float64, size: int, seed: int = 0) -> PermutationTest:
@@ -86,17 +98,15 @@ def permutation_test(distances: Float64, size: int, seed: int = 0) -> Permutatio
     symmetric = 2 * size == count
     smallest = (2.0 if symmetric else 1.0) / total
     if total <= MOST_ASSIGNMENTS:
-        values = np.array(
-            [
-                contrast(distances, np.isin(np.arange(count), chosen))
-                for chosen in combinations(range(count), size)
-            ]
-        )
+        chosen = np.array(list(combinations(range(count), size)))
+        assigned = np.zeros((total, count), np.bool_)
+        assigned[np.arange(total)[:, None], chosen] = True
+        values = _contrasts(distances, assigned)
         tried = total
     else:
         rng = np.random.default_rng(seed)
-        drawn = [contrast(distances, rng.permutation(true)) for _ in range(MOST_ASSIGNMENTS - 1)]
-        values = np.array([found, *drawn])
+        drawn = rng.permuted(np.tile(true, (MOST_ASSIGNMENTS - 1, 1)), axis=1)
+        values = np.append(_contrasts(distances, drawn), found)
         tried, smallest = MOST_ASSIGNMENTS, max(smallest, 1.0 / MOST_ASSIGNMENTS)
     as_far = values >= found - _SAME * max(1.0, abs(found))
     return PermutationTest(

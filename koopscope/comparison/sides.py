@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from koopscope.spectra.rounding import UNIT_ROUNDOFF
 #: Courses of a network that reports draw.
 DRAWN = ("speed", "directness", "remaining")
 
+#: Of one scope, by the places of two runs.
+Distances = Mapping[tuple[int, int], Distance]
+
 
 def held_against(names: tuple[str, str], known: Subjects, size: int) -> PairComparison:
     """Hold the first ``size`` runs against the others.
@@ -48,7 +52,9 @@ def held_against(names: tuple[str, str], known: Subjects, size: int) -> PairComp
         name: [_traits(name, run, own[k], when, k) for k, run in enumerate(runs)]
         for name, own in members.items()
     }
-    matrix, level = _distances(networks, list(layers.values()))
+    whole = _between(networks, "network")
+    apart = {name: _between(own, "layers") for name, own in layers.items()}
+    matrix, level = _matrix(whole, list(apart.values()), len(runs))
     between = float(matrix[:size, size:].mean())
     parted, layers_part = _parting(known.beside, runs) if known.beside else (None, {})
     several = min(size, len(runs) - size)
@@ -65,15 +71,15 @@ def held_against(names: tuple[str, str], known: Subjects, size: int) -> PairComp
         level=level,
         score=score,
         test=test,
-        network=_mean_distance("network", networks, size),
+        network=_mean(whole, size),
         layers=tuple(
             LayerComparison(
                 name,
                 sum(tensor.size for tensor in members[name][0]),
-                _mean_distance(name, own, size),
+                _mean(apart[name], size),
                 layers_part.get(name),
             )
-            for name, own in layers.items()
+            for name in layers
         ),
         timeline=when,
         parting=parted,
@@ -88,28 +94,29 @@ def _traits(
     return traits(name, picked(run.gram(members), when.indices[k]))
 
 
-def _distances(
-    networks: Sequence[Traits], layers: Sequence[Sequence[Traits]]
-) -> tuple[Float64, str]:
+def _between(of_runs: Sequence[Traits], level: str) -> Distances:
+    """Return the distance of one scope between every two runs."""
+    return {
+        (i, j): scope_distance(of_runs[i], of_runs[j], level)
+        for i, j in combinations(range(len(of_runs)), 2)
+    }
+
+
+def _matrix(whole: Distances, apart: Sequence[Distances], count: int) -> tuple[Float64, str]:
     """Return float64 [n, n], the logarithms of the distances between runs, and their level."""
-    count = len(networks)
     found = np.zeros((count, count))
     level = "network"
-    for i in range(count):
-        for j in range(i + 1, count):
-            network = scope_distance(networks[i], networks[j])
-            each = [scope_distance(layer[i], layer[j]) for layer in layers]
-            found[i, j], level = whole_distance(network, each)
-            found[j, i] = found[i, j]
+    for i, j in combinations(range(count), 2):
+        found[i, j], level = whole_distance(whole[i, j], [own[i, j] for own in apart])
+        found[j, i] = found[i, j]
     return found, level
 
 
-def _mean_distance(name: str, of_runs: Sequence[Traits], size: int) -> Distance:
+def _mean(own: Distances, size: int) -> Distance:
     """Return the distance of two sides: means over the pairs with one run from each."""
-    pairs = [(one, other) for one in of_runs[:size] for other in of_runs[size:]]
-    each = [scope_distance(*pair) for pair in pairs]
+    each = [distance for (i, j), distance in own.items() if i < size <= j]
     parts = np.mean([distance.parts for distance in each], axis=0)
-    return Distance(name, float(np.mean([distance.value for distance in each])), parts)
+    return Distance(each[0].name, float(np.mean([distance.value for distance in each])), parts)
 
 
 def _side(name: str, runs: Sequence[Subject], networks: Sequence[Traits]) -> Side:
@@ -147,7 +154,7 @@ def _parting(beside: Beside, runs: Sequence[Subject]) -> tuple[Parting, dict[str
             np.sum([each.squares for each in own], axis=0),
             np.sqrt(np.sum([squares[tensor.name] for tensor in members], axis=0)),
             np.sum([each.unequal for each in own], axis=0)
-            / max(1, sum(tensor.size for tensor in members)),
+            / max(1, sum(tensor.size * (1 + tensor.is_complex) for tensor in members)),
         )
 
     everything = [tensor for members in layers.values() for tensor in members]

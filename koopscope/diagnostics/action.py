@@ -106,7 +106,7 @@ def _average(action: Action) -> str:
 def _record(action: Action) -> str:
     if action.count is None:
         return "record more often"
-    return f"record more often: {action.count} snapshots or more"
+    return f"judge again from {action.count} snapshots on: wait for more, or record more often"
 
 
 _LINES: dict[Do, Callable[[Action], str]] = {

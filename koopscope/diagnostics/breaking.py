@@ -11,8 +11,7 @@ import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.action import Action, lower_rate
-from koopscope.diagnostics.statistics.trajectory import layer_grams
-from koopscope.spectra.gram import total
+from koopscope.diagnostics.statistics.trajectory import trained_network
 
 #: The weights grew before they broke if they moved this many times faster than usual at the end,
 #: or, where too few intervals are left for a usual one, if their norm rose by so much. An unstable
@@ -71,10 +70,9 @@ class Break:
 
 def break_of(analysis: Analysis) -> Break | None:
     """Return how the window ended, ``None`` where it did not end in weights that are not finite."""
-    layers = layer_grams(analysis)
-    if not analysis.breaks_off or not layers:
+    network = trained_network(analysis) if analysis.breaks_off else None
+    if network is None:
         return None
-    network = total(layers.values())
     norms = np.sqrt(np.maximum(np.diagonal(network.raw()), 0.0))
     speeds = network.speeds()
     if len(speeds) < _FEW:
@@ -82,7 +80,9 @@ def break_of(analysis: Analysis) -> Break | None:
     else:
         usual = float(np.median(speeds))
         grew = bool(speeds[-_LAST:].max() > FASTER * usual)
-    finite = np.logical_and.reduce([analysis.grams[t.name].finite for t in analysis.finite_tensors])
+    finite = np.logical_and.reduce(
+        [analysis.nonfinite(t.name) == 0 for t in analysis.finite_tensors]
+    )
     first_bad = analysis.window.stop + int(np.argmin(finite[analysis.window.stop :]))
     steps = analysis.description.steps
     return Break(

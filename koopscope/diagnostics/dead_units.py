@@ -83,6 +83,8 @@ class DeadUnitsEvidence(StatedEvidence):
         Tensors with dead units, in model order.
     looked_at, units
         Tensors whose units were told apart, and how many units they have.
+    not_told_apart
+        Tensors whose units were not: of a sample or a sketch, or too coarsely stored, or still.
     adapters, idle_adapters
         How many low-rank pairs there are, and those that do not train.
     still_below
@@ -93,6 +95,7 @@ class DeadUnitsEvidence(StatedEvidence):
     layers: tuple[DeadUnits, ...] = ()
     looked_at: int = 0
     units: int = 0
+    not_told_apart: int = 0
     adapters: int = 0
     idle_adapters: tuple[IdleAdapter, ...] = ()
     still_below: float = STILL
@@ -124,6 +127,7 @@ def ask(analysis: Analysis) -> Finding:
         layers=dead,
         looked_at=len(layers),
         units=sum(len(layer.still) for layer in layers),
+        not_told_apart=sum(1 for _ in looked_at(analysis)) - len(layers),
         adapters=len(pairs),
         idle_adapters=idle,
     )
@@ -167,7 +171,9 @@ def _nothing_to_judge(analysis: Analysis, evidence: DeadUnitsEvidence) -> Findin
             "Units are told apart over a whole run only, and this is "
             f"{window.snapshots} of its {analysis.description.snapshots} snapshots."
         )
-    elif analysis.read_share < 1.0:
+    elif analysis.description.sketch is not None:
+        message = "A sketch keeps nothing of single units: none can be called dead, nor alive."
+    elif all(analysis.grams[each.name].units is None for each in looked_at(analysis)):
         message = "Units cannot be told apart in a sample of the weights."
     else:
         message = (
@@ -180,8 +186,12 @@ def _nothing_to_judge(analysis: Analysis, evidence: DeadUnitsEvidence) -> Findin
 def _of_units(evidence: DeadUnitsEvidence, part: float) -> Finding:
     layers = evidence.layers
     if not layers:
+        rest = ""
+        if evidence.not_told_apart:
+            matrices = evidence.not_told_apart + evidence.looked_at
+            rest = f" (those of {evidence.not_told_apart} of {matrices} matrices cannot be told)"
         return DIAGNOSTIC.finding(
-            "pass", f"No dead unit: all {evidence.units:,} still learn.", evidence, value=0.0
+            "pass", f"No dead unit: all {evidence.units:,} still learn{rest}.", evidence, value=0.0
         )
     worst = max(layers, key=lambda layer: layer.dead / layer.units)
     dead, never = sum(layer.dead for layer in layers), sum(layer.never_moved for layer in layers)
@@ -260,7 +270,11 @@ DIAGNOSTIC = Diagnostic(
             "the rate, clip gradients, or use an activation that keeps a gradient. Adapters: "
             "check that the optimizer got both halves."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 12 of 12 layers with killed units, all 280 "
+            "of the units and no other, without a false alarm on 24 healthy runs; 2 of 2 idle "
+            "adapters: docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "A unit that is dead for the training data alone is not told from one that is dead "
             "for all. Adam with weight decay inside its gradient (not AdamW) moves dead units "

@@ -18,9 +18,10 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.evidence import Evidence, shown_with
 from koopscope.diagnostics.finding import Diagnostic, Explanation, Finding, usable
 from koopscope.diagnostics.statistics import losses
-from koopscope.diagnostics.statistics.layer_stack import Stack, distinct, likeness, stack_of
-from koopscope.diagnostics.statistics.trajectory import course_of
+from koopscope.diagnostics.statistics.layer_stack import Likeness, Stack, likeness, stack_of
+from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.spectra.geometry import Geometry, course
 
 LEAST_SNAPSHOTS = 12
 LEAST_RUNS = 3
@@ -74,11 +75,10 @@ class DepthEvidence(Evidence):
     distinct_motions: float | None = field(default=None, metadata=shown_with("distinct_motions"))
 
 
-def suggested_depth(stack: Stack) -> tuple[int, float, Float64]:
-    """Return the depth suggested from one run, the number it rests on, and the similarities."""
+def suggested_depth(stack: Stack) -> tuple[int, Likeness]:
+    """Return the depth suggested from one run, and what it rests on."""
     similar = likeness(stack)
-    motions = distinct(similar)
-    return max(1, min(stack.depth, round(motions))), motions, similar
+    return max(1, min(stack.depth, round(similar.distinct))), similar
 
 
 def ask(analysis: Analysis) -> Finding:
@@ -92,7 +92,8 @@ def ask(analysis: Analysis) -> Finding:
         )
         message = f"{why}, so depth cannot be judged."
         return DIAGNOSTIC.finding("inconclusive", message, DepthEvidence())
-    suggested, motions, similar = suggested_depth(stack)
+    suggested, similar = suggested_depth(stack)
+    motions = similar.distinct
     evidence = DepthEvidence(
         recorded_depth=stack.depth,
         suggested_depth=suggested,
@@ -120,17 +121,17 @@ def ask(analysis: Analysis) -> Finding:
     return DIAGNOSTIC.finding("info", message + ".", evidence, value=motions, threshold=built)
 
 
-def _layers(stack: Stack, similar: Float64) -> tuple[LayerLikeness, ...]:
+def _layers(stack: Stack, similar: Likeness) -> tuple[LayerLikeness, ...]:
     layers = []
-    for index, (name, gram) in enumerate(zip(stack.names, stack.grams, strict=True)):
-        before = similar[index, :index]
+    for index, (name, travel) in enumerate(zip(stack.names, stack.travels, strict=True)):
+        nearest = float(similar.to_earlier[index])
         layers.append(
             LayerLikeness(
                 name=name,
-                likeness_to_earlier=float(before.max()) if index else None,
-                most_like=stack.names[int(before.argmax())] if index else None,
-                redundant=bool(index and before.max() > ALIKE),
-                travel=gram.displacement() / max(float(np.sqrt(gram.anchor_square)), 1e-12),
+                likeness_to_earlier=nearest if index else None,
+                most_like=stack.names[similar.most_like[index]] if index else None,
+                redundant=bool(index and nearest > ALIKE),
+                travel=travel,
             )
         )
     return tuple(layers)
@@ -144,10 +145,12 @@ def sweep(analyses: Sequence[Analysis]) -> dict[str, Any] | None:
     recorded losses, the least smoothed training and validation losses are compared; without, how
     far each run's motion came to rest.
     """
+    if len(analyses) < LEAST_RUNS:
+        return None
     stacks = [stack_of(analysis) for analysis in analyses]
     known = [(s.depth, a) for s, a in zip(stacks, analyses, strict=True) if s is not None]
     depths = [depth for depth, _ in known]
-    if len(known) < len(analyses) or len(known) < LEAST_RUNS or len(set(depths)) < len(depths):
+    if len(known) < len(analyses) or len(set(depths)) < len(depths):
         return None
     if len({_ends(analysis) for analysis in analyses}) > 1:
         return None
@@ -211,8 +214,9 @@ def _least(loss: Float64) -> float:
 
 def _rest(analysis: Analysis) -> float:
     """log(speed at the end over mean speed), median over layers: the lower, the more at rest."""
-    weights = course_of(analysis).weights
-    return float(weights["layers_speed"][-1])
+    scopes = (Geometry(gram) for gram in layer_grams(analysis).values())
+    speeds = [course(each)["speed"][-1] for each in scopes if each.path[-1] > 0.0]
+    return float(np.median(speeds)) if speeds else 0.0
 
 
 DIAGNOSTIC = Diagnostic(

@@ -12,7 +12,7 @@ from koopscope._threads import product_threads
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.groups import Group, analysis_of, groups_of, without_losses
 from koopscope.analysis.scope import NETWORK, Level, Scope
-from koopscope.analysis.settings import Method, Settings
+from koopscope.analysis.settings import Intervals, Method, Settings
 from koopscope.analysis.summary import Summary, summarize
 from koopscope.diagnostics.contraction import has_states
 from koopscope.diagnostics.finding import Diagnostic, Finding
@@ -145,14 +145,8 @@ class Diagnosis:
 
     @cached_property
     def summary(self) -> Summary:
-        """What tables show; computed on first use, and not again where more is known already."""
-        more: Summary | None = vars(self).get("confident_summary")
-        return more or summarize(self.analysis)
-
-    @cached_property
-    def confident_summary(self) -> Summary:
-        """The same with intervals of every layer and tensor, too; computed on first use."""
-        return summarize(self.analysis, confident=True)
+        """What reports show beside the findings; computed on first use."""
+        return summarize(self.analysis)
 
     def spectrum(
         self, scope: Scope | str = NETWORK, observable: Observable | None = None
@@ -205,6 +199,7 @@ def analyze(
     window: tuple[int | None, int | None] = (None, None),
     until: int | None = None,
     level: Level = "layer",
+    intervals: Intervals = "network",
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     noise_filter: NoiseFilter = "none",
@@ -219,7 +214,8 @@ def analyze(
     ----------
     path
         A run file, or anything else that ``koopscope.open_run`` opens.
-    observable, rank, delay, window, until, level, include, exclude, noise_filter, method
+    observable, rank, delay, window, until, level, intervals, include, exclude, noise_filter,
+    method
         See ``koopscope.Settings``; a single glob need not be in a list.
     metric, groups
         See ``koopscope.Settings``; a single glob need not be in a list.
@@ -239,6 +235,7 @@ def analyze(
             "window": window,
             "until": until,
             "level": level,
+            "intervals": intervals,
             "include": include if isinstance(include, str) else tuple(include),
             "exclude": exclude if isinstance(exclude, str) else tuple(exclude),
             "noise_filter": noise_filter,

@@ -46,7 +46,7 @@ def ask(analysis: Analysis) -> Finding:
     steps = analysis.description.steps[asked]
     bad: list[NonFiniteTensor] = []
     for tensor in analysis.tensors:
-        counts = analysis.grams[tensor.name].nonfinite[asked]
+        counts = analysis.nonfinite(tensor.name)[asked]
         if counts.any():
             first = int(np.flatnonzero(counts)[0])
             bad.append(

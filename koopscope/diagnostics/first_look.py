@@ -73,7 +73,8 @@ def first_look(
     ranked = by_importance(findings)
     leading = [finding for finding in ranked if finding.id == "convergence"] or ranked[:1]
     wrong = [each for each in ranked if each.status in ("fail", "warn") and each not in leading]
-    named = [*leading, *wrong[:_NAMED]]
+    said = {headline(each): each for each in reversed(wrong)}  # of equal ones the first
+    named = [*leading, *[each for each in wrong if said[headline(each)] is each][:_NAMED]]
     source = next((each for each in findings if each.id == step.finding), None)
     reasons = [source] if source is not None and source in named else []
     reasons += [each for each in named if each not in reasons]
@@ -87,17 +88,19 @@ def first_look(
 
 
 def headline(finding: Finding) -> str:
-    """Return the first part of a finding's message, up to its colon, if that is short enough."""
+    """Return the first part of a finding's message, up to a colon if that is short enough."""
     first, colon, _ = finding.message.partition(": ")
-    if colon and len(first) <= _HEADLINE:
-        return first
-    return finding.message.rstrip(".").partition(" (")[0]
+    if not colon or len(first) > _HEADLINE:
+        first = finding.message.rstrip(".").partition(" (")[0]
+    return first.partition("; ")[0]
 
 
 def _reason(finding: Finding) -> str:
     """Return what stands behind the headline, up to the end of that sentence."""
-    behind = finding.message[len(headline(finding)) :].removeprefix(": ").strip()
-    return behind.partition(". ")[0].rstrip(".")
+    behind = finding.message[len(headline(finding)) :]
+    if behind.startswith(";"):  # what else there is to say is no reason
+        return ""
+    return behind.removeprefix(":").strip().partition(". ")[0].rstrip(".")
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -119,9 +122,13 @@ def _open(
 ) -> str:
     """Return what cannot be told: questions without an answer, else the limits of the answer."""
     untold = [each for each in others if each.status == "inconclusive" and each.id not in _ASIDE]
-    parts = [headline(each) for each in untold[:_NAMED]]
-    if len(untold) > _NAMED:
-        parts.append(f"{len(untold) - _NAMED} more questions below")
+    reasons: dict[str, list[str]] = {}
+    for each in untold:
+        reasons.setdefault(headline(each), []).append(each.id)
+    parts = [f"{' and '.join(ids)}: {_inside(why)}" for why, ids in reasons.items()][:_NAMED]
+    more = len(untold) - sum(len(ids) for ids in [*reasons.values()][:_NAMED])
+    if more:
+        parts.append(f"{more} more question{'s' if more > 1 else ''} below")
     if best is None:
         parts.append("whether it over-fits: no validation loss was recorded")
     limit = limits(leading).partition(". ")[0].rstrip(".")
@@ -129,9 +136,16 @@ def _open(
 
 
 def _stop_while_training(findings: Sequence[Finding]) -> str:
-    """A stop that was called although the weights still go somewhere."""
+    """A stop, or over-fitting, although the weights still go somewhere."""
     said = _convergence(findings)
-    if said is None or said.stop_step is None or said.state != "training":
+    if said is None or said.state != "training":
+        return ""
+    if any(each.id == "overfitting" and each.status in ("warn", "fail") for each in findings):
+        return (
+            "still training and over-fitting are no contradiction: the network still learns its "
+            "training data, and gets worse on data that it has not seen"
+        )
+    if said.stop_step is None:
         return ""
     return (
         f"still training and a stop at step {said.stop_step} are no contradiction: the weights "

@@ -8,7 +8,8 @@ at the rate itself: what it is in numbers says nothing about what the network ca
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from koopscope.analysis.analysis import Analysis
@@ -16,6 +17,7 @@ from koopscope.diagnostics.action import Action, lower_rate
 from koopscope.diagnostics.breaking import break_of
 from koopscope.diagnostics.evidence import StatedEvidence
 from koopscope.diagnostics.finding import Criterion, Diagnostic, Explanation, Finding, usable
+from koopscope.diagnostics.statistics.keeping import best_point
 from koopscope.diagnostics.statistics.loss_curve import training_curve, validation_curve
 from koopscope.diagnostics.statistics.progress import (
     Drift,
@@ -41,6 +43,14 @@ VERY_STRAIGHT, VERY_SHORT = 0.95, 0.03
 #: The distance that runs at a fitting rate travel, beside their first weights; and how far a
 #: single step of advice may go.
 USUAL_TRAVEL, LEAST_FACTOR, MOST_FACTOR, FACTOR_ERROR = 0.3, 3.0, 100.0, 3.0
+
+#: A loss of which the last half brought so much still falls along a line, so that at least this
+#: many times the way lies ahead.
+ALONG_A_LINE, FACTOR_OF_A_LINE = 0.4, 10.0
+
+#: A rate that has to be raised so many times leaves nothing of a run, where a loss says so, too: a
+#: pretrained network may be meant to move little.
+FAR_TOO_LOW = 8.0
 
 #: The rate is too high where changes do not agree (mean cosine below) and the loss scatters by this
 #: part of its gain, or ends this far above its best; it ruins the run beyond the larger ones.
@@ -68,12 +78,15 @@ class LearningRateEvidence(StatedEvidence):
         The training loss and the validation metric, as far as they are recorded.
     rate_left
         The last recorded rate over the largest, ``None`` where no rate is recorded.
+    best_step
+        Where the validation metric (else the training loss) was best; ``None`` where none gained.
     """
 
     state: State = "inconclusive"
     motion: Drift | None = None
     losses: tuple[LossProgress, ...] = ()
     rate_left: float | None = None
+    best_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +136,34 @@ def ask(analysis: Analysis) -> Finding:
     losses = tuple(each for each in map(loss_progress, curves) if each is not None)
     left = rate_left(analysis)
     called = rate_called(motion, losses, left)
-    evidence = LearningRateEvidence(called.state, motion, losses, left)
+    known = [curve for curve in curves if curve is not None]
+    learned = any(loss.gained for loss in losses)
+    best = int(known[-1].steps[best_point(known[-1].values)]) if known and learned else None
+    evidence = LearningRateEvidence(called.state, motion, losses, left, best)
     return _verdict(evidence, called, motion)
+
+
+def ask_after(analysis: Analysis, earlier: Mapping[str, Finding]) -> Finding:
+    """Judge what came before a spike that the run did not recover from, where there is one.
+
+    What happened at one moment is told by that finding; it says nothing of the rate until then.
+    """
+    spikes = earlier.get("spikes")
+    if spikes is None or spikes.action.do != "restore" or spikes.action.step is None:
+        return ask(analysis)
+    before = analysis.until(spikes.action.step)
+    if before.window.snapshots < LEAST_SNAPSHOTS:
+        return ask(analysis)
+    finding = ask(before)
+    if finding.status != "pass":
+        return finding
+    return replace(
+        finding,
+        status="info",
+        message=f"The learning rate was about right until the spike after step "
+        f"{spikes.action.step}, which may have come from it.",
+        hint="look at the rate at that step, and lower it if it was the usual one",
+    )
 
 
 def rate_called(motion: Drift, losses: tuple[LossProgress, ...], left: float | None) -> Called:
@@ -197,13 +236,14 @@ def _schedule_ended(losses: tuple[LossProgress, ...], left: float | None) -> Cal
     )
 
 
-def raise_by(motion: Drift) -> float:
+def raise_by(motion: Drift, losses: tuple[LossProgress, ...]) -> float:
     """Return what to multiply a rate by that is too low: to go as far as runs usually go."""
-    return min(max(USUAL_TRAVEL / motion.travel, LEAST_FACTOR), MOST_FACTOR)
+    straight = any(loss.gained and loss.half > ALONG_A_LINE for loss in losses)
+    least = FACTOR_OF_A_LINE if straight else LEAST_FACTOR
+    return min(max(USUAL_TRAVEL / motion.travel, least), MOST_FACTOR)
 
 
-def _raise(motion: Drift) -> Action:
-    factor = raise_by(motion)
+def _raise(factor: float) -> Action:
     digits = 10.0 ** math.floor(math.log10(factor))
     rounded = round(factor / digits) * digits
     return Action(
@@ -216,9 +256,11 @@ def _raise(motion: Drift) -> Action:
 def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> Finding:
     criterion = Criterion(called.expected, called.found)
     if called.state == "too low":
-        action = _raise(motion)
+        factor = raise_by(motion, evidence.losses)
+        action = _raise(factor)
+        falling = any(loss.gained and loss.half > STILL_FALLING for loss in evidence.losses)
         return DIAGNOSTIC.finding(
-            "warn",
+            "fail" if factor >= FAR_TOO_LOW and falling else "warn",
             "The learning rate is too low: the weights move straight ahead "
             f"({motion.directness:.0%} of the way is progress) but only by {motion.travel:.2g} "
             "times their first size, and nothing shows an end of it.",
@@ -231,7 +273,9 @@ def _verdict(evidence: LearningRateEvidence, called: Called, motion: Drift) -> F
     if called.state == "too high":
         action = lower_rate()
         if called.ruined:
-            action = Action("lower_lr", factor=0.1, factor_range=(0.03, 0.3))
+            action = Action(
+                "lower_lr", factor=0.1, factor_range=(0.03, 0.3), step=evidence.best_step
+            )
         return DIAGNOSTIC.finding(
             "fail" if called.ruined else "warn",
             f"The learning rate is too high: {called.found}"
@@ -280,7 +324,12 @@ DIAGNOSTIC = Diagnostic(
             "Multiply the rate by the factor that is named, within its range, and look again. The "
             "factor for a rate that is too low makes the weights travel as far as they usually do."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 14 of 18 rates that were too low and 8 of "
+            "12 that were too high, without a false alarm in 36 and 30. The factor for a rate that "
+            "is too low is on the safe side, about ten times less than the true one: "
+            "docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "It cannot tell a rate that is two or three times off. A task whose loss scatters by "
             "itself (reinforcement learning, adversarial training) looks like one with a rate "
@@ -288,6 +337,7 @@ DIAGNOSTIC = Diagnostic(
         ),
     ),
     ask=ask,
+    ask_after=ask_after,
     worse="lower",
     unit="mean cosine of successive weight changes",
 )

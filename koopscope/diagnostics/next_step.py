@@ -20,9 +20,9 @@ SEVERITY: tuple[Status, ...] = ("fail", "warn", "info", "pass", "inconclusive")
 #: that are not named here come last.
 ORDER = (
     "finiteness",
+    "spikes",
     "learning-rate",
     "stability",
-    "spikes",
     "dead-units",
     "convergence",
     "initialization",
@@ -79,9 +79,16 @@ def _rank(finding: Finding) -> tuple[bool, int, int]:
 
 
 def next_step(findings: Sequence[Finding]) -> NextStep:
-    """Return what to do first, and which finding says so."""
+    """Return what to do first, and which finding says so.
+
+    A run that is still training and has nothing wrong goes on: what could be better, such as
+    averaging, comes after that.
+    """
+    is_training = _state(findings) == "training"
     for finding in by_importance(findings):
-        if finding.action.do != "none":
+        is_wrong = finding.status in ("fail", "warn")
+        advises_to_stop = finding.action.do == "stop"
+        if finding.action.do != "none" and (is_wrong or advises_to_stop or not is_training):
             return NextStep(finding.action, finding.id, finding.action.line)
     return NextStep(Action(), None, _without_action(findings))
 
@@ -91,8 +98,12 @@ def _without_action(findings: Sequence[Finding]) -> str:
     for finding in by_importance(findings):
         if finding.status in ("fail", "warn") and finding.hint:
             return finding.hint
+    return _NOTHING.get(_state(findings) or "", "")
+
+
+def _state(findings: Sequence[Finding]) -> str | None:
+    """Return the state of the run, if the finding that names it is there."""
     for finding in findings:
-        evidence = finding.evidence
-        if finding.id == "convergence" and isinstance(evidence, StatedEvidence):
-            return _NOTHING.get(str(evidence.state), "")
-    return ""
+        if finding.id == "convergence" and isinstance(finding.evidence, StatedEvidence):
+            return finding.evidence.state
+    return None

@@ -241,7 +241,11 @@ DIAGNOSTIC = Diagnostic(
             "Use the weights of the step that is named. To gain more: more data, "
             "augmentation, weight decay, dropout, or a smaller network."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 11 of 15 over-fit ones, with 1 false alarm "
+            "in 21 (patience 5: 14 and 11). The step to go back to costs nothing in the median on "
+            "validation data that it has not seen: docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "It sees what a look at the validation curve sees, and no more: weights are not "
             "used. It cannot tell whether a second descent would follow."

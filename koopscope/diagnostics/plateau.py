@@ -32,9 +32,17 @@ State = Literal[
 #: where it rose by more than the second, and by more than two standard errors.
 FLAT, RISING = 0.01, 0.05
 
+#: Where the changes undo each other so much, a fall below its standard error and below this part is
+#: no progress either: then the noise of the loss is the bouncing of the weights.
+UNDOING, FLAT_IN_NOISE = -0.2, 0.05
+
+#: It is flat, too, where so many values brought no new best (the patience of PyTorch's
+#: ReduceLROnPlateau), and this part of all values; then less bouncing will do.
+PATIENCE, PART_OF_POINTS, LOOSELY_BOUNCING = 10, 0.15, 0.4
+
 #: Weights bounce below the first mean cosine of successive changes, and go straight on above the
 #: second; they still move at this part of their mean speed.
-BOUNCING, STRAIGHT, MOVING = 0.15, 0.6, 0.35
+BOUNCING, STRAIGHT, MOVING = 0.15, 0.6, 0.2
 
 #: A lower rate has something to gain where the loss scatters by this part of its gain.
 WORTH_LOWERING = 0.003
@@ -78,13 +86,16 @@ def ask(analysis: Analysis) -> Finding:
             "inconclusive", f"No weight {what}, so nothing was under way.", PlateauEvidence()
         )
     left = rate_left(analysis)
-    evidence = PlateauEvidence(plateau_state(loss, motion, left), loss, motion, left)
+    evidence = PlateauEvidence(plateau_state(loss, motion, left, len(curve)), loss, motion, left)
     return _verdict(evidence, loss, motion)
 
 
-def plateau_state(loss: LossProgress, motion: Drift, left: float | None) -> State:
-    """Name what a flat loss goes with."""
-    if loss.quarter >= FLAT:
+def plateau_state(loss: LossProgress, motion: Drift, left: float | None, points: int) -> State:
+    """Name what a flat loss of so many points goes with."""
+    in_noise = loss.quarter < min(loss.quarter_error, FLAT_IN_NOISE)
+    stale = loss.stale >= PATIENCE and loss.stale >= PART_OF_POINTS * points
+    flat = loss.quarter < FLAT or (in_noise and motion.cosine < UNDOING)
+    if not flat and not stale:
         return "progress"
     if loss.quarter < -max(RISING, 2.0 * loss.quarter_error):
         return "rising"
@@ -93,18 +104,20 @@ def plateau_state(loss: LossProgress, motion: Drift, left: float | None) -> Stat
         return "at rest"
     if motion.cosine > STRAIGHT:
         return "on the way"
-    if motion.cosine < BOUNCING and loss.rough > WORTH_LOWERING and loss.gained:
+    bouncing = motion.cosine < (LOOSELY_BOUNCING if stale else BOUNCING)
+    if bouncing and loss.rough > WORTH_LOWERING and loss.gained:
         return "plateau"
     return "at rest"
 
 
 def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Finding:
     fell = f"{loss.metric} fell by {max(loss.quarter, 0.0):.1%} of its gain in the last quarter"
+    flat = fell if loss.quarter < FLAT else f"{loss.metric} had no new best for {loss.stale} values"
     if evidence.state == "plateau":
         action = lower_rate()
         return DIAGNOSTIC.finding(
             "warn",
-            f"A plateau at this learning rate: {fell}, while the weights still move at "
+            f"Plateau at this learning rate: {flat}, while the weights still move at "
             f"{motion.speed:.0%} of their mean speed and bounce (mean cosine {motion.cosine:.2f}).",
             evidence,
             value=loss.quarter,
@@ -112,7 +125,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
             action=action,
             criterion=Criterion(
                 f"a loss that falls by {FLAT:.0%} of its gain, or weights that settle",
-                f"{loss.quarter:.1%}, and weights that bounce",
+                f"{flat}, and weights that bounce",
             ),
         )
     if evidence.state == "rising":
@@ -127,7 +140,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
     if evidence.state == "on the way":
         return DIAGNOSTIC.finding(
             "info",
-            f"A flat loss while the weights go straight on: {fell} (mean cosine "
+            f"Flat loss while the weights go straight on: {flat} (mean cosine "
             f"{motion.cosine:.2f}). Either it falls again later, or they grow without end; a lower "
             "rate helps neither.",
             evidence,
@@ -136,7 +149,7 @@ def _verdict(evidence: PlateauEvidence, loss: LossProgress, motion: Drift) -> Fi
     if evidence.state == "at rest":
         return DIAGNOSTIC.finding(
             "pass",
-            f"No plateau that a lower rate would end: {fell}, and the weights settle.",
+            f"No plateau that a lower rate would end: {flat}, and the weights settle.",
             evidence,
             value=loss.quarter,
         )
@@ -162,7 +175,11 @@ DIAGNOSTIC = Diagnostic(
             "Plateau: lower the rate by 2 to 10 times, or average the last snapshots. On the "
             "way: wait, or raise the rate."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 4 of 10 plateaus that a lower rate left, "
+            "without a false alarm in 38; PyTorch's ReduceLROnPlateau found 7, without one either: "
+            "docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "Whether the flat stretch will be left, and when. A loss of single minibatches can "
             "hide progress in its noise; record the loss of more data to see it."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import (
+    averaging,
     contraction,
     convergence,
     coverage,
@@ -38,6 +39,7 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     spikes.DIAGNOSTIC,
     learning_rate.DIAGNOSTIC,
     depth.DIAGNOSTIC,
+    averaging.DIAGNOSTIC,
     finiteness.DIAGNOSTIC,
     precision.DIAGNOSTIC,
     sampling.DIAGNOSTIC,

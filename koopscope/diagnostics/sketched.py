@@ -37,7 +37,7 @@ def on_sketch(found: Finding, parts: Sequence[Finding], info: SketchInfo) -> Fin
     basis = Basis(info.numbers, error, agreeing, len(parts))
     moved = error is None or error > 0.0
     if agreeing == len(parts) and not (moved and found.value is not None):
-        words = f"No number of {info.words} changes it."
+        words = f"It rests on facts beside the sketch ({info.numbers} numbers a tensor)."
         return replace(found, message=f"{found.message} {words}", basis=basis)
     number = "" if error is None else f"its number is known to ±{T_90 * error:.2g} (90%) and "
     words = f"From {info.words}: {number}its status holds in {agreeing} of {len(parts)} parts."

@@ -151,7 +151,7 @@ def _verdict(evidence: SpikesEvidence) -> Finding:
         hint = "or clip gradients"
     else:
         action = Action()
-        hint = "nothing, if it stays alone; clip gradients if it comes back"
+        hint = "leave it if it stays the only one; clip gradients if it comes back"
     return DIAGNOSTIC.finding(
         "fail" if worst.recovered_step is None else "warn",
         message,
@@ -202,7 +202,11 @@ DIAGNOSTIC = Diagnostic(
             "Not recovered: go back to the weights before the spike, lower the rate or skip the "
             "batches there. Recovered: nothing; for several, clip gradients or lower the rate."
         ),
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it found 21 of 24 spikes that were put in (the other "
+            "three ended in NaN), without a false alarm in 54 (three standard deviations: 24 and "
+            "3), and was right about the recovery for 20 of 21: docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "It cannot see a spike that comes and goes between two recorded values, nor why it "
             "came. Where the loss scatters by itself as much as it spikes, it says nothing."

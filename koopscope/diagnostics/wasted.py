@@ -148,7 +148,10 @@ DIAGNOSTIC = Diagnostic(
             "after is counted."
         ),
         to_do="Stop there next time; lower the rate there to gain more from the same budget.",
-        accuracy="docs/evidence/rules.md.",
+        accuracy=(
+            "On runs of six held-out families it called the budget wasted 8 times in 36; stopping "
+            "there cost at most 0.4% of the validation gain: docs/evidence/rules.md."
+        ),
         cannot_tell=(
             "It looks back over the whole run: while a run is still going, the finding on "
             "convergence is the one to stop by. Without a recorded loss it is as good as the "

@@ -6,6 +6,8 @@ units' moments come last, six words each. All words add up where weights are joi
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +20,9 @@ _COUNTS = 4  # size, still, compared, twins
 
 #: Rows of the upper triangle that are mirrored into the lower one at once.
 _MIRRORED = 128
+
+#: Up to so many increments a table says where each product lies; beyond, it would be large itself.
+_TABLED = 256
 
 
 def record_words(snapshots: int, units: int = 0) -> int:
@@ -55,6 +60,47 @@ def pack(gram: SnapshotGram) -> Float64:
 def unpack(words: Float64, snapshots: int) -> SnapshotGram:
     """Return the Gram matrix that ``pack`` turned into these words."""
     moves = snapshots - 1
+    increments = words[_places(moves)] if moves <= _TABLED else _mirrored(words, moves)
+    rest = words[count_words(snapshots) :]
+    anchored = words[moves * (moves + 1) // 2 :]
+    nonfinite, changes = unpack_counts(rest, snapshots)
+    units = rest[_COUNTS + moves + snapshots :]
+    return SnapshotGram(
+        increments=increments,
+        anchor_increments=anchored[:moves].copy(),
+        anchor_square=float(anchored[moves]),
+        size=int(rest[0]),
+        changes=changes,
+        nonfinite=nonfinite,
+        units=_units(units),
+    )
+
+
+def count_words(snapshots: int) -> int:
+    """Return how many words come before the counts."""
+    moves = max(0, snapshots - 1)
+    return moves * (moves + 1) // 2 + moves + 1
+
+
+def unpack_counts(words: Float64, snapshots: int) -> tuple[npt.NDArray[np.int64], ChangeCounts]:
+    """Return the non-finite entries of each snapshot and the changes, from the words of counts."""
+    _, still, compared, twins = (int(word) for word in words[:_COUNTS])
+    unchanged, nonfinite = np.split(
+        _counts(words[_COUNTS : _COUNTS + 2 * snapshots - 1]), [snapshots - 1]
+    )
+    return nonfinite, ChangeCounts(still=still, compared=compared, twins=twins, unchanged=unchanged)
+
+
+@cache
+def _places(moves: int) -> npt.NDArray[np.intp]:
+    """Return [moves, moves]: which word is the product of two increments."""
+    row, column = np.indices((moves, moves))
+    low, high = np.minimum(row, column), np.maximum(row, column)
+    places: npt.NDArray[np.intp] = low * moves - low * (low - 1) // 2 + high - low
+    return places
+
+
+def _mirrored(words: Float64, moves: int) -> Float64:
     increments = np.empty((moves, moves))
     read = 0
     for first in range(0, moves, _MIRRORED):
@@ -65,21 +111,7 @@ def unpack(words: Float64, snapshots: int) -> SnapshotGram:
             read += moves - t
         # Columns of a large matrix lie far apart: many are written at once.
         increments[stop:, first:stop] = increments[first:stop, stop:].T
-    rest = iter(np.split(words[read:], np.cumsum([moves, 1, 1, 1, 1, 1, moves, snapshots])))
-    return SnapshotGram(
-        increments=increments,
-        anchor_increments=next(rest).copy(),
-        anchor_square=float(next(rest)[0]),
-        size=int(next(rest)[0]),
-        changes=ChangeCounts(
-            still=int(next(rest)[0]),
-            compared=int(next(rest)[0]),
-            twins=int(next(rest)[0]),
-            unchanged=_counts(next(rest)),
-        ),
-        nonfinite=_counts(next(rest)),
-        units=_units(next(rest)),
-    )
+    return increments
 
 
 def _units(words: Float64) -> UnitMoments | None:

@@ -11,11 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
-from koopscope.engine.gram_words import pack, record_words, unpack, words_of
+from koopscope._types import Float64
+from koopscope.engine.gram_words import (
+    count_words,
+    pack,
+    record_words,
+    unpack,
+    unpack_counts,
+    words_of,
+)
 from koopscope.engine.room import refuse_too_many
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import SnapshotGram
+from koopscope.spectra.changes import ChangeCounts
+from koopscope.spectra.gram import SnapshotGram, total
 
 #: Bytes of Gram matrices that stay in memory.
 MEMORY_BYTES = 32 * 2**20
@@ -91,10 +101,36 @@ class GramStore(Mapping[str, SnapshotGram]):
         if isinstance(kept, SnapshotGram):
             return kept
         file, offset, count = kept
-        words = np.empty(count)
-        file.seek(offset)
-        file.readinto(words.data)  # type: ignore[attr-defined]
-        return unpack(words, self.snapshots)
+        return unpack(_words(file, offset, np.empty(count)), self.snapshots)
+
+    def counts(self, name: str) -> tuple[npt.NDArray[np.int64], ChangeCounts]:
+        """Return a tensor's ``nonfinite`` and ``changes`` without reading its products."""
+        kept = self._kept[name]
+        if isinstance(kept, SnapshotGram):
+            return kept.nonfinite, kept.changes
+        file, offset, _ = kept
+        first = count_words(self.snapshots)
+        words = np.empty(record_words(self.snapshots) - first)
+        return unpack_counts(_words(file, offset + 8 * first, words), self.snapshots)
+
+    def total(self, names: Sequence[str]) -> SnapshotGram:
+        """Return the Gram matrix of several tensors together, or of one.
+
+        Records are added up as they lie in the file, half a matrix each, and unpacked once.
+        """
+        if len(names) == 1:
+            return self[names[0]]
+        kept = [self._kept[name] for name in names]
+        parts = [each for each in kept if isinstance(each, SnapshotGram)]
+        records = [each for each in kept if not isinstance(each, SnapshotGram)]
+        if records:
+            # Units are those of one tensor: several together have none.
+            size = record_words(self.snapshots)
+            added, words = np.zeros(size), np.empty(size)
+            for file, offset, _ in records:
+                added += _words(file, offset, words)
+            parts.append(unpack(added, self.snapshots))
+        return total(parts)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
@@ -116,6 +152,13 @@ class GramStore(Mapping[str, SnapshotGram]):
     def spilled_bytes(self) -> int:
         """Bytes in the temporary file."""
         return self._spilled
+
+
+def _words(file: IO[bytes], offset: int, words: Float64) -> Float64:
+    """Fill an array with the words that lie in a file."""
+    file.seek(offset)
+    file.readinto(words.data)  # type: ignore[attr-defined]
+    return words
 
 
 class SomeGrams(Mapping[str, SnapshotGram]):

@@ -22,7 +22,7 @@ from koopscope.runs.nodes import outputs_of
 from koopscope.runs.run import Run, TensorInfo
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.heldout import held_out_damping
-from koopscope.spectra.law_of_motion import Law, law_of_motion
+from koopscope.spectra.law_of_motion import Law, law_of_motion, laws_of_motion
 from koopscope.spectra.rank import AUTO
 from koopscope.spectra.series import Series
 
@@ -37,6 +37,9 @@ _GROWTH_SHARE = 0.01
 
 #: Bytes of the Gram matrices of nodes that are held at once.
 _NODE_BYTES = 64 * 2**20
+
+#: Nodes whose laws are fitted in one stack.
+_LAWS_AT_ONCE = 256
 
 
 class BlockForecast(Protocol):
@@ -191,12 +194,14 @@ class Laws:
             products = np.zeros((len(chosen), increments, increments))
             for tensor in tensors:
                 self._add_node_products(products, tensor, axes[tensor.name], chosen)
-            for node, node_products in zip(chosen, products, strict=True):
-                gram = SnapshotGram.of_increments(node_products, layer.size // nodes)
-                laws = {origin: self._law(gram, origin, dampings[origin]) for origin in dampings}
-                growth += self._growth(laws)
-                for origin, law in laws.items():
-                    coefficients[origin][node] = law.coefficients(self.horizons[origin])
+            grams = [SnapshotGram.of_increments(each, layer.size // nodes) for each in products]
+            for begin in range(0, len(grams), _LAWS_AT_ONCE):
+                some = grams[begin : begin + _LAWS_AT_ONCE]
+                for origin, damping in dampings.items():
+                    for indices, law in self._laws(some, origin, damping):
+                        places = first + begin + np.array(indices)
+                        coefficients[origin][places] = law.coefficients(self.horizons[origin])
+                        growth += self._growth({origin: law})
         carriers = {
             tensor.name: NodeLaws(tensor.shape, axes[tensor.name], coefficients)
             for tensor in tensors
@@ -205,14 +210,28 @@ class Laws:
 
     def _growth(self, laws: Mapping[int, Law]) -> Growth:
         """Return the growth up to the target, from the last row on; none without a target."""
-        if self.plan.target is None:
+        if self.plan.target is None or self.plan.last not in laws:
             return Growth()
         return Growth.of(laws[self.plan.last], self.plan.horizon)
 
-    def _law(self, gram: SnapshotGram, origin: int, damping: float | None = None) -> Law:
+    def _law(self, gram: SnapshotGram, origin: int) -> Law:
         window = self.plan.window(origin)
         return law_of_motion(
             gram.window(window.start, window.stop),
+            self.settings.observable,
+            rank=self.settings.rank,
+            delay=self.plan.delay,
+            # The past is forecast as carefully as the future.
+            allow_growth=self.settings.allow_growth,
+        )
+
+    def _laws(
+        self, grams: Sequence[SnapshotGram], origin: int, damping: float | None
+    ) -> Iterator[tuple[list[int], Law]]:
+        """Fit the laws of nodes, together; see ``laws_of_motion``."""
+        window = self.plan.window(origin)
+        return laws_of_motion(
+            [gram.window(window.start, window.stop) for gram in grams],
             self.settings.observable,
             rank=self.settings.rank,
             delay=self.plan.delay,

@@ -22,6 +22,8 @@ from koopscope.runs.bounded_json import loaded
 #: Better to worse; a finding that moves to the right got worse.
 _STATUSES = ("pass", "info", "inconclusive", "warn", "fail")
 
+_STORE = "store one with koopscope analyze RUN -f json=FILE"
+
 #: Bytes of a report that is read; a report has some 20 kB and 1 kB for each tensor it names.
 _LARGEST_REPORT = 64 * 2**20
 
@@ -70,6 +72,25 @@ def stored_report(path: str | PathLike[str]) -> Mapping[str, Any]:
             "store one with koopscope check RUN -f json=FILE",
         ) from error
     return _single_run(report if isinstance(report, dict) else {}, f"the baseline {path}")
+
+
+def stored_runs(path: str | PathLike[str]) -> list[Mapping[str, Any]]:
+    """Read every run of a report that was stored as JSON.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be read, or is not a report of schema 1.
+    """
+    try:
+        report = loaded(_text_of(Path(path)))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it is not JSON that can be read ({error})"
+        raise KoopscopeError(f"the report {path} cannot be read: {reason}") from error
+    runs = report.get("runs", [report]) if isinstance(report, dict) else []
+    if not isinstance(runs, list) or not runs:
+        raise KoopscopeError(f"{path} is not a koopscope report", _STORE)
+    return [_single_run(run if isinstance(run, dict) else {}, str(path)) for run in runs]
 
 
 def _text_of(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from koopscope.gate.outcome import Outcome as Outcome
 from koopscope.gate.outcome import Verdict as Verdict
 from koopscope.gate.outcome import violation
 from koopscope.gate.policy import Policy, RuleSetting
-from koopscope.gate.rules import BASELINE, METRICS, RULES, Level, Rule
+from koopscope.gate.rules import ASKED_BY_CALL, BASELINE, METRICS, RULES, Level, Rule
 from koopscope.gate.rules import rule as rule_named
 
 
@@ -102,7 +102,7 @@ def _not_asked(asked: set[str], policy: Policy) -> Iterator[Outcome]:
         setting = policy.rules.get(rule.id)
         if setting is None or setting.level == "off" or rule.id in asked:
             continue
-        if rule not in (METRICS, BASELINE):
+        if rule not in (METRICS, *ASKED_BY_CALL):
             yield Outcome(
                 rule.id,
                 rule.code,

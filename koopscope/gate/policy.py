@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from koopscope.errors import KoopscopeError
-from koopscope.gate.rules import BASELINE, LEVELS, PRESETS, Level, Preset, Rule, did_you_mean, rule
+from koopscope.gate.rules import (
+    BASELINE,
+    LEVELS,
+    PRESETS,
+    SAME_DYNAMICS,
+    Level,
+    Preset,
+    Rule,
+    did_you_mean,
+    rule,
+)
 
 FailOn = Literal["error", "warn", "never"]
 
@@ -73,7 +83,8 @@ class Policy:
 
     def setting(self, of: Rule) -> RuleSetting:
         """Return how a rule is applied: as configured, or as the preset has it."""
-        preset = RuleSetting(of.level(self.preset), warnings=self.preset == "strict")
+        level: Level = "error" if of is SAME_DYNAMICS else of.level(self.preset)
+        preset = RuleSetting(level, warnings=self.preset == "strict")
         return self.rules.get(of.id, preset)
 
     @property

@@ -117,6 +117,44 @@ BASELINE = Rule(
     worse=None,
 )
 
+SAME_DYNAMICS = Rule(
+    id="same-dynamics",
+    code="KS701",
+    title="Same dynamics as a reference",
+    explanation=Explanation(
+        asks="Did this training go the way a reference did (--against REFERENCE)?",
+        matters=(
+            "A new version of a library, another precision or a change that should have no effect "
+            "can change how a network trains long before a final score shows it."
+        ),
+        looks_at=(
+            "Whether the weights are the same numbers; else how far apart the courses of speed, "
+            "straightness and remaining way, the spectra and the laws of motion are, in units of "
+            "what another seed of one recipe makes. None of these depends on which hidden unit is "
+            "which. With three references or more, and as many runs named in `koopscope compare "
+            "--group`, the labels are permuted."
+        ),
+        to_do=(
+            "Look with `koopscope compare REFERENCE RUN` at which layer differs in what. Record "
+            "three seeds of either side where one run cannot tell."
+        ),
+        accuracy=(
+            "Set on seven families of small networks and measured on seven others: "
+            "docs/evidence/comparing.md."
+        ),
+        cannot_tell=(
+            "With one run a side, a small change cannot be told from a seed: then it is "
+            "inconclusive, and the run neither passes nor fails. Whether a different run is a "
+            "worse one."
+        ),
+    ),
+    worse="higher",
+    unit="usual seed distances",
+)
+
+#: Judged wherever a call asks for them, in every preset.
+ASKED_BY_CALL = (BASELINE, SAME_DYNAMICS)
+
 
 def _of_findings() -> Iterable[Rule]:
     seen = set()
@@ -136,7 +174,7 @@ def _of_findings() -> Iterable[Rule]:
 
 #: By code, as they are reported.
 RULES: tuple[Rule, ...] = tuple(
-    sorted((*_of_findings(), METRICS, BASELINE), key=lambda rule: rule.code)
+    sorted((*_of_findings(), METRICS, BASELINE, SAME_DYNAMICS), key=lambda rule: rule.code)
 )
 
 

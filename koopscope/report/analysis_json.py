@@ -26,9 +26,9 @@ def document(report: Report) -> JsonObject:
 
 
 def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonObject:
-    """Return one run's analysis as plain JSON values, of a summary that has intervals if none."""
+    """Return one run's analysis as plain JSON values, of its own summary if no other is given."""
     analysis = diagnosis.analysis
-    summary = summary or diagnosis.confident_summary
+    summary = summary or diagnosis.summary
     return enveloped(
         {
             "run": {

@@ -161,7 +161,8 @@ def _sections(pair: PairComparison, page: Page) -> Iterator[list[str]]:
 
 
 def _weights(pair: PairComparison, found: Parting, page: Page) -> list[str]:
-    lines = [page.style("Weights", "title")]
+    heading = "Weights" if pair.layers else "Weights of the tensors that are in both runs"
+    lines = [page.style(heading, "title")]
     if found.parts_at_step is None:
         how = "never differ" if found.first_unequal_step is None else "differ only by rounding"
         return [*lines, f"  they {how}"]
@@ -235,8 +236,8 @@ def _courses(pair: PairComparison, page: Page) -> Iterator[str]:
             rows.append([Cell(f"  {name}"), *(Cell(sparkline(c, width, page)) for c in drawn)])
     yield from fitted_table(rows, page)
     legend = (
-        f"as parts of the largest; {pair.network.value:.2f} usual seed distances apart "
-        "(1: what another seed makes)"
+        "as parts of the largest; by the whole network's own numbers they are "
+        f"{pair.network.value:.2f} usual seed distances apart"
     )
     yield from (page.style(f"  {line}", "faint") for line in wrapped(legend, page, 2))
 

@@ -39,6 +39,7 @@ REPORTS: Mapping[str, Mapping[str, str]] = {
         "markdown": f"{_HERE}.comparison_markdown",
         "html": f"{_HERE}.html.comparison",
     },
+    "history": {"table": f"{_HERE}.history", "json": f"{_HERE}.history"},
     "inspection": {"table": f"{_HERE}.inspection", "json": f"{_HERE}.inspection"},
     "pruning": {
         "table": f"{_HERE}.pruning",

@@ -77,7 +77,7 @@ def render(watched: Watched, page: Page, height: int | None = None) -> str:
     if watched.diagnosis is None:
         return "\n".join(lines[:height])
     spectrum = ["", *_spectrum(watched.diagnosis, page)]
-    convergence = _convergence(watched.diagnosis, page)
+    convergence = [*_convergence(watched.diagnosis, page), *_to_do(watched.diagnosis, page)]
     findings = ["", *findings_lines(watched.diagnosis.findings, page)]
     if height is None or len(lines + spectrum + convergence + findings) <= height:
         return "\n".join([*lines, *spectrum, *convergence, *findings])
@@ -143,6 +143,14 @@ def _convergence(diagnosis: Diagnosis, page: Page) -> list[str]:
     clipped = [min(value, CLIPPED_AT * median(values)) for value in values]
     width = min(SPARK_COLUMNS, (page.width or _WIDTH_WITHOUT_TERMINAL) - 30)
     return [f"convergence {sparkline(clipped, max(8, width), page)} now {values[-1]:.3g}"]
+
+
+def _to_do(diagnosis: Diagnosis, page: Page) -> list[str]:
+    """Return what matters most; not that more snapshots are needed, since more are coming."""
+    step = diagnosis.next
+    if not step.line or step.action.do == "record_more":
+        return []
+    return [page.style(line, "strong") for line in wrapped(f"do: {step.line}", page)]
 
 
 def _seconds(seconds: float) -> str:

@@ -52,11 +52,14 @@ class SketchInfo:
         Of the random projection.
     kept
         Indices of the snapshots whose weights are in the file as well.
+    resolution
+        The largest of ``TensorSketch.resolution``: 0 where all facts are exact.
     """
 
     numbers: int
     seed: int
     kept: tuple[int, ...] = ()
+    resolution: float = 0.0
 
     @property
     def words(self) -> str:

@@ -9,6 +9,7 @@ combinations of snapshots, so only their coefficients are computed here. Never r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,10 @@ import numpy.typing as npt
 from koopscope._types import Complex128, Float64
 from koopscope.errors import KoopscopeError
 from koopscope.markup import table
-from koopscope.spectra.fit import fitted
+from koopscope.spectra.fit import fitted_all
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
 from koopscope.spectra.rank import AUTO, RankRule
-from koopscope.spectra.reduction import DRIFT
+from koopscope.spectra.reduction import DRIFT, Reduction
 
 #: Magnitudes that a spectrum names of itself.
 _NAMED = 4
@@ -41,7 +42,9 @@ class Spectrum:
     spacing_steps
         Optimizer steps between two snapshots; eigenvalues are per snapshot.
     singular_values
-        float64 [m], descending, of X with columns scaled to unit norm.
+        float64 [m], descending, of X with columns scaled to unit norm. Beyond
+        ``koopscope.spectra.leading.DIRECT_UP_TO`` pairs only leading ones where the rank is a
+        number or ``auto``: the retained ones to rounding, further ones to a relative 1e-3.
     eigenvalues
         complex128 [r]. Complex ones come in neighbouring conjugate pairs, positive imaginary first
         (of real data; complex data have no such pairs).
@@ -140,7 +143,7 @@ class Spectrum:
     @property
     def pairs(self) -> int:
         """Number m of pairs (y_t, y_{t+1}) the operator was fitted to."""
-        return len(self.singular_values)
+        return len(self.scales)
 
     @property
     def nbytes(self) -> int:
@@ -238,13 +241,38 @@ def dmd(
     KoopscopeError
         If there are too few snapshots, or some are not finite.
     """
-    if not gram.finite.all():
-        first = int(np.flatnonzero(~gram.finite)[0])
-        raise KoopscopeError(
-            f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
-            "choose a window without them",
-        )
-    reduction, r = fitted(gram, observable, rank, delay, what=f"a spectrum of {observable}")
+    return dmd_all([gram], observable, rank=rank, delay=delay, spacing_steps=spacing_steps)[0]
+
+
+def dmd_all(
+    grams: Sequence[SnapshotGram],
+    observable: Observable = "increments",
+    *,
+    rank: RankRule = AUTO,
+    delay: int = 1,
+    spacing_steps: float = 1.0,
+) -> list[Spectrum]:
+    """Return the spectrum of each of several scopes of one window; together is quicker.
+
+    See ``dmd``; the matrices are held in a stack.
+    """
+    for gram in grams:
+        if not gram.finite.all():
+            first = int(np.flatnonzero(~gram.finite)[0])
+            raise KoopscopeError(
+                f"snapshot {first} of the window has {gram.nonfinite[first]} non-finite weights",
+                "choose a window without them",
+            )
+    found = fitted_all(grams, observable, rank, delay, what=f"a spectrum of {observable}")
+    return [
+        _spectrum(reduction, r, observable, delay=delay, spacing_steps=spacing_steps)
+        for reduction, r in found
+    ]
+
+
+def _spectrum(
+    reduction: Reduction, r: int, observable: Observable, *, delay: int, spacing_steps: float
+) -> Spectrum:
     eigenvalues, Q = reduction.eigen(r)
     trajectory = reduction.coordinates(r)
     coordinates = np.linalg.lstsq(Q, trajectory[:, 0].astype(np.complex128), rcond=None)[0]

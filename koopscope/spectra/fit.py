@@ -5,11 +5,13 @@ What every spectrum and every law of motion begins with. Works on Gram matrices;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import Observable, SnapshotGram
-from koopscope.spectra.heldout import held_out_rank
+from koopscope.spectra.heldout import held_out_ranks
 from koopscope.spectra.rank import AUTO, RankRule, check_rank_rule
-from koopscope.spectra.reduction import Reduction, reduce
+from koopscope.spectra.reduction import Reduction, reduce_all
 from koopscope.spectra.series import Series
 
 
@@ -39,14 +41,24 @@ def fitted(
     KoopscopeError
         If there are too few snapshots, or there is no such rule or observable.
     """
-    check_rank_rule(rank)
-    needed = fewest_snapshots(observable, delay)
-    if gram.snapshots < needed:
+    return fitted_all([gram], observable, rank, delay, what=what)[0]
+
+
+def fitted_all(
+    grams: Sequence[SnapshotGram], observable: Observable, rank: RankRule, delay: int, *, what: str
+) -> list[tuple[Reduction, int]]:
+    """Do the same for several scopes of one window together; see ``fitted``."""
+    rank = check_rank_rule(rank)
+    needed, snapshots = fewest_snapshots(observable, delay), grams[0].snapshots
+    if snapshots < needed:
         raise KoopscopeError(
-            f"{gram.snapshots} snapshots are too few for {what}"
+            f"{snapshots} snapshots are too few for {what}"
             + (f" with delay {delay}" if delay > 1 else ""),
             f"it takes at least {needed}; record more often",
         )
-    series = Series.of(gram, observable, delay)
-    reduction = reduce(series)
-    return reduction, reduction.rank(held_out_rank(series) if rank == AUTO else rank)
+    series = [Series.of(gram, observable, delay) for gram in grams]
+    ranks: Sequence[RankRule] = held_out_ranks(series) if rank == AUTO else [rank] * len(series)
+    # An energy, a threshold and no truncation rest on every singular value.
+    leading = [rule if isinstance(rule, int) and rule > 0 else None for rule in ranks]
+    reductions = reduce_all(series, leading=leading)
+    return [(each, each.rank(rule)) for each, rule in zip(reductions, ranks, strict=True)]

@@ -6,7 +6,6 @@ is causal: its value at snapshot t uses snapshots 0 .. t alone. Never sees a los
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,6 +69,13 @@ class Geometry:
         lengths = np.where(self.speeds > 0.0, self.speeds, np.inf)
         return np.real(self.gram.increments) / lengths[:, None] / lengths
 
+    def neighbours(self, lag: int) -> Float64:
+        """Return [T-1-lag] cosines between increments ``lag`` apart."""
+        lengths = np.where(self.speeds > 0.0, self.speeds, np.inf)
+        products = np.real(np.diagonal(self.gram.increments, lag))
+        found: Float64 = products / lengths[: len(products)] / lengths[lag:]
+        return found
+
     def distance(self, s: npt.NDArray[np.intp], t: npt.NDArray[np.intp]) -> Float64:
         """Return float64, |w_t - w_s| for two arrays of snapshots of one shape."""
         between = self.squares[s] + self.squares[t] - 2.0 * self.anchored[s, t]
@@ -82,6 +88,13 @@ def _ratio(part: Float64, total: Float64) -> Float64:
 
 def _log(values: Float64) -> Float64:
     return np.log(np.maximum(values, _FLOOR))
+
+
+def _bounded_log(part: Float64, whole: Float64) -> Float64:
+    """Return log(part / whole) within +-4; 0 where either is nothing."""
+    known = (part > 0.0) & (whole > 0.0)
+    ratio = np.divide(part, whole, out=np.ones_like(part), where=known)
+    return np.clip(np.log(ratio, out=np.zeros_like(part), where=known), -4.0, 4.0)
 
 
 def course(geometry: Geometry) -> dict[str, Float64]:
@@ -112,6 +125,21 @@ def course(geometry: Geometry) -> dict[str, Float64]:
         log(distance from the start / norm at the start).
     growth
         log(norm now / norm at the start).
+    doubling
+        log(distance covered in the last half of the snapshots so far / in the quarter before):
+        0.69 for a steady drift, 0.35 for diffusion, 0 for a way that goes with log t, and below
+        for one that comes to rest.
+    doubling_turn
+        Cosine between those two.
+    diffusion
+        log(distance covered in the last quarter / in the last eighth): 0.69 for a drift, 0.35 for
+        diffusion, 0 for a wandering about one place.
+    path_half, path_quarter
+        Share of the way that lies in the last half (quarter) of the snapshots.
+    outward
+        Growth of the norm over the last quarter, as part of the distance covered in it.
+    step
+        log(distance covered in the last quarter / norm now).
     """
     T = geometry.gram.snapshots
     t = np.arange(T)
@@ -125,6 +153,11 @@ def course(geometry: Geometry) -> dict[str, Float64]:
     along = geometry.anchored[t, t - back] - geometry.squares[t - back]
     now = _mean_of_last(geometry.speeds, t, NOW)
     earlier = _mean_of_last(geometry.speeds, np.maximum(t - 2 * NOW, 1), NOW)
+    half, quarter = t // 2, t // 4
+    last_half, before_half = geometry.distance(half, t), geometry.distance(quarter, half)
+    eighth = geometry.distance(t - (back + 1) // 2, t)
+    anchored = geometry.anchored
+    both = anchored[t, half] - anchored[t, quarter] - anchored[half, half] + anchored[half, quarter]
     return {
         "directness": _ratio(geometry.distance(t - window, t), path - path[t - window]),
         "directness_all": _ratio(from_start, path),
@@ -134,11 +167,18 @@ def course(geometry: Geometry) -> dict[str, Float64]:
         "turn": _ratio(along, recent * before),
         "speed": _log(_ratio(now, _ratio(path, t.astype(float)))),
         "speed_trend": _log(_ratio(now, earlier)),
-        "cosine": _mean_of_last(np.diagonal(geometry.cosines, 1), t - 1, WINDOW - 1),
-        "cosine_far": _mean_of_last(np.diagonal(geometry.cosines, NOW), t - NOW, WINDOW - NOW),
-        "spread": _spread(geometry.cosines, t, window),
+        "cosine": _mean_of_last(geometry.neighbours(1), t - 1, WINDOW - 1),
+        "cosine_far": _mean_of_last(geometry.neighbours(NOW), t - NOW, WINDOW - NOW),
+        "spread": _spread(geometry, t),
         "travel": _log(_ratio(from_start, np.maximum(norms[0], _FLOOR * norms))),
         "growth": _log(_ratio(norms, np.maximum(norms[0], _FLOOR * norms))),
+        "doubling": _bounded_log(last_half, before_half),
+        "doubling_turn": _ratio(both, last_half * before_half),
+        "diffusion": _bounded_log(recent, eighth),
+        "path_half": _ratio(path - path[half], path),
+        "path_quarter": _ratio(path - path[t - back], path),
+        "outward": _ratio(norms - norms[t - back], recent),
+        "step": _log(_ratio(recent, np.maximum(norms, _FLOOR * from_start))),
     }
 
 
@@ -150,32 +190,22 @@ def _mean_of_last(values: Float64, stop: npt.NDArray[np.intp], count: int) -> Fl
     return _ratio(sums[high] - sums[low], (high - low).astype(float))
 
 
-def _spread(cosines: Float64, t: npt.NDArray[np.intp], window: npt.NDArray[np.intp]) -> Float64:
+def _spread(geometry: Geometry, t: npt.NDArray[np.intp]) -> Float64:
     """Participation ratio (sum of eigenvalues)^2 / sum of their squares, over the window."""
-    T = len(t)
-    sums = np.zeros((T, T))
-    sums[1:, 1:] = np.square(cosines).cumsum(axis=0).cumsum(axis=1)
-    trace = np.concatenate([[0.0], np.diagonal(cosines).cumsum()])
-    low = t - window
-    block = sums[t, t] - 2.0 * sums[low, t] + sums[low, low]
-    size = np.maximum(window, 1).astype(float)
-    return _ratio(np.square(trace[t] - trace[low]), block * size)
-
-
-def median_course(geometries: Iterable[Geometry]) -> dict[str, Float64]:
-    """Return float64 [T] by statistic: its median over the scopes that had moved by then.
-
-    Where none had moved it is 0.
-    """
-    courses, paths = [], []
-    for geometry in geometries:  # one at a time: each holds T x T numbers
-        courses.append(course(geometry))
-        paths.append(geometry.path > 0.0)
-    if not courses:
-        return {}
-    moved = np.array(paths)
-    moved[:, ~moved.any(axis=0)] = True
-    return {
-        name: np.nanmedian(np.where(moved, [each[name] for each in courses], np.nan), axis=0)
-        for name in courses[0]
-    }
+    lags = np.arange(min(WINDOW, max(1, len(t) - 1)))[:, None]
+    moves = np.arange(len(t) - 1)
+    later = np.minimum(moves + lags, len(t) - 2)
+    lengths = np.where(geometry.speeds > 0.0, geometry.speeds, np.inf)
+    cosines = np.real(geometry.gram.increments[moves, later]) / lengths / lengths[later]
+    cosines[moves + lags > later] = 0.0
+    sums = np.zeros((len(lags), len(t)))
+    np.cumsum(np.square(cosines), axis=1, out=sums[:, 1:])
+    # Pairs of two increments among the last WINDOW: both before t, the earlier one inside.
+    high = np.maximum(t - lags, 0)
+    low = np.minimum(np.maximum(t - WINDOW, 0), high)
+    inside = np.take_along_axis(sums, high, 1) - np.take_along_axis(sums, low, 1)
+    block = 2.0 * inside.sum(axis=0) - inside[0]  # every pair of two different ones twice
+    along = np.concatenate([[0.0], cosines[0].cumsum()])
+    trace = along[t] - along[np.maximum(t - WINDOW, 0)]
+    size = np.clip(t, 1, WINDOW).astype(float)
+    return _ratio(np.square(trace), block * size)

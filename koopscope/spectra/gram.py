@@ -129,8 +129,11 @@ class SnapshotGram:
             )
         inside = slice(first, stop - 1)
         to_new_anchor = self.increments[:first]
+        increments = self.increments[inside, inside]
+        if 2 * (stop - first) <= self.snapshots:
+            increments = increments.copy()  # a view would keep all of the matrix in memory
         return SnapshotGram(
-            increments=self.increments[inside, inside],
+            increments=increments,
             anchor_increments=self.anchor_increments[inside] + to_new_anchor[:, inside].sum(axis=0),
             anchor_square=self.anchor_square
             + 2.0 * float(self.anchor_increments[:first].sum().real)
@@ -165,7 +168,9 @@ class SnapshotGram:
     def anchored(self) -> Products:
         """Return [T, T] products of w_t - w_0."""
         total = np.zeros((self.snapshots, self.snapshots), self.increments.dtype)
-        total[1:, 1:] = self.increments.cumsum(axis=0).cumsum(axis=1)
+        inner = total[1:, 1:]
+        np.cumsum(self.increments, axis=0, out=inner)
+        np.cumsum(inner, axis=1, out=inner)
         return total
 
     def raw(self) -> Products:

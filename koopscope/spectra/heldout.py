@@ -14,7 +14,7 @@ import numpy as np
 from koopscope._types import Complex128, Float64
 from koopscope.spectra.gram import Products
 from koopscope.spectra.matching import conjugates, matching
-from koopscope.spectra.reduction import Reduction, function_residuals, reduce
+from koopscope.spectra.reduction import Reduction, function_residuals, reduce, reduce_all
 from koopscope.spectra.series import Series
 
 #: Parts of the window from whose end the rest is predicted.
@@ -68,12 +68,11 @@ def forecast_errors(reduction: Reduction, horizon: int, operators: Sequence[Prod
     series, m = reduction.series, reduction.pairs
     adds_up = series.observable == "increments"
     every = reduction.coordinates(max((len(operator) for operator in operators), default=0))
+    moved = _moved(series, m, horizon)
     if adds_up:
         ahead = slice(m + 1, m + horizon + 1)
-        moved = float(series.gram[ahead, ahead].sum().real)
         way = every[:, ahead].sum(axis=1)
     else:
-        moved = series.square_distance(m, m + horizon)
         way = every[:, m + horizon] - every[:, m]
     if moved <= 0.0 or not len(every):
         return np.full(len(operators), 1.0 if moved > 0.0 else 0.0)
@@ -104,11 +103,7 @@ def _held_out_errors(
     """
     series = series.latest(PAIRS + 1)
     errors = []
-    for origin in ORIGINS:
-        fitted = round(series.pairs * origin)
-        if fitted < _FEWEST:
-            continue
-        horizon = min(series.pairs - fitted, max(1, fitted // 2))
+    for fitted, horizon in _trials(series.pairs):
         reduction = reduce(series, fitted)
         relative = forecast_errors(reduction, horizon, operators(reduction))
         errors.append(np.minimum(relative, _WORST))
@@ -127,18 +122,74 @@ def held_out_rank(series: Series) -> int:
     At least 1, the constant of an affine law counted; where fewer than five pairs leave nothing to
     hold out, all of them.
     """
-    errors = _held_out_errors(series, _truncated)
-    if errors is None:
-        return max(1, min(PAIRS, series.pairs))
-    return int(np.argmax(errors <= (1.0 + _INDIFFERENCE) * errors.min())) + 1
+    return held_out_ranks([series])[0]
 
 
-def _truncated(reduction: Reduction) -> list[Products]:
-    """Return the operators of rank 1 .. ``LARGEST_RANK``, or as many as the data have."""
-    available = min(LARGEST_RANK, reduction.numerical_rank)
-    # Directions are nested: a smaller rank's operator is the leading block of a larger one's.
-    operator = reduction.operator(available)
-    return [operator[:rank, :rank] for rank in np.minimum(_RANKS, available)]
+def held_out_ranks(series: Sequence[Series]) -> list[int]:
+    """Return the rank of each of several series of one observable and length together."""
+    latest = [each.latest(PAIRS + 1) for each in series]
+    errors = []
+    for fitted, horizon in _trials(latest[0].pairs):
+        found = _nested_errors(reduce_all(latest, fitted), horizon)
+        errors.append(np.minimum(found, _WORST))
+    if not errors:
+        return [max(1, min(PAIRS, series[0].pairs))] * len(series)
+    mean = np.mean(errors, axis=0)
+    good = mean <= (1.0 + _INDIFFERENCE) * mean.min(axis=1, keepdims=True)
+    return [int(rank) + 1 for rank in np.argmax(good, axis=1)]
+
+
+def _trials(pairs: int) -> list[tuple[int, int]]:
+    """Return from how many pairs each trial is fitted, and how many values it then predicts."""
+    every = [round(pairs * origin) for origin in ORIGINS]
+    return [(n, min(pairs - n, max(1, n // 2))) for n in every if n >= _FEWEST]
+
+
+def _nested_errors(reductions: Sequence[Reduction], horizon: int) -> Float64:
+    """Return float64 [series, ``LARGEST_RANK``]: ``forecast_errors`` of every rank.
+
+    Directions are nested: the operator of a smaller rank is the leading block of a larger one's, so
+    that one product carries the states of all ranks on.
+    """
+    first = reductions[0]
+    m, n = first.pairs, len(first.series.gram)
+    adds_up = first.series.observable == "increments"
+    dtype = np.result_type(*(each.right.dtype for each in reductions))
+    every: Products = np.zeros((len(reductions), LARGEST_RANK, n), dtype)
+    operators: Products = np.zeros((len(reductions), LARGEST_RANK, LARGEST_RANK), dtype)
+    ranks = np.empty((len(reductions), LARGEST_RANK), np.intp)
+    moved = np.empty(len(reductions))
+    for k, reduction in enumerate(reductions):
+        available = min(LARGEST_RANK, reduction.numerical_rank)
+        ranks[k] = np.minimum(_RANKS, available)
+        every[k, :available] = reduction.coordinates(available)
+        operators[k, :available, :available] = reduction.operator(available)
+        moved[k] = _moved(reduction.series, m, horizon)
+    used = np.arange(LARGEST_RANK) < ranks[:, :, None]
+    onward = operators.swapaxes(1, 2)
+    start: Products = every[:, None, :, m] * used
+    state, predicted = start, np.zeros_like(start)
+    ahead = every[:, :, m + 1 : m + horizon + 1].sum(axis=2)
+    way = ahead if adds_up else every[:, :, m + horizon] - every[:, :, m]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(horizon):
+            state = np.where(used, state @ onward, 0.0)
+            predicted = predicted + state if adds_up else state - start
+        overlaps = (predicted.conj() * way[:, None]).real.sum(axis=2)
+        squares = moved[:, None] - 2.0 * overlaps + np.square(np.abs(predicted)).sum(axis=2)
+        whole = np.where(moved > 0.0, moved, 1.0)[:, None]
+        errors: Float64 = np.sqrt(np.maximum(squares, 0.0) / whole)
+    errors = np.where(np.isfinite(squares), errors, np.inf)
+    errors[moved <= 0.0] = 0.0
+    return errors
+
+
+def _moved(series: Series, m: int, horizon: int) -> float:
+    """Return the squared length of the displacement that is to be predicted after y_m."""
+    if series.observable != "increments":
+        return series.square_distance(m, m + horizon)
+    ahead = slice(m + 1, m + horizon + 1)
+    return float(series.gram[ahead, ahead].sum().real)
 
 
 def held_out_damping(series: Series) -> float:
@@ -208,7 +259,7 @@ def held_out(series: Series, eigenvalues: Complex128) -> HeldOut:
     unknown = np.full(rank, np.nan)
     if not rank or fitted < 2 or pairs == fitted:
         return HeldOut(float("nan"), unknown)
-    reduction = reduce(series, fitted)
+    reduction = reduce(series, fitted, leading=rank)
     used = reduction.operator(min(rank, reduction.numerical_rank))
     error = float(forecast_errors(reduction, pairs - fitted, [used])[0])
     if reduction.numerical_rank < rank:

@@ -44,19 +44,26 @@ def check_rank_rule(rule: object) -> RankRule:
     )
 
 
+def gram_resolution(size: int) -> float:
+    """Return which singular values a squared (Gram) matrix resolves, relative to the largest.
+
+    eigh of an m x m Gram matrix is exact to about m eps times its largest eigenvalue, so singular
+    values are known down to sqrt(m eps) of the largest, 1e-7 or so.
+    """
+    return math.sqrt(size * float(np.finfo(np.float64).eps))
+
+
 def numerical_rank(
     singular_values: npt.NDArray[np.float64], resolution: float | None = None
 ) -> int:
     """Count the singular values above a resolution, relative to the largest.
 
-    By default that is what a squared (Gram) matrix can resolve: eigh of an m x m Gram matrix is
-    exact to about m eps times its largest eigenvalue, so singular values are known down to
-    sqrt(m eps) of the largest, 1e-7 or so.
+    By default that is what a squared (Gram) matrix of their number can resolve.
     """
     if not len(singular_values) or singular_values[0] <= 0.0:
         return 0
     if resolution is None:
-        resolution = math.sqrt(len(singular_values) * np.finfo(np.float64).eps)
+        resolution = gram_resolution(len(singular_values))
     return int(np.count_nonzero(singular_values > resolution * singular_values[0]))
 
 

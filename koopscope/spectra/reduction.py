@@ -8,6 +8,7 @@ off. Arrays are float64, or complex128 where the snapshots are complex.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,14 @@ import numpy as np
 
 from koopscope._types import Complex128, Float64
 from koopscope.spectra.gram import Products
-from koopscope.spectra.rank import RankRule, check_rank_rule, numerical_rank, truncation_rank
+from koopscope.spectra.rank import (
+    RankRule,
+    check_rank_rule,
+    gram_resolution,
+    numerical_rank,
+    truncation_rank,
+)
+from koopscope.spectra.roots import roots
 from koopscope.spectra.series import Series
 
 #: An eigenvalue of the moving part nearer to 1 than this is a drift: there is no resting place.
@@ -38,9 +46,9 @@ class Reduction:
     scales
         float64 [m]; 1 where a column is zero.
     singular_values
-        float64 [m], descending.
+        float64 [m], descending; only the leading ones where no more were needed.
     right
-        [m, m], the columns of V.
+        [m, m], the columns of V; only the leading ones where no more were needed.
     """
 
     series: Series
@@ -64,12 +72,12 @@ class Reduction:
     @property
     def numerical_rank(self) -> int:
         """Number of coordinates that can be told from rounding; 0 where nothing moves."""
-        return numerical_rank(self.singular_values)
+        return numerical_rank(self.singular_values, gram_resolution(self.pairs))
 
     def rank(self, rule: RankRule) -> int:
         """Return how many coordinates a truncation rule keeps; ``auto`` must be resolved."""
         aspect = self.pairs / max(self.series.size, self.pairs)
-        return truncation_rank(self.singular_values, rule, aspect)
+        return truncation_rank(self.singular_values, rule, aspect, gram_resolution(self.pairs))
 
     def basis(self, rank: int) -> Products:
         """Return [m, rank]: direction u_j = sum_t basis[t, j] y_t."""
@@ -186,8 +194,13 @@ class AffineReduction(Reduction):
     @property
     def numerical_rank(self) -> int:
         """Number of coordinates, the constant counted; 0 where nothing moves."""
-        directions = numerical_rank(self.singular_values[:-1])
+        directions = numerical_rank(self._scattered, gram_resolution(self.pairs - 1))
         return directions + 1 if directions else 0
+
+    @property
+    def _scattered(self) -> Float64:
+        """Singular values of what is left after the mean, which has one dimension less."""
+        return self.singular_values[: self.pairs - 1]
 
     def rank(self, rule: RankRule) -> int:
         """Return how many coordinates a truncation rule keeps, the constant counted."""
@@ -197,9 +210,9 @@ class AffineReduction(Reduction):
             return available
         if isinstance(rule, int) and rule > 0:
             return min(rule, available)
-        # The last singular value is 0: what is left after the mean has one dimension less.
         aspect = self.pairs / max(self.series.size, self.pairs)
-        return 1 + truncation_rank(self.singular_values[:-1], rule, aspect)
+        resolution = gram_resolution(self.pairs - 1)
+        return 1 + truncation_rank(self._scattered, rule, aspect, resolution)
 
     def basis(self, rank: int) -> Products:
         """Return [m, rank]: of the constant the mean of y_0 .. y_{m-1} over itself.
@@ -256,39 +269,73 @@ class AffineReduction(Reduction):
 
     def _ritz_residuals(self, values: Complex128, vectors: Complex128) -> Float64:
         """|Y z - lambda X z| for |X z| = 1, from all four products: the resting mode is no pair."""
-        m, gram = self.pairs, self.about_mean
         z = self.basis(len(values)) @ vectors
-        products: Products = np.empty((2 * m, 2 * m), gram.dtype)
-        products[:m, :m], products[:m, m:] = gram[:m, :m], gram[:m, 1 : m + 1]
-        products[m:, :m], products[m:, m:] = products[:m, m:].conj().T, gram[1 : m + 1, 1 : m + 1]
-        pair = np.concatenate([-values * z, z])
-        residuals: Float64 = np.sqrt(np.maximum(_squares(products, pair), 0.0))
-        return residuals
+        pair = np.zeros((len(z) + 1, len(values)), np.complex128)
+        pair[1:] = z
+        pair[:-1] -= values * z
+        known = slice(self.pairs + 1)
+        found: Float64 = np.sqrt(np.maximum(_squares(self.about_mean[known, known], pair), 0.0))
+        return found
 
 
-def reduce(series: Series, pairs: int | None = None) -> Reduction:
-    """Reduce the first ``pairs`` pairs of a series; all by default."""
-    m = series.pairs if pairs is None else pairs
-    if series.affine:
-        return _affine(series, m)
+def reduce(series: Series, pairs: int | None = None, leading: int | None = None) -> Reduction:
+    """Reduce the first ``pairs`` pairs of a series; all by default.
+
+    Parameters
+    ----------
+    leading
+        How many coordinates are needed. Of a long series only they are computed, to rounding, where
+        that is the quicker way (``koopscope.spectra.leading``); all there are by default.
+    """
+    return reduce_all([series], pairs, [leading])[0]
+
+
+def reduce_all(
+    series: Sequence[Series],
+    pairs: int | None = None,
+    leading: Sequence[int | None] | None = None,
+) -> list[Reduction]:
+    """Reduce several series of one observable and length together; see ``reduce``."""
+    m = series[0].pairs if pairs is None else pairs
+    leading = leading or [None] * len(series)
+    if series[0].columns is not None:
+        return [_of_columns(each, m) for each in series]
+    if series[0].affine:
+        # About the mean of all values first: an anchor far away would cost digits.
+        centred = [_about(_about(each.gram, len(each.gram)), m) for each in series]
+        scales = [_root_mean_square(products, m) for products in centred]
+        directions = [None if wanted is None else wanted - 1 for wanted in leading]
+        found = roots([products[:m, :m] for products in centred], scales, directions)
+        return [
+            AffineReduction(each, scale, *root, products)
+            for each, scale, root, products in zip(series, scales, found, centred, strict=True)
+        ]
+    scales = [_norms(each, m) for each in series]
+    found = roots([each.gram[:m, :m] for each in series], scales, leading)
+    return [
+        Reduction(each, scale, *root)
+        for each, scale, root in zip(series, scales, found, strict=True)
+    ]
+
+
+def _norms(series: Series, m: int) -> Float64:
+    """Return by what the columns of X are divided; see ``Reduction``."""
     norms = np.sqrt(np.maximum(np.diagonal(series.gram)[:m].real, 0.0))
     if series.size <= m:
         norms = np.full(m, np.sqrt(np.mean(norms**2)))
-    scales = np.where(norms > 0.0, norms, 1.0)
-    if series.columns is not None:
-        U, S, Vt = np.linalg.svd(series.columns[:, :m] / scales, full_matrices=False)
-        return ColumnReduction(series, scales, S, Vt.conj().T, U)
-    singular_values, right = _roots(series.gram[:m, :m] / scales[:, None] / scales)
-    return Reduction(series, scales, singular_values, right)
+    return np.where(norms > 0.0, norms, 1.0)
 
 
-def _affine(series: Series, m: int) -> AffineReduction:
-    # About the mean of all values first: an anchor far away would cost digits.
-    about_mean = _about(_about(series.gram, len(series.gram)), m)
-    length = float(np.sqrt(max(float(np.trace(about_mean[:m, :m]).real), 0.0) / max(1, m)))
-    scale = length if length > 0.0 else 1.0
-    singular_values, right = _roots(about_mean[:m, :m] / scale**2)
-    return AffineReduction(series, np.full(m, scale), singular_values, right, about_mean)
+def _root_mean_square(products: Products, m: int) -> Float64:
+    length = float(np.sqrt(max(float(np.trace(products[:m, :m]).real), 0.0) / max(1, m)))
+    return np.full(m, length if length > 0.0 else 1.0)
+
+
+def _of_columns(series: Series, m: int) -> ColumnReduction:
+    assert series.columns is not None
+    scales = _norms(series, m)
+    U, S, Vt = np.linalg.svd(series.columns[:, :m] / scales, full_matrices=False)
+    return ColumnReduction(series, scales, S, Vt.conj().T, U)
 
 
 def _about(gram: Products, first: int) -> Products:
@@ -296,12 +343,6 @@ def _about(gram: Products, first: int) -> Products:
     rows: Products = gram - gram[:first].mean(axis=0)
     shifted: Products = rows - rows[:, :first].mean(axis=1)[:, None]
     return shifted
-
-
-def _roots(squares: Products) -> tuple[Float64, Products]:
-    """Return the singular values, descending, and right singular vectors behind X^* X."""
-    squared, right = np.linalg.eigh((squares + squares.conj().T) / 2.0)
-    return np.sqrt(np.maximum(squared[::-1], 0.0)), right[:, ::-1]
 
 
 def function_residuals(
@@ -330,5 +371,13 @@ def function_residuals(
 
 def _squares(gram: Products, columns: Complex128) -> Float64:
     """Return the real diagonal of columns^H gram columns."""
-    squared: Float64 = np.real(np.einsum("ij,ij->j", columns.conj(), gram @ columns))
-    return squared
+    images = gram @ columns if np.iscomplexobj(gram) else _times(gram, columns)
+    found: Float64 = np.real(np.einsum("ij,ij->j", columns.conj(), images))
+    return found
+
+
+def _times(matrix: Float64, columns: Complex128) -> Complex128:
+    """Return matrix @ columns without a complex copy of the matrix."""
+    parts = np.ascontiguousarray(columns).view(np.float64)
+    images: Complex128 = np.ascontiguousarray(matrix @ parts).view(np.complex128)
+    return images

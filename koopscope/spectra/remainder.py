@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from koopscope.spectra.dmd import Spectrum
+from koopscope._types import Float64
+from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.gram import Products, SnapshotGram
+from koopscope.spectra.rank import gram_resolution
 from koopscope.spectra.still_to_come import bounded, geometric_sum, limit_of_modes
 from koopscope.spectra.uncertainty import block_counts, resampled_operators
 
@@ -48,6 +52,75 @@ def remaining_displacement(spectrum: Spectrum) -> float:
     if spectrum.rank == 0:
         return 0.0
     return float(np.linalg.norm(spectrum.eigenvectors @ limit_of_modes(spectrum)))
+
+
+def remaining_course(gram: SnapshotGram, window: int, rank: int, earliest: int) -> Float64:
+    """Return the rest of the way predicted at every snapshot, from the last ``window`` ones.
+
+    What ``remaining_displacement`` says of the spectrum of each window at this rank, all windows of
+    full length at once.
+
+    Parameters
+    ----------
+    gram
+        T snapshots, all finite.
+    window
+        Snapshots a spectrum looks back on, at least 3.
+    earliest
+        The first snapshot at which one is asked for; the entries before are zero.
+
+    Returns
+    -------
+    float64 [T], in the weights' own units.
+    """
+    T = gram.snapshots
+    rests = np.zeros(T)
+    for t in range(earliest, min(T, window - 1)):
+        rests[t] = remaining_displacement(dmd(gram.window(0, t + 1), "increments", rank=rank))
+    first = max(earliest, window - 1)
+    if first < T:
+        rests[first:] = _rests(_blocks(gram.increments, window - 1, first - window + 1), gram, rank)
+    return rests
+
+
+def _blocks(products: Products, length: int, first: int) -> Products:
+    """Return [K, length, length]: the blocks along the diagonal from ``first`` on."""
+    along = np.lib.stride_tricks.sliding_window_view(products, (length, length))
+    every = np.arange(first, len(products) - length + 1)
+    blocks: Products = along[every, every]
+    return blocks
+
+
+def _rests(blocks: Products, gram: SnapshotGram, rank: int) -> Float64:
+    """Return the rest of the way that the increments of each block predict; as ``dmd`` does."""
+    pairs = blocks.shape[1] - 1
+    norms = np.sqrt(np.maximum(np.diagonal(blocks, axis1=1, axis2=2)[:, :pairs].real, 0.0))
+    if gram.size <= pairs:
+        norms = np.sqrt(np.square(norms).mean(axis=1, keepdims=True) + 0.0 * norms)
+    scales = np.where(norms > 0.0, norms, 1.0)
+    squares = blocks[:, :pairs, :pairs] / scales[:, :, None] / scales[:, None]
+    values, right = np.linalg.eigh((squares + squares.conj().swapaxes(1, 2)) / 2.0)
+    singular = np.sqrt(np.maximum(values[:, ::-1], 0.0))
+    available = (singular > gram_resolution(pairs) * singular[:, :1]).sum(axis=1)
+    ranks = np.where(singular[:, 0] > 0.0, np.minimum(rank, available), 0)
+    rests = np.zeros(len(blocks))
+    for r in np.unique(ranks[ranks > 0]):
+        at = ranks == r
+        basis = right[at][:, :, ::-1][:, :, :r] / singular[at, None, :r] / scales[at, :, None]
+        rests[at] = _lengths_ahead(basis, blocks[at])
+    return rests
+
+
+def _lengths_ahead(basis: Products, blocks: Products) -> Float64:
+    pairs, rank = basis.shape[1:]
+    coordinates = basis.conj().swapaxes(1, 2) @ blocks[:, :pairs]
+    eigenvalues, vectors = np.linalg.eig(coordinates[:, :, 1:] @ basis)
+    slowed = bounded(eigenvalues.astype(complex))
+    inverse = np.linalg.pinv(vectors.astype(complex), rcond=rank * np.finfo(float).eps)
+    last: npt.NDArray[np.complex128] = (inverse @ coordinates[:, :, -1:])[..., 0]
+    limits = vectors @ geometric_sum(last * slowed, slowed)[..., None]
+    lengths: Float64 = np.linalg.norm(limits[..., 0], axis=-1)
+    return lengths
 
 
 def remainder(spectrum: Spectrum, replicates: int = 200, seed: int = 0) -> Remainder:

@@ -35,7 +35,7 @@ def geometric_sum(
 
     Returns
     -------
-    complex128 [..., r], or [r, h] with ``terms``; there a drift adds 1 at every term.
+    complex128 [..., r], or [..., r, h] with ``terms``; there a drift adds 1 at every term.
     """
     gaps = 1.0 - eigenvalues
     if terms is None:
@@ -44,9 +44,9 @@ def geometric_sum(
     drifting = np.abs(gaps) < DRIFT_GAP
     rate = np.where(drifting, 0.0, first / np.where(drifting, 1.0, gaps))
     summed: Complex128 = np.where(
-        drifting[:, None],
+        drifting[..., None],
         terms.astype(np.complex128),
-        rate[:, None] * (1.0 - eigenvalues[:, None] ** terms),
+        rate[..., None] * (1.0 - eigenvalues[..., None] ** terms),
     )
     return summed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from studies.plan import HELD_OUT, PACES
+from studies.plan import HELD_OUT, PACES, TUNING
 
 Kind = Literal["healthy", "low", "high", "spike", "lasting", "dead", "frozen", "overfit", "lora"]
 
@@ -78,8 +78,11 @@ def recipes(family: str) -> list[Recipe]:
     ]
 
 
-def all_recipes() -> list[Recipe]:
-    """Return every run, families in turn: whatever is done at any time covers all of them."""
-    columns = [recipes(family) for family in FAMILIES]
+def all_recipes(*, tuning: bool = False) -> list[Recipe]:
+    """Return every run, families in turn: whatever is done at any time covers all of them.
+
+    Those of the tuning families are for choosing limits, and are not scored.
+    """
+    columns = [recipes(family) for family in (TUNING if tuning else FAMILIES)]
     longest = max(map(len, columns))
     return [column[row] for row in range(longest) for column in columns if row < len(column)]

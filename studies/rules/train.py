@@ -1,4 +1,4 @@
-"""Train the runs of the study: ``python -m studies.rules.train FOLDER``.
+"""Train the runs of the study: ``python -m studies.rules.train FOLDER [--tuning]``.
 
 Each run is recorded as a run file, next to a JSON file of what the tool does not see: the loss on
 the whole training set, a second half of the validation set, the fault that was put in, and where
@@ -188,7 +188,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for recipe in all_recipes():
+    for recipe in all_recipes(tuning="--tuning" in sys.argv):
         if (folder / f"{recipe.name}.json").exists():
             continue
         trainer, outcome = train(recipe)

@@ -33,6 +33,9 @@ from koopscope.spectra.measured import compression_errors
 
 NUMBERS = (16, 64, 256, 1024)
 
+#: Errors below this are those of float32 in the file, of runs whose tensors were all kept whole.
+ROUNDING = 1e-6
+
 #: Bytes that a sketcher remembers for its facts: what it has, so that all tensors of these small
 #: networks have exact ones, and next to nothing, as of a tensor a thousand times as large.
 FACTS = {"exact": sketcher.REMEMBERED_BYTES, "coarse": 0}
@@ -97,7 +100,7 @@ def eigenvalues(full: Diagnosis, part: Diagnosis) -> tuple[int, int, float]:
     errors = np.abs(counterparts - found.eigenvalues)[matter]
     # The interval is for the modulus of a complex difference, hence of its root mean square.
     stated = compression_errors(part.analysis.measured(), found)[matter]
-    return int((errors <= T_90 * stated + 1e-9).sum()), len(errors), float(np.median(errors))
+    return int((errors <= T_90 * stated + ROUNDING).sum()), len(errors), float(np.median(errors))
 
 
 def compared(path: Path, wanted: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
@@ -139,9 +142,9 @@ def summary(records: list[Mapping[str, Any]]) -> dict[str, Any]:
     for record in records:
         setting = f"{record['numbers']}, {record['facts']} facts"
         inside = eigen.setdefault(setting, [0, 0, []])
-        inside[0] += record["eigenvalues_inside"]
-        inside[1] += record["eigenvalues"]
-        if record["eigenvalues"]:
+        if record["eigenvalues"] and record["median_error"] > ROUNDING:
+            inside[0] += record["eigenvalues_inside"]
+            inside[1] += record["eigenvalues"]
             inside[2].append(record["median_error"])
         for name, (status, other, value, other_value, error, agreeing) in record[
             "findings"
@@ -190,7 +193,9 @@ def main() -> None:
         for path in sorted(folder.glob("*.h5"))[:: options.every]:
             stem = f"{folder.name}-{path.stem}"
             missing = [
-                w for w in wanted if not (options.out / f"{stem}-{w[0]}-{w[1]}.json").exists()
+                (numbers, facts)
+                for numbers, facts in wanted
+                if not (options.out / f"{stem}-{numbers}-{facts}.json").exists()
             ]
             for record in compared(path, missing) if missing else ():
                 name = f"{stem}-{record['numbers']}-{record['facts']}.json"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from koopscope.analysis import analysis as pipeline
+from koopscope.analysis import kept_spectra
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.report.analysis_json import run_document
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.dmd import Spectrum, dmd
+from koopscope.spectra.dmd import Spectrum, dmd_all
 from koopscope.spectra.gram import SnapshotGram, gram_of
 
 SNAPSHOTS = 24
@@ -55,13 +57,13 @@ def analysed(names: list[str]) -> tuple[Diagnosis, Counted]:
 def spectra(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of snapshots of every spectrum that is computed."""
     computed: list[int] = []
-    real = dmd
+    real = dmd_all
 
-    def counting(gram: SnapshotGram, *args: Any, **options: Any) -> Spectrum:
-        computed.append(gram.snapshots)
-        return real(gram, *args, **options)
+    def counting(grams: Sequence[SnapshotGram], *args: Any, **options: Any) -> list[Spectrum]:
+        computed.extend(gram.snapshots for gram in grams)
+        return real(grams, *args, **options)
 
-    monkeypatch.setattr(pipeline, "dmd", counting)
+    monkeypatch.setattr(pipeline, "dmd_all", counting)
     return computed
 
 
@@ -73,7 +75,8 @@ def of_two(count: int) -> list[str]:
 def test_table_and_json_compute_every_spectrum_once(spectra: list[int], count: int) -> None:
     diagnosis, _ = analysed(of_two(count))
     assert len(diagnosis.summary.tensors) == count
-    assert len(diagnosis.confident_summary.tensors) == count
+    written = run_document(diagnosis)["spectra"]
+    assert [each["scope"] for each in written].count("tensor") == count
     # The network's two observables, a spectrum per layer and one per tensor.
     assert len(spectra) == 2 + count // 2 + count
 
@@ -82,13 +85,13 @@ def test_table_and_json_compute_every_spectrum_once(spectra: list[int], count: i
 def test_a_gram_matrix_is_asked_for_a_bounded_number_of_times(count: int) -> None:
     diagnosis, grams = analysed(of_two(count))
     grams.asked.clear()
-    assert diagnosis.confident_summary
+    assert diagnosis.summary
     assert max(grams.asked.values()) <= 4
 
 
 def test_a_layer_of_one_tensor_shares_its_numbers(spectra: list[int]) -> None:
     names = [f"layers.{k}.weight" for k in range(20)]
-    summary = analysed(names)[0].confident_summary
+    summary = analysed(names)[0].summary
     assert len(spectra) == 2 + 20
     for layer, tensor in zip(summary.layers, summary.tensors, strict=True):
         assert layer.spectrum is not None
@@ -101,7 +104,7 @@ def test_a_layer_of_one_tensor_shares_its_numbers(spectra: list[int]) -> None:
 def test_what_is_kept_of_spectra_is_bounded(
     spectra: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "SPECTRA_BYTES", 20_000)
+    monkeypatch.setattr(kept_spectra, "SPECTRA_BYTES", 20_000)
     analysis = analysed(of_two(60))[0].analysis
     kept = [analysis.spectrum(scope).nbytes for scope in analysis.scopes("tensor")]
     assert sum(kept) > 20_000

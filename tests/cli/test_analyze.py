@@ -108,6 +108,7 @@ def test_options_reach_the_analysis(call, small):
         "measurements": None,
         "seed": 0,
         "tolerance": None,
+        "intervals": "network",
         "metric": None,
         "groups": [],
     }

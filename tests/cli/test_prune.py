@@ -14,7 +14,6 @@ from koopscope.pruning.choices import CRITERION_NAMES
 from koopscope.pruning.criteria import CRITERIA
 from koopscope.report.envelope import schema
 from tests.calling import called
-from tests.frameworks import framework
 from tests.recorded import MLP, PRUNABLE, recorded, settling
 
 
@@ -159,7 +158,7 @@ def test_outputs_that_exist_are_kept_unless_forced(network, tmp_path, capsys):
         (("--sparsity", 0.5, "--include", "conv*"), "no tensor left to prune"),
         (("--sparsity", 0.5, "--at", -3), "no snapshot lies at or before step -3"),
         (("--sparsity", 0.5, "--at", 1, "--criterion", "koopman-magnitude"), "2 usable snapshots"),
-        (("--sparsity", 0.5, "-o", "masks.pt"), "masks.pt does not say how to write arrays"),
+        (("--sparsity", 0.5, "-o", "masks.bin"), "masks.bin does not say how to write arrays"),
         (("--sparsity", 0.5, "-o", "nowhere/masks.npz"), "there is no folder nowhere"),
         (("--sparsity", 0.5, "--format", "xml"), "no format 'xml'"),
         (("--sparsity", 0.5, "--rank", "many"), "many"),
@@ -215,10 +214,8 @@ def test_a_pruned_copy_of_a_checkpoint_is_written_in_place_of_masks(network, tmp
     assert "needs a place to write to" in refused(capsys, *words)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".safetensors", ".pt"])
 def test_a_disk_that_fills_up_ends_the_command_with_one_error(tmp_path, suffix):
-    if suffix == ".safetensors":
-        framework("safetensors")
     out = tmp_path / "results" / f"masks{suffix}"
     out.parent.mkdir()
     names = [f"layers.{k}.weight" for k in range(60)]
@@ -233,8 +230,7 @@ def test_a_disk_that_fills_up_ends_the_command_with_one_error(tmp_path, suffix):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: {out} cannot be written: File too large"
-        + (" (os error 27)" if suffix == ".safetensors" else ""),
+        f"error: {out} cannot be written: File too large",
         "hint: check free space and permissions",
     ]
     assert list(out.parent.iterdir()) == []

@@ -39,7 +39,7 @@ def test_every_run_has_a_row_and_a_page(call, runs):
     assert len(links(index)) == 3
     for link in links(index):
         assert read((runs / "site" / unquote(link)).read_text()).data["run"]["path"]
-    assert [row["path"] for row in found.data["runs"]]
+    assert [each["row"]["path"] for each in found.data["runs"]]
 
 
 def test_only_what_changed_is_judged_again(call, runs):
@@ -94,9 +94,9 @@ def test_a_record_that_leads_out_of_the_site_is_refused(call, runs):
     place = runs / "site/koopscope-site.json"
     record = json.loads(place.read_text())
     (entry,) = record["runs"].values()
-    assert entry["row"]["page"].startswith("runs/mlp_sgd-")
+    assert entry["page"].startswith("runs/mlp_sgd-")
     for page in ("../index.html", "javascript:alert(1)", "runs/../../x.html"):
-        entry["row"]["page"] = page
+        entry["page"] = page
         place.write_text(json.dumps(record))
         code, _, err = call("report", "mlp_sgd.h5", "-o", "site")
         assert code == 2

@@ -145,6 +145,8 @@ def test_once_prints_one_frame(tmp_path):
     assert "30 snapshots, step 30; 600 weights" in done.stdout
     assert "Findings" in done.stdout
     assert "convergence" in done.stdout
+    assert "\ndo: " in done.stdout
+    assert "record more" not in done.stdout
     assert "\x1b" not in done.stdout
     assert done.stderr == ""
 

@@ -29,6 +29,9 @@ REPORTS = {
     "pruning": (("prune", "mlp_sgd.h5", "--sparsity", 0.5), "pruning"),
     "contraction": (("contraction", "forest.h5"), "contraction"),
     "contraction that does not rest": (("contraction", "forest_restless.h5"), "contraction"),
+    "comparison": (("compare", "mlp_sgd.h5", "diverging.h5"), "comparison"),
+    "comparison of a run with itself": (("compare", "mlp_sgd.h5", "mlp_sgd.h5"), "comparison"),
+    "history": (("history", "mlp_sgd.h5", "diverging.h5"), "history"),
     "scales": (("depth", "--signal", "signal.csv"), None),
 }
 TEXTS = {name: words for name, (words, _) in REPORTS.items()} | {

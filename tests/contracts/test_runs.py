@@ -22,6 +22,7 @@ from koopscope.runs.run import Run
 from koopscope.runs.views.averaged import PooledRun
 from koopscope.runs.views.excerpt import Excerpt
 from koopscope.runs.views.progression import evenly_spaced
+from koopscope.runs.views.side_by_side import SideBySide
 from tests.series_files import SHAPES, trajectory, write_series
 
 SNAPSHOTS = 12
@@ -364,6 +365,58 @@ class TestTimeLastLayout(RunContract):
             file["step"] = np.arange(5, 5 + SNAPSHOTS)
             file["loss"] = LOSS
         return Known(weights, list(range(5, 5 + SNAPSHOTS)), {"loss": LOSS})
+
+
+class TestKeptRun(RunContract):
+    """A sketched run with the weights of some snapshots beside the sketches."""
+
+    kind = "KeptRun"
+    kept = (1, 4, 5, 9)
+
+    def write(self, folder: Path) -> Known:
+        weights = trajectory(SNAPSHOTS)
+        with Recorder(folder / "run.h5", sketch=16) as recorder:
+            for t in range(SNAPSHOTS):
+                tensors = {name: values[t] for name, values in weights.items()}
+                assert recorder.snapshot(10 * t, tensors, keep=t in self.kept, loss=LOSS[t])
+        kept = list(self.kept)
+        return Known(
+            {name: values[kept] for name, values in weights.items()},
+            [10 * t for t in kept],
+            {"loss": LOSS[kept]},
+        )
+
+    def open(self, folder: Path) -> Run:
+        return open_run(folder / "run.h5", weights_for="a test")
+
+
+class TestSideBySide(RunContract):
+    """Two runs as one: the snapshots of the first, then those of the second."""
+
+    kind = "SideBySide"
+
+    def write(self, folder: Path) -> Known:
+        first, second = record(folder / "run.h5"), record(folder / "other.h5", spacing=20)
+        return Known(
+            {name: np.concatenate([v, second.weights[name]]) for name, v in first.weights.items()},
+            list(range(2 * SNAPSHOTS)),
+        )
+
+    def open(self, folder: Path) -> Run:
+        first, second = open_run(folder / "run.h5"), open_run(folder / "other.h5")
+        pairs = list(zip(first.description.tensors, second.description.tensors, strict=True))
+        every = np.arange(SNAPSHOTS)
+        view = SideBySide(first, second, pairs, (every, every))
+        view._run = first
+        closed = _closing(view)
+        close_first = closed.close
+
+        def close() -> None:
+            close_first()
+            second.close()
+
+        closed.close = close
+        return closed
 
 
 def _closing(view: Run) -> Run:

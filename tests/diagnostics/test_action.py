@@ -28,7 +28,10 @@ from koopscope.diagnostics.action import Action, Do
         ),
         (Action("freeze", layers=("a", "b", "c", "d", "e")), "freeze a, b, c and 2 more"),
         (Action("average", count=5, step=90), "average the last 5 snapshots up to step 90"),
-        (Action("record_more", count=12), "record more often: 12 snapshots or more"),
+        (
+            Action("record_more", count=12),
+            "judge again from 12 snapshots on: wait for more, or record more often",
+        ),
         (Action("none"), ""),
     ],
 )

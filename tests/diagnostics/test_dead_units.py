@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import dead_units, rest
 from koopscope.runs.detect.opening import open_run
 from tests.small_training import Training, analysed
@@ -135,6 +136,14 @@ def test_a_part_of_a_run_is_not_judged_and_says_why() -> None:
     found = dead_units.ask(analysis)
     assert found.status == "inconclusive"
     assert "28 of its 61 snapshots" in found.message
+
+
+def test_projections_of_the_weights_have_no_units_and_it_says_so() -> None:
+    with open_run(RUNS / "mlp_sgd.h5") as run:
+        analysis = Analysis.of(run, Settings(method="compressed", measurement="gaussian"))
+    found = dead_units.ask(analysis)
+    assert found.evidence["not_told_apart"] == 2
+    assert "those of 2 of 3 matrices cannot be told" in found.message
 
 
 def test_few_snapshots_cannot_tell() -> None:

@@ -79,6 +79,13 @@ def test_without_an_action_the_state_says_what_to_do(state, line):
     assert next_step([finding]).plain() == {"do": "none", "finding": None, "line": line}
 
 
+def test_a_run_that_is_training_goes_on_before_it_is_made_better():
+    better = found("averaging", "info", "average", code="KS106")
+    assert next_step([CONVERGENCE, better]).line == "go on training"
+    done = replace(CONVERGENCE, evidence=ConvergenceEvidence(state="stalled"))
+    assert next_step([done, better]).finding == "averaging"
+
+
 def test_without_an_action_a_failure_s_hint_comes_first():
     bad = found("initialization", "fail", hint="look at head.weight")
     assert next_step([CONVERGENCE, bad]).line == "look at head.weight"
@@ -109,7 +116,7 @@ def test_what_cannot_be_told_is_an_open_question_or_the_limits_of_the_answer():
     assert look.unsure.startswith("convergence cannot foresee a learning rate that is lowered")
     few = found("stability", "inconclusive", message="8 snapshots are too few: it takes 12.")
     look = first_look([CONVERGENCE, few], next_step([CONVERGENCE]), best, cannot_tell)
-    assert look.unsure == "8 snapshots are too few"
+    assert look.unsure == "stability: 8 snapshots are too few"
 
 
 def test_findings_that_seem_to_contradict_each_other_are_reconciled():
@@ -121,6 +128,8 @@ def test_findings_that_seem_to_contradict_each_other_are_reconciled():
 
     (note,) = notes(CONVERGENCE)
     assert "a stop at step 420 are no contradiction" in note
+    (note,) = notes(CONVERGENCE, found("overfitting", "fail", "restore", step=220))
+    assert "still training and over-fitting are no contradiction" in note
     (note,) = notes(done, grows)
     assert "the motion grows, and brings no more improvement" in note
     assert notes(done) == ()
@@ -130,4 +139,5 @@ def test_findings_that_seem_to_contradict_each_other_are_reconciled():
 def test_a_headline_is_the_part_before_the_colon_or_a_short_message():
     assert headline(found("a", "pass", message="Healthy start: score 0.1.")) == "Healthy start"
     assert headline(found("a", "pass", message="All finite.")) == "All finite"
+    assert headline(found("a", "fail", message="NaN in w; the rest is read.")) == "NaN in w"
     assert headline(found("a", "pass", message="It rises (by 3%).")) == "It rises"

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 import koopscope
-from koopscope.diagnostics import learning_rate, plateau, rest, wasted
+from koopscope.diagnostics import learning_rate, plateau, rest, stability, wasted
+from koopscope.diagnostics.diagnosis import diagnose
 from koopscope.diagnostics.finding import Finding
+from koopscope.gate.judgement import judge
+from koopscope.gate.policy import policy
 from tests.small_training import Training, analysed
 
 RUNS = Path(__file__).parents[2] / "sample_runs"
 COUNT = 60
-RIGHT = {"sgd": 0.3, "adam": 3e-3}
+RIGHT = {"sgd": 0.1, "adam": 3e-3}
 
 
 def paths(*kinds: str, seed: int = 0) -> dict[str, np.ndarray]:
@@ -49,7 +52,7 @@ def flat_after(part: float, noise: float = 0.0) -> np.ndarray:
 def test_a_hundredth_of_the_rate_is_too_low_and_says_by_how_much(optimizer: str) -> None:
     """It was once a 'bad start', with a mean cosine of 1.00 and no word of raising the rate."""
     found = learning_rate.ask(Training(optimizer, rate=0.01 * RIGHT[optimizer]).run().analysis())
-    assert (found.status, found.evidence["state"]) == ("warn", "too low")
+    assert (found.status, found.evidence["state"]) == ("fail", "too low")
     assert found.action.do == "raise_lr"
     low, high = found.action.factor_range
     assert low <= 30.0
@@ -68,6 +71,25 @@ def test_adam_at_thirty_times_the_rate_that_learned_all_the_same_is_not_failed()
     run = Training("adam", rate=30 * RIGHT["adam"], every=8).run()
     assert run.metrics["val_accuracy"][-1] > 0.9
     assert learning_rate.ask(run.analysis()).status == "pass"
+
+
+def test_adam_at_a_hundred_times_the_rate_that_learned_is_not_failed_as_thrown_out() -> None:
+    run = Training("adam", rate=100 * RIGHT["adam"], every=8).run()
+    assert run.metrics["val_accuracy"][-1] > 0.9
+    analysis = run.analysis()
+    found = stability.ask(analysis)
+    assert (found.status, found.evidence["state"]) == ("info", "blown up")
+    assert "the recorded loss fell all the same" in found.message
+    assert stability.ask(run.analysis(metrics=())).status == "fail"
+
+
+def test_plain_descent_at_a_hundred_times_the_rate_does_not_pass_the_gate() -> None:
+    """At 52% accuracy it was once a 'healthy start', and the gate passed."""
+    run = Training(rate=100 * RIGHT["sgd"], every=8).run()
+    assert run.metrics["val_accuracy"][-1] < 0.6
+    judged = judge(diagnose(run.analysis()), policy({}, "test"))
+    failed = {outcome.id for outcome in judged.outcomes if outcome.verdict == "error"}
+    assert {"learning-rate", "stability"} <= failed
 
 
 def test_a_rate_that_ruins_a_run_fails_in_words() -> None:

@@ -10,7 +10,8 @@ import pytest
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import depth, stability
-from koopscope.diagnostics.statistics.layer_stack import distinct, stack_of
+from koopscope.diagnostics.statistics import layer_stack
+from koopscope.diagnostics.statistics.layer_stack import likeness, stack_of
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import RunDescription, TensorInfo
 from koopscope.spectra.gram import gram_of
@@ -151,4 +152,35 @@ def test_the_depth_built_is_read_from_the_names_of_several_frameworks(layers, bu
 
 
 def test_layers_that_all_move_straight_ahead_are_one_motion() -> None:
-    assert distinct(np.zeros((3, 3))) == 1.0
+    along = np.arange(16.0)[:, None] * np.array([1.0, 2.0, -1.0, 0.5])
+    stack = stack_of(analysis(dict.fromkeys(("a", "b", "c"), along)))
+    assert stack is not None
+    assert likeness(stack).distinct == 1.0
+
+
+@pytest.mark.parametrize("room", [2**25, 0])
+def test_likeness_is_the_alignment_of_centred_cosines(monkeypatch, room):
+    rng = np.random.default_rng(2)
+    layers = {f"layer{k}": rng.normal(size=(20, 8)).cumsum(axis=0) for k in range(7)}
+    stack = stack_of(analysis(layers))
+    assert stack is not None
+    flat = []
+    for values in layers.values():
+        moves = np.diff(values, axis=0)
+        moves /= np.linalg.norm(moves, axis=1)[:, None]
+        cosines = moves @ moves.T
+        cosines -= cosines.mean(axis=0)
+        cosines -= cosines.mean(axis=1)[:, None]
+        np.fill_diagonal(cosines, 0.0)
+        flat.append(cosines.ravel() / np.linalg.norm(cosines))
+    similar = np.array(flat) @ np.array(flat).T
+    # Compared in several blocks, and held in float32 where there is no room.
+    for name, value in (("_ROWS", 3), ("_PRODUCT_BYTES", 1024), ("LIKENESS_BYTES", room)):
+        monkeypatch.setattr(layer_stack, name, value)
+    found = likeness(stack)
+    off = 1e-12 if room else 1e-6
+    expected = [similar[k, :k].max() for k in range(1, 7)]
+    np.testing.assert_allclose(found.to_earlier[1:], expected, atol=off)
+    assert found.most_like.tolist() == [-1, *(int(similar[k, :k].argmax()) for k in range(1, 7))]
+    values = np.linalg.eigvalsh(similar)
+    assert found.distinct == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=off)

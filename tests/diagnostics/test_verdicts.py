@@ -95,7 +95,7 @@ def test_few_snapshots_are_inconclusive():
 def test_a_start_that_was_not_recorded_is_not_judged():
     run = analysis("symmetric_init")
     steps = run.description.steps
-    for missing, status in ((1, "pass"), (2, "inconclusive"), (20, "inconclusive")):
+    for missing, status in ((1, "fail"), (2, "inconclusive"), (20, "inconclusive")):
         found = initialization.ask(
             koopscope.analyze(
                 RUNS / "symmetric_init.h5", window=(int(steps[missing]), None)
@@ -127,3 +127,17 @@ def test_weights_that_break_off_did_not_grow_and_weights_that_grew_did(tmp_path)
     found = broken(tmp_path / "grown.h5", grown.astype("f4"))
     assert (found.status, found.evidence["state"]) == ("fail", "growing")
     assert "grew until they became NaN or infinite, after step 23" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("thrown_off", "Lost again what it had learned"),
+        ("dead_init", "Stalled without having learned much"),
+    ],
+)
+def test_what_was_learned_and_lost_is_told_from_what_never_was(name: str, words: str) -> None:
+    convergence = koopscope.analyze(RUNS / f"{name}.h5").finding("convergence")
+    assert convergence.message.startswith(words)
+    assert "would have been enough" not in convergence.message
+    assert (convergence.evidence.get("lost") is not None) == (name == "thrown_off")

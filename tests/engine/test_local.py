@@ -20,7 +20,8 @@ from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
-from koopscope.spectra.gram import SnapshotGram, gram_of
+from koopscope.spectra.gram import SnapshotGram, gram_of, total
+from tests.engine.counts import assert_same_counts
 
 
 def trajectory(shape: tuple[int, ...], snapshots: int = 12, seed: int = 0) -> np.ndarray:
@@ -177,3 +178,23 @@ def test_a_window_of_very_many_snapshots_is_multiplied_alone(
         assert_same(part.gram(scope), whole.gram(scope))
         assert list(part.gram(scope).changes.unchanged) == list(whole.gram(scope).changes.unchanged)
     np.testing.assert_allclose(part.spectrum().eigenvalues, whole.spectrum().eigenvalues, atol=1e-9)
+
+
+@pytest.mark.parametrize("snapshots", [2, 12, 300])
+def test_a_store_adds_up_records_as_it_would_matrices(snapshots: int) -> None:
+    rng = np.random.default_rng(0)
+    grams = {name: gram_of(rng.standard_normal((snapshots, 9))) for name in "abcd"}
+    store = GramStore(snapshots, memory_bytes=8 * snapshots**2)  # one stays in memory
+    for name, gram in grams.items():
+        store.put(name, gram)
+    for names in ("a", "c", "ad", "bd", "abcd"):
+        found, expected = store.total(names), total(grams[name] for name in names)
+        np.testing.assert_allclose(found.increments, expected.increments, rtol=1e-13, atol=1e-12)
+        np.testing.assert_allclose(found.anchor_increments, expected.anchor_increments)
+        assert found.anchor_square == pytest.approx(expected.anchor_square)
+        assert_same_counts(found, expected)
+    for name, gram in grams.items():
+        nonfinite, changes = store.counts(name)
+        assert nonfinite.tolist() == gram.nonfinite.tolist()
+        assert changes.unchanged.tolist() == gram.changes.unchanged.tolist()
+        assert (changes.still, changes.twins) == (gram.changes.still, gram.changes.twins)

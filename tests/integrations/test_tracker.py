@@ -18,6 +18,8 @@ from koopscope.integrations import Tracker
 from koopscope.integrations.stopping import ConvergenceWatch
 from koopscope.integrations.tensors import local_parts
 from koopscope.runs.detect.opening import open_run, open_shards
+from koopscope.runs.sketches import SketchInfo
+from koopscope.runs.sketching.sketcher import Sketcher
 from tests.frameworks import framework
 
 
@@ -249,6 +251,15 @@ def _sharded_rank(rank, folder):
         refused = "shards=True" in error.hint
     assert refused or rank
     tracker = Tracker(f"{folder}/run.h5", every_n_steps=1, shards=True)
+    sketched = Tracker(f"{folder}/sketch.h5", every_n_steps=1, sketch=16)
+    kept = Tracker(f"{folder}/kept.h5", every_n_steps=1, sketch=16, keep_every=2)
+    refused = False
+    try:
+        kept.start(0, model)
+    except KoopscopeError as error:
+        refused = "cannot be kept" in str(error)
+    assert refused
+    sketched.start(0, model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     inputs = torch.randn(16, 6)
     for step in range(1, 4):
@@ -256,11 +267,37 @@ def _sharded_rank(rank, folder):
         model(inputs).square().mean().backward()
         optimizer.step()
         tracker.after_step(step, model)
+        sketched.after_step(step, model, loss=1.0 / step)
     tracker.close()
+    sketched.close()
     whole = {name: p.full_tensor().detach().numpy() for name, p in model.named_parameters()}
     if rank == 0:
         np.savez(f"{folder}/whole.npz", **whole)
     torch.distributed.destroy_process_group()
+
+
+def test_sketches_are_taken_when_they_are_due_and_written_together(tmp_path):
+    with Tracker(
+        tmp_path / "run.h5", every_n_steps=2, sketch=16, keep_every=3, write_every_seconds=1000
+    ) as tracker:
+        tracker.start(0, settling(0))
+        for step in range(1, 11):
+            tracker.after_step(step, settling(step))
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.description.steps.tolist() == [0, 2, 4, 6, 8, 10]
+        assert run.description.sketch.kept == (0, 3)
+        tensor = run.description.tensors[0]
+        found = run.sketched(tensor)
+        assert np.isfinite(found.fact("change")[1:]).all()
+        exact = [
+            np.square(settling(s)["fc.weight"] - settling(0)["fc.weight"]).sum() for s in (2, 4)
+        ]
+        np.testing.assert_allclose(found.fact("start")[1:3], exact, rtol=1e-9)
+
+
+def test_shards_and_sketches_exclude_each_other(tmp_path):
+    with pytest.raises(KoopscopeError, match="add up in one"):
+        Tracker(tmp_path / "run.h5", shards=True, sketch=True)
 
 
 def test_each_rank_records_its_part_of_a_sharded_model(tmp_path):
@@ -284,3 +321,22 @@ def test_each_rank_records_its_part_of_a_sharded_model(tmp_path):
         for name in whole.files:
             joined = np.concatenate([parts[f"{name}[0]"], parts[f"{name}[1]"]])
             np.testing.assert_array_equal(joined, whole[name])
+        _assert_sums_of_sketches(tmp_path / "sketch.h5", whole)
+
+
+def _assert_sums_of_sketches(path, whole):
+    """Rank 0's sums of what every rank sketched are the sketches of the whole tensors."""
+    with open_run(path) as run:
+        assert run.description.steps.tolist() == [0, 1, 2, 3]
+        assert run.description.metrics["loss"].tolist()[1:] == [1.0, 0.5, 1.0 / 3]
+        tensors = {tensor.name: tensor for tensor in run.description.tensors}
+        assert {name: tensor.shape for name, tensor in tensors.items()} == {
+            name: whole[name].shape for name in whole.files
+        }
+        alone = Sketcher(SketchInfo(16, 0)).measured({name: whole[name] for name in whole.files})
+        for name in whole.files:
+            found = run.sketched(tensors[name])
+            np.testing.assert_allclose(found.values[-1], alone[name].values, atol=1e-6)
+            square = float(np.square(whole[name]).sum())
+            np.testing.assert_allclose(found.fact("square")[-1], square, rtol=1e-6)
+            assert np.isfinite(found.fact("change")[1:]).all()

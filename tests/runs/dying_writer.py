@@ -1,7 +1,8 @@
 """A writer that is killed: run by ``test_crash.py``, which reads what it left behind.
 
 For each line on stdin, a child appends snapshots to the file as fast as it can until it is killed
-after that many seconds; then the last step it was told to be recorded is printed.
+after that many seconds; then the last step it was told to be recorded is printed. Further
+arguments are those of the recorder.
 """
 
 import os
@@ -23,26 +24,26 @@ def snapshot(step: int) -> dict[str, np.ndarray]:
     return {name: np.full(shape, step, np.float32) for name, shape in shapes.items()}
 
 
-def append_for_ever(path: Path, told: int) -> None:
+def append_for_ever(path: Path, told: int, **options: int) -> None:
     warnings.simplefilter("error")
     step = 0
     if path.exists():
         with open_run(path) as run:
             step = int(run.description.steps[-1]) + 1
-    recorder = Recorder(path)
+    recorder = Recorder(path, **options)
     while True:
         recorder.snapshot(step, snapshot(step), loss=step, **({"late": step} if step > 9 else {}))
         os.write(told, step.to_bytes(8, "little"))
         step += 1
 
 
-def killed_after(path: Path, seconds: float) -> int:
+def killed_after(path: Path, seconds: float, **options: int) -> int:
     """Return the last step whose snapshot had returned when the writer was killed."""
     hears, tells = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(hears)
-        append_for_ever(path, tells)
+        append_for_ever(path, tells, **options)
     os.close(tells)
     first = os.read(hears, 8)
     time.sleep(seconds)
@@ -55,5 +56,9 @@ def killed_after(path: Path, seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    chosen = {}
+    for word in sys.argv[2:]:  # sketch=16
+        name, _, number = word.partition("=")
+        chosen[name] = int(number)
     for line in sys.stdin:
-        print(killed_after(Path(sys.argv[1]), float(line)), flush=True)
+        print(killed_after(Path(sys.argv[1]), float(line), **chosen), flush=True)

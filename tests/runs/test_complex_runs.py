@@ -88,7 +88,8 @@ def test_a_large_complex_tensor_is_read_from_where_it_lies(tmp_path):
             recorder.snapshot(t, {"w": weights})
     with open_run(tmp_path / "run.h5") as run:
         tensor = run.description.tensors[0]
-        assert run._extents_of(tensor) is not None
+        can_list = hasattr(h5py.h5d.DatasetID, "chunk_iter")  # HDF5 1.14 lists where chunks lie
+        assert (run._extents_of(tensor) is not None) == can_list
         out = np.empty((3, 777), np.complex64)
         run.read(tensor, 123_456, 124_233, out)
     np.testing.assert_array_equal(out, series.reshape(3, -1)[:, 123_456:124_233])

@@ -46,6 +46,43 @@ def assert_whole_to_others(path, least):
             assert (values == np.arange(snapshots)[:, None]).all(), name
 
 
+def assert_sketches_whole(path, least):
+    """Every committed sketch is of the snapshot of its step, with its facts; so are weights."""
+    with open_run(path) as run:
+        about = run.description
+        assert about.snapshots >= least
+        np.testing.assert_array_equal(about.steps, np.arange(about.snapshots))
+        sizes = {tensor.name: tensor.size for tensor in about.tensors}
+        assert sizes == {"a.weight": 350_000, "a.bias": 7, "b.weight": 1200, "b.scale": 1}
+        for tensor in about.tensors:
+            found = run.sketched(tensor)
+            squares = tensor.size * np.arange(about.snapshots, dtype=float) ** 2
+            np.testing.assert_allclose(found.fact("square"), squares, rtol=1e-6)
+            # Each snapshot is the step times the same tensor of ones.
+            ones = found.values[1] if about.snapshots > 1 else 0.0
+            np.testing.assert_allclose(
+                found.values, np.arange(about.snapshots)[:, None] * ones, rtol=1e-5, atol=1e-3
+            )
+        kept = about.sketch.kept
+        if kept:
+            for block in run.with_weights("a test").blocks():
+                assert (block.values == np.array(kept)[:, None]).all()
+
+
+def test_a_killed_recorder_of_sketches_loses_no_committed_snapshot(tmp_path):
+    path = tmp_path / "run.h5"
+    moments = random.Random(2)
+    script = str(Path(__file__).with_name("dying_writer.py"))
+    words = [script, str(path), "sketch=16", "keep_every=4"]
+    with started(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1) as writer:
+        for _ in range(8):
+            writer.stdin.write(f"{moments.uniform(0, 0.08)}\n")
+            told = int(writer.stdout.readline())
+            assert_sketches_whole(path, told + 1)
+        writer.stdin.close()
+        assert writer.wait(60) == 0
+
+
 def test_a_writer_killed_at_twenty_random_moments_loses_no_committed_snapshot(tmp_path):
     path = tmp_path / "run.h5"
     moments = random.Random(1)

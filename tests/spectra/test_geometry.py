@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koopscope.spectra.geometry import Geometry, course, median_course
+from koopscope.spectra.geometry import Geometry, course
 from koopscope.spectra.gram import gram_of
 
 
@@ -62,7 +62,18 @@ def test_statistics_do_not_depend_on_the_unit(seed, factor):
         assert scaled[name] == pytest.approx(values, abs=1e-6), name
 
 
-def test_a_layer_that_never_moves_does_not_count_in_the_median():
-    moving = geometry(np.outer(np.arange(20.0), [1.0, 2.0]))
-    still = geometry(np.ones((20, 3)))
-    assert median_course([moving, still])["directness"][-1] == pytest.approx(1.0)
+def test_a_drift_covers_twice_as_much_each_time_the_run_doubles():
+    drift = course(geometry(np.outer(np.arange(41.0), [1.0, 2.0])))
+    assert drift["doubling"][-1] == pytest.approx(np.log(2.0))
+    assert drift["doubling_turn"][-1] == pytest.approx(1.0)
+    assert drift["diffusion"][-1] == pytest.approx(np.log(2.0))
+    assert drift["path_half"][-1] == pytest.approx(0.5)
+    assert drift["path_quarter"][-1] == pytest.approx(0.25)
+
+
+def test_a_way_that_comes_to_rest_covers_less_each_time_the_run_doubles():
+    rest = course(geometry(np.outer(0.9 ** np.arange(41.0), [1.0, 2.0])))
+    covered = (0.9**20 - 0.9**40) / (0.9**10 - 0.9**20)
+    assert rest["doubling"][-1] == pytest.approx(np.log(covered))
+    assert rest["outward"][-1] == pytest.approx(-1.0)
+    assert rest["path_half"][-1] < 0.15

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.gram import gram_of
-from koopscope.spectra.law_of_motion import law_of_motion
+from koopscope.spectra.law_of_motion import _expanded, law_of_motion, laws_of_motion
 from tests.known_systems import trajectory
 
 OBSERVABLES = ("increments", "weights", "centered")
@@ -100,3 +100,28 @@ def test_a_forecast_knows_no_unit_and_no_origin(seed, scale, delay):
     one = displacement(law_of_motion(gram_of(path), delay=delay), path, [4])
     other = displacement(law_of_motion(gram_of(scale * path + 3.0), delay=delay), scale * path, [4])
     np.testing.assert_allclose(other, scale * one, rtol=1e-5, atol=1e-5 * scale * np.abs(one).max())
+
+
+@pytest.mark.parametrize("observable", ["increments", "weights"])
+def test_laws_fitted_together_are_those_fitted_one_by_one(observable):
+    rng = np.random.default_rng(4)
+    runs = [rng.standard_normal((14, size)).cumsum(axis=0) for size in (40, 3, 40, 2, 9)]
+    runs.append(np.zeros((14, 5)))  # nothing moves: no mode at all
+    runs.append(np.arange(14.0)[:, None] * np.ones(4))  # a steady drift: one
+    grams = [gram_of(run) for run in runs]
+    horizons = np.array([1.0, 2.5, 7.0])
+    seen = []
+    for indices, laws in laws_of_motion(grams, observable, damping=0.03):
+        together = laws.coefficients(horizons)
+        for index, coefficients in zip(indices, together, strict=True):
+            alone = law_of_motion(grams[index], observable, damping=0.03).coefficients(horizons)
+            np.testing.assert_allclose(coefficients, alone, atol=1e-9 * (1.0 + abs(alone).max()))
+            seen.append(index)
+    assert sorted(seen) == list(range(len(grams)))
+
+
+def test_states_are_expanded_in_eigenvectors_that_are_the_same():
+    vectors = np.array([[[1.0, 1.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 1.0]]], complex)
+    states = np.array([[2.0, 0.0], [3.0, 1.0]], complex)
+    found = _expanded(vectors, states)
+    np.testing.assert_allclose(found, [[1.0, 1.0], [2.0, 1.0]], atol=1e-12)

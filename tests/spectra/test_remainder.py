@@ -7,7 +7,7 @@ import pytest
 
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.gram import gram_of
-from koopscope.spectra.remainder import remainder, remaining_displacement
+from koopscope.spectra.remainder import remainder, remaining_course, remaining_displacement
 
 
 def decaying(rates, snapshots, noise=0.0, seed=0):
@@ -51,3 +51,17 @@ def test_a_single_move_leaves_nothing_to_come():
     snapshots = np.outer(np.arange(40) >= 7, np.ones(30)) + 1.0
     rest = remainder(dmd(gram_of(snapshots), rank=1))
     assert (rest.distance, rest.low, rest.high) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+
+
+@pytest.mark.parametrize("snapshots", [10, 16, 17, 60])
+@pytest.mark.parametrize("weights", [6, 200])
+def test_a_course_is_what_the_window_before_each_snapshot_predicts(snapshots, weights):
+    path = decaying([0.95, 0.8], snapshots, noise=1e-3)[:, :weights]
+    path[5:8] = path[5]  # at rest for a while
+    gram = gram_of(path)
+    found = remaining_course(gram, 16, 4, 8)
+    for t in range(8, snapshots):
+        window = gram.window(max(0, t - 15), t + 1)
+        expected = remaining_displacement(dmd(window, "increments", rank=4))
+        assert found[t] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert not found[:8].any()

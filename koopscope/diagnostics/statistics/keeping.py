@@ -12,12 +12,9 @@ import numpy as np
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.metric_choice import MetricChoice, validation_choice
+from koopscope.diagnostics.statistics.loss_curve import stretch
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 from koopscope.runs.run import RunDescription
-
-#: Values that means are over, in short and in long curves.
-_FEW, _MANY = 3, 5
-_LONG = 30
 
 #: A value is near the best so far within this part of what was gained, or so many standard
 #: deviations of the noise, whichever is more.
@@ -129,7 +126,7 @@ def best_snapshot(description: RunDescription, metric: str | None = None) -> Bes
 
 def best_point(values: Float64) -> int:
     """Return the index of the lowest value inside the stretch with the lowest mean."""
-    width = min(len(values), _MANY if len(values) >= _LONG else _FEW)
+    width = stretch(len(values))
     sums = np.concatenate([[0.0], np.cumsum(values)])
     first = int(np.argmin(sums[width:] - sums[:-width]))
     return first + int(np.argmin(values[first : first + width]))

@@ -57,7 +57,7 @@ class LossCurve:
     @property
     def width(self) -> int:
         """Values that a smooth one is the mean of."""
-        return min(len(self), _MANY if len(self) >= _LONG else _FEW)
+        return stretch(len(self))
 
     @cached_property
     def smooth(self) -> Float64:
@@ -96,6 +96,11 @@ class LossCurve:
         fallen = float(last[:half].mean() - last[-half:].mean())
         error = self.noise(-count) * math.sqrt(2.0 / half)
         return 2.0 * fallen, 2.0 * error
+
+
+def stretch(points: int) -> int:
+    """Return how many neighbours of a curve of so many points a smooth value is the mean of."""
+    return min(points, _MANY if points >= _LONG else _FEW)
 
 
 def validation_curve(analysis: Analysis) -> LossCurve | None:

@@ -10,14 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
-from koopscope.diagnostics.statistics.loss_curve import LossCurve
+from koopscope.diagnostics.statistics.loss_curve import (
+    LossCurve,
+    training_curve,
+    validation_curve,
+)
 from koopscope.diagnostics.statistics.trajectory import layer_grams
 from koopscope.spectra.geometry import Geometry, course
 from koopscope.spectra.gram import total
 
 #: Fewer points of a curve do not tell progress from noise.
 LEAST_POINTS = 12
+
+#: A loss ends near its best, and is quiet, within this part of its gain.
+NEAR_BEST = 0.1
+
+#: What counts as better, as part of the gain.
+NEXT_TO_NOTHING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,9 @@ class LossProgress:
         Scatter of its values about a smooth line, in the last half.
     above
         How far the end lies above the best.
+    stale
+        Points since the last value that was better than all before by more than ``NEXT_TO_NOTHING``
+        of the gain.
     gained
         Whether it gained anything at all beyond its scatter; else the shares are of that scatter.
     """
@@ -46,6 +60,7 @@ class LossProgress:
     half: float
     rough: float
     above: float
+    stale: int
     gained: bool
 
 
@@ -90,8 +105,30 @@ def loss_progress(curve: LossCurve | None) -> LossProgress | None:
         half=curve.fall(0.5)[0] / scale,
         rough=noise / scale,
         above=float(curve.smooth[-1] - curve.smooth.min()) / scale,
+        stale=_stale(curve.values, NEXT_TO_NOTHING * scale),
         gained=gained,
     )
+
+
+def _stale(values: Float64, least: float) -> int:
+    """Return how many values came after the last one that was better than all by ``least``."""
+    best, last = math.inf, 0
+    for index, value in enumerate(values.tolist()):
+        if value < best - least:
+            best, last = value, index
+    return len(values) - 1 - last
+
+
+def ended_at_its_best(analysis: Analysis) -> bool:
+    """Return whether the recorded loss gained, and ends near its best without much scatter.
+
+    The training loss, since one that only the validation metric rises above is over-fitting; the
+    validation metric where no training loss is recorded.
+    """
+    loss = loss_progress(training_curve(analysis) or validation_curve(analysis))
+    if loss is None or not loss.gained:
+        return False
+    return loss.above < NEAR_BEST and loss.rough < NEAR_BEST
 
 
 def drift_of(analysis: Analysis) -> Drift | None:

@@ -1,8 +1,8 @@
 """Scores over named statistics, as plain numbers that are read from a table beside this module.
 
-A score is a sum of curves (one per statistic) or of small decision trees. Tables are written by
-``studies/fit.py`` from the tuning runs; each says what it was fitted to. Nothing here may
-decide what a score means.
+A score is a sum of small decision trees, or of curves (one per statistic). Tables are written by
+``studies/fit.py`` and ``studies/averaging/fit.py`` from the tuning runs; each says what it was
+fitted to. Nothing here may decide what a score means.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class CurveScore:
         return score
 
 
-#: A leaf's value, or (statistic, threshold, subtree where at most that, subtree where above).
+#: A leaf's value, or (column, threshold, subtree where at most that, subtree where above).
 Tree = Any
 
 
@@ -57,23 +57,30 @@ class TreeScore:
     ----------
     offset
         The score before any tree.
+    columns
+        Names of the statistics that trees refer to by their place.
     trees
-        Nested ``[statistic, threshold, at most, above]``, numbers at the leaves.
+        Nested ``[column, threshold, at most, above]``, numbers at the leaves.
     """
 
     offset: float
+    columns: tuple[str, ...]
     trees: tuple[Tree, ...]
 
-    def __call__(self, statistics: Mapping[str, float]) -> float:
-        """Return the score of one case."""
-        return self.offset + sum(_leaf(tree, statistics) for tree in self.trees)
+    def __call__(self, statistics: Mapping[str, Float64 | float]) -> Float64:
+        """Return the score for numbers or arrays of statistics, in their shape."""
+        values = [np.asarray(statistics[name], float) for name in self.columns]
+        score = np.full(values[0].shape if values else (), self.offset)
+        for tree in self.trees:
+            score = score + _leaves(tree, values)
+        return score
 
 
-def _leaf(tree: Tree, statistics: Mapping[str, float]) -> float:
-    while isinstance(tree, list):
-        name, threshold, at_most, above = tree
-        tree = at_most if statistics[name] <= threshold else above
-    return float(tree)
+def _leaves(tree: Tree, values: list[Float64]) -> Float64:
+    if not isinstance(tree, list):
+        return np.asarray(tree, float)
+    column, threshold, at_most, above = tree
+    return np.where(values[column] <= threshold, _leaves(at_most, values), _leaves(above, values))
 
 
 @cache
@@ -94,7 +101,21 @@ def curve_score(content: Mapping[str, Any]) -> CurveScore:
 
 def tree_score(content: Mapping[str, Any]) -> TreeScore:
     """Return the score that a table's entry holds."""
-    return TreeScore(content["offset"], tuple(content["trees"]))
+    return TreeScore(content["offset"], tuple(content["columns"]), tuple(content["trees"]))
+
+
+def unfamiliar(known: Mapping[str, Any], statistics: Mapping[str, float]) -> float:
+    """Return the share of a case's statistics that lie outside of what the tuning runs showed.
+
+    ``known`` holds ``columns`` and for each the ``low`` and the ``high`` that all but one in a
+    hundred of them kept to on either side.
+    """
+    outside = [
+        not low <= statistics[name] <= high
+        for name, low, high in zip(known["columns"], known["low"], known["high"], strict=True)
+        if name in statistics
+    ]
+    return sum(outside) / max(1, len(outside))
 
 
 def probability(score: float) -> float:

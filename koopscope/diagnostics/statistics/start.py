@@ -8,17 +8,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
-from koopscope.diagnostics.statistics.trajectory import layer_grams
+from koopscope.diagnostics.statistics.editions import Edition, edition_for
+from koopscope.diagnostics.statistics.trajectory import trained_network
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
-from koopscope.spectra.geometry import Geometry, course, median_course
-from koopscope.spectra.gram import total
+from koopscope.spectra.changes import ChangeCounts
+from koopscope.spectra.geometry import Geometry, course
 from koopscope.spectra.start import TensorStart, summary, tensor_start
 
-#: Part of the recorded run that counts as its beginning, and the least number of snapshots.
+#: Part of the recorded run that counts as its beginning.
 PART = 0.1
+
+#: Entries of a small matrix among which twins are counted (larger ones have more blocks).
+TWINS_AMONG = 1024
+
+#: The least number of them.
 LEAST_SNAPSHOTS = 8
 
 
@@ -44,6 +52,11 @@ class Beginning:
     validation: dict[str, float] | None
     training: dict[str, float] | None
 
+    @property
+    def edition(self) -> Edition:
+        """Which edition of a verdict sees what was recorded."""
+        return edition_for(self.training is not None, self.validation is not None)
+
     def all(self) -> dict[str, float]:
         """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
         joined = dict(self.weights)
@@ -59,20 +72,20 @@ def snapshots_of_beginning(snapshots: int) -> int:
 
 def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
     """Return the statistics of the window's first snapshots, or ``None`` where no matrix is."""
-    tensors = {}
+    tensors, twins = {}, []
     for tensor in analysis.finite_tensors:
         if tensor.kind == "parameter" and len(tensor.shape) >= 2:
             gram = analysis.gram(Scope("tensor", tensor.name)).window(0, snapshots)
             tensors[tensor.name] = tensor_start(gram, math.prod(tensor.shape[1:]))
-    if not tensors:
+            twins.append(share_of_twins(analysis.changes(tensor.name)))
+    network = trained_network(analysis)
+    if not tensors or network is None:
         return None
-    layers = [gram.window(0, snapshots) for gram in layer_grams(analysis).values()]
     weights = summary(list(tensors.values()))
-    for prefix, part in (
-        ("", course(Geometry(total(layers)))),
-        ("layers_", median_course(Geometry(gram) for gram in layers)),
-    ):
-        weights.update({prefix + name: float(values[-1]) for name, values in part.items()})
+    weights.update(twins_median=float(np.median(twins)), twins_most=max(twins))
+    weights.update(
+        {name: float(v[-1]) for name, v in course(Geometry(network.window(0, snapshots))).items()}
+    )
     return Beginning(
         snapshots=snapshots,
         tensors=tensors,
@@ -80,6 +93,12 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         validation=_of_loss(analysis, VALIDATION_LOSSES, snapshots),
         training=_of_loss(analysis, TRAINING_LOSSES, snapshots),
     )
+
+
+def share_of_twins(changes: ChangeCounts) -> float:
+    """Return the share of a matrix's moving entries that move exactly like another one."""
+    moving = min(changes.compared, TWINS_AMONG) - changes.still
+    return min(1.0, changes.twins / moving) if moving > 0 else 0.0
 
 
 def _of_loss(analysis: Analysis, names: tuple[str, ...], snapshots: int) -> dict[str, float] | None:

@@ -15,11 +15,11 @@ from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.statistics import losses
+from koopscope.diagnostics.statistics.editions import Edition, edition_for
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
-from koopscope.spectra.dmd import dmd
-from koopscope.spectra.geometry import WINDOW, Geometry, course, median_course
+from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total
-from koopscope.spectra.remainder import remaining_displacement
+from koopscope.spectra.remainder import remaining_course
 
 #: Rank of the spectrum that predicts the rest of the way: two decaying pairs.
 RANK = 4
@@ -38,15 +38,23 @@ class Course:
     Attributes
     ----------
     weights
-        Of the weights: the network's own, ``layers_*`` for the median over layers, ``remaining``
-        for log(predicted rest of the way / distance from the start).
+        Of all weights as one vector, so that neither names nor the cut into tensors matter;
+        ``remaining`` is log(predicted rest of the way / distance from the start).
     validation, training
         Of the recorded losses, or ``None``.
+    training_ratio
+        Last training loss over the first, where both are positive.
     """
 
     weights: dict[str, Float64]
     validation: dict[str, Float64] | None
     training: dict[str, Float64] | None
+    training_ratio: float | None = None
+
+    @property
+    def edition(self) -> Edition:
+        """Which edition of a verdict sees what was recorded."""
+        return edition_for(self.training is not None, self.validation is not None)
 
     def all(self) -> dict[str, Float64]:
         """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
@@ -71,7 +79,10 @@ class LayerGrams(Mapping[str, SnapshotGram]):
         self._names = [layer for layer, members in self._members.items() if members]
 
     def __getitem__(self, layer: str) -> SnapshotGram:
-        return total(self._analysis.gram(Scope("tensor", t.name)) for t in self._members[layer])
+        scope, members = Scope("layer", layer), self._members[layer]
+        if len(members) == len(self._analysis.members(scope)):
+            return self._analysis.gram(scope)
+        return self._analysis.gram_of(members)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -85,19 +96,25 @@ def layer_grams(analysis: Analysis) -> Mapping[str, SnapshotGram]:
     return LayerGrams(analysis)
 
 
+def trained_network(analysis: Analysis) -> SnapshotGram | None:
+    """Return the Gram matrix of all trained tensors inside the window; ``None`` without any."""
+    layers = layer_grams(analysis)
+    members = analysis.members()
+    if layers and all(tensor.kind == "parameter" for tensor in members):
+        return analysis.gram()
+    return total(layers.values()) if layers else None
+
+
 def course_of(analysis: Analysis) -> Course:
     """Return the statistics of a run's window; empty where no weight was trained."""
     return analysis.once("course", _course)
 
 
 def _course(analysis: Analysis) -> Course:
-    layers = layer_grams(analysis)
-    if not layers:
+    network = trained_network(analysis)
+    if network is None:
         return Course({}, None, None)
-    network = total(layers.values())
     weights = course(Geometry(network))
-    medians = median_course(Geometry(gram) for gram in layers.values())
-    weights.update({f"layers_{name}": values for name, values in medians.items()})
     weights["remaining"] = _remaining(network)
     first, stop = analysis.window.first, analysis.window.stop
     metrics = analysis.description.metrics
@@ -107,17 +124,16 @@ def _course(analysis: Analysis) -> Course:
         weights,
         None if validation is None else losses.course(validation),
         None if training is None else losses.course(training),
+        None if training is None or training.min() <= 0.0 else float(training[-1] / training[0]),
     )
 
 
 def _remaining(network: SnapshotGram) -> Float64:
     """log(predicted rest of the way / distance from the start), from the last 16 snapshots."""
-    T = network.snapshots
     from_start = np.sqrt(np.maximum(np.diagonal(network.anchored()), 0.0))
-    remaining = np.zeros(T)
-    for t in range(EARLIEST, T):
-        if from_start[t] > 0.0:
-            recent = network.window(max(0, t + 1 - WINDOW), t + 1)
-            rest = remaining_displacement(dmd(recent, "increments", rank=RANK))
-            remaining[t] = np.log(rest / from_start[t] + RESOLUTION)
+    rests = remaining_course(network, WINDOW, RANK, EARLIEST)
+    moved = from_start > 0.0
+    moved[:EARLIEST] = False
+    remaining = np.zeros(network.snapshots)
+    remaining[moved] = np.log(rests[moved] / from_start[moved] + RESOLUTION)
     return remaining

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from koopscope.diagnostics.convergence import GAIN_FLOOR, ConvergenceEvidence
+from koopscope.diagnostics.convergence import ConvergenceEvidence
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.statistics.stopping import GAIN_FLOOR
 from koopscope.report.figures.style import COLORS, FAINT, INK, new_figure, nothing_to_show, run_name
 
 
@@ -14,7 +15,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
     """Draw the picture: the rule's score against its threshold below, its meaning above."""
     picture = new_figure(5.2)
     upper, lower = picture.subplots(2, 1, sharex=True)
-    upper.set_title("Predicted improvement still ahead, from the weights")
+    upper.set_title("Predicted improvement still ahead")
     upper.set_ylabel("% of the improvement")
     upper.set_xlabel("optimizer step")
     lower.set_title("Stop rule")
@@ -34,7 +35,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
     floor = 100.0 * GAIN_FLOOR / 5.0
     band = np.maximum(bounds, floor).T
     upper.fill_between(steps, band[0], band[1], color=FAINT, alpha=0.4, linewidth=0.0)
-    upper.plot(steps, np.maximum(ahead, floor), color=COLORS[0], label="predicted; band: 80%")
+    upper.plot(steps, np.maximum(ahead, floor), color=COLORS[0], label="predicted; band: 90%")
     upper.set_yscale("log")
     upper.set_ylim(0.8 * floor, 130.0)
     upper.yaxis.set_major_formatter("{x:g}")
@@ -51,7 +52,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
             color=COLORS[1],
             markerfacecolor="none",
             markersize=4.0,
-            label="below, but waits: validation loss not its lowest of three",
+            label="below, but waits: validation loss had a new best lately",
         )
         lower.legend(loc="upper right")
     if evidence.stop_step is not None:

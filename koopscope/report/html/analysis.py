@@ -128,10 +128,18 @@ def verdict(diagnosis: Diagnosis) -> Markup:
     told = [(look.why, ""), *((note, "") for note in look.notes), (look.unsure, "Not known: ")]
     parts = [
         element("p", f"{look.state}.", class_="state"),
-        *(element("p", f"{words}{text}.", class_="faint") for text, words in told if text),
+        *(
+            element("p", _sentence(f"{words}{text}"), class_="faint")
+            for text, words in told
+            if text
+        ),
         element("p", f"Do: {look.do or 'nothing; go on'}.", class_="do"),
     ]
     return element("div", parts, class_=f"verdict {status}")
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def losses(diagnosis: Diagnosis) -> Markup:

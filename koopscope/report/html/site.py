@@ -10,16 +10,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from koopscope._version import __version__
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.errors import KoopscopeError
+from koopscope.history.rows import row_of
 from koopscope.report.analysis_report import Report
 from koopscope.report.html.analysis import render
-from koopscope.report.html.index import Row, page_of_rows
+from koopscope.report.html.index import Entry, index_page
 from koopscope.report.text.terminal_style import Page
 
 #: What the site keeps beside its index, and its form.
@@ -43,7 +43,7 @@ class Site:
     folder
         Where it is, or will be.
     entries
-        By a run's resolved path: what it was judged from, and its row.
+        By a run's resolved path: what it was judged from, its row and its page.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Site:
             known = json.loads(kept.read_text("utf-8"))
             entries = known["runs"] if known["form"] == _FORM else {}
             for entry in entries.values():
-                if not _PAGE.fullmatch(Row.read(entry["row"]).page):
+                if not _PAGE.fullmatch(Entry.read(entry).page):
                     raise ValueError
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise KoopscopeError(
@@ -86,7 +86,7 @@ class Site:
         return (
             entry is not None
             and entry["made_of"] == _stamp(files)
-            and (self.folder / entry["row"]["page"]).is_file()
+            and (self.folder / entry["page"]).is_file()
         )
 
     def page(self, diagnosis: Diagnosis, path: str, files: Sequence[Path]) -> tuple[Path, str]:
@@ -94,22 +94,23 @@ class Site:
         digest = hashlib.sha256(_key(path).encode()).hexdigest()[:10]
         stem = Path(path.partition(" ... ")[0]).stem[:_STEM] or "run"
         name = f"runs/{_file_name(stem)}-{digest}.html"
-        newest = max((file.stat().st_mtime for file in files if file.exists()), default=None)
-        date = "" if newest is None else f"{datetime.fromtimestamp(newest, timezone.utc):%Y-%m-%d}"
-        self.entries[_key(path)] = {
-            "made_of": _stamp(files),
-            "row": Row.of(diagnosis, name, date).plain(),
-        }
+        newest = max(
+            (file for file in files if file.exists()),
+            key=lambda file: file.stat().st_mtime_ns,
+            default=None,
+        )
+        entry = Entry(row_of(diagnosis, newest), name)
+        self.entries[_key(path)] = {"made_of": _stamp(files), **entry.plain()}
         return self.folder / name, render(Report((diagnosis,)), Page())
 
     def index(self) -> dict[Path, str]:
         """Return the index and the record by their files; the latest runs come first."""
-        rows = [Row.read(entry["row"]) for entry in self.entries.values()]
-        rows.sort(key=lambda row: row.path)
-        rows.sort(key=lambda row: row.date, reverse=True)
+        entries = [Entry.read(kept) for kept in self.entries.values()]
+        entries.sort(key=lambda entry: entry.row.path)
+        entries.sort(key=lambda entry: entry.row.date, reverse=True)
         record = {"form": _FORM, "runs": dict(sorted(self.entries.items()))}
         return {
-            self.folder / "index.html": page_of_rows(rows),
+            self.folder / "index.html": index_page(entries),
             self.folder / KEPT: json.dumps(record, indent=1, allow_nan=False) + "\n",
         }
 

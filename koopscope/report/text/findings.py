@@ -21,6 +21,7 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
     name_columns = max((len(finding.id) for finding in findings), default=0)
     lines = [page.style("Findings", "title")]
     indent = 4 + name_columns + 2
+    told = False
     for finding in findings:
         mark = page.style(page.glyphs.marks[finding.status], finding.status)
         message = wrapped(finding.message, page, indent)
@@ -35,6 +36,8 @@ def findings_lines(findings: tuple[Finding, ...], page: Page) -> list[str]:
                 " " * indent + page.style(line, "faint") for line in wrapped(spark, page, indent)
             ]
         said = [f"do: {finding.action.line}"] if finding.action.line else []
+        if finding.action.do == "record_more":  # the same of many questions: once is enough
+            said, told = [] if told else said, True
         said += [finding.hint] if finding.hint else []
         arrow = page.glyphs.hint + " "
         for sentence in said:

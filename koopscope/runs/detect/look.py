@@ -18,8 +18,8 @@ from koopscope.runs.checkpoints import hdf5_layouts
 from koopscope.runs.checkpoints.hdf5_layouts import Readings
 from koopscope.runs.checkpoints.keras import is_keras3, is_legacy_keras
 from koopscope.runs.hdf5 import safety, structure
+from koopscope.runs.native.committed import Committed, committed_in
 from koopscope.runs.native.header import FORMAT
-from koopscope.runs.native.reader import Committed, committed_in
 
 Kind = Literal[
     "run file", "Keras 2 file", "Keras 3 file", "HDF5 file", "checkpoint", "folder", "unread"

@@ -96,7 +96,7 @@ def recorded_in(path: Path) -> Recorded:
         snapshots=len(steps),
         shapes={tensor.name: tensor.shape for tensor in description.tensors},
         generation=description.generation,
-        sketch=description.sketch and replace(description.sketch, kept=()),
+        sketch=description.sketch and replace(description.sketch, kept=(), resolution=0.0),
     )
 
 

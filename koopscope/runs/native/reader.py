@@ -6,11 +6,9 @@ Reading takes no lock that could stop the recorder.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,32 +19,21 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.hdf5 import safety, structure
-from koopscope.runs.hdf5.journal import view_on
 from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
-from koopscope.runs.interrupts import signals_held
+from koopscope.runs.native.committed import Committed, Content, committed_now
 from koopscope.runs.native.header import checked_version, generation_of, read_metadata, said_skipped
 from koopscope.runs.native.sketch_layout import GROUP as SKETCH
 from koopscope.runs.native.sketch_reader import KeptRun, SketchTable
-from koopscope.runs.native.steps import checked_steps, read_steps, refused, unusable
+from koopscope.runs.native.steps import read_steps, refused, unusable
 from koopscope.runs.run import FloatArray, Run, RunDescription, Skipped, TensorInfo
 from koopscope.runs.sketches import TensorSketch
 
 #: Metrics may take so much memory, and twice the size of the file: one without values is filled up.
 METRIC_BYTES = 128 * 2**20
-#: A change that the clock of a file system is sure to tell from one so much later.
-_CLOCK_GRAIN_NS = 50_000_000
 
 #: What ``@kind`` may say of a dataset, or at the root of all of them.
 KINDS = ("parameter", "buffer", "state")
-
-
-@dataclass(frozen=True)
-class Committed:
-    """How many snapshots a run file held at some time, and how often some were taken out before."""
-
-    snapshots: int
-    generation: int
 
 
 class RunFile(StackedRun):
@@ -83,7 +70,7 @@ class RunFile(StackedRun):
             self._file = patiently(partial(self._open, counted.snapshots))
 
     def _counted(self) -> Committed:
-        return patiently(lambda: _committed_now(self.path))
+        return patiently(lambda: committed_now(self.path))
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor.
@@ -166,7 +153,7 @@ class RunFile(StackedRun):
         self._content.close()
 
     def _open(self, committed: int) -> h5py.File:
-        content = _Content(self.path)
+        content = Content(self.path)
         file: h5py.File | None = None
         try:
             self._tensors.clear()
@@ -312,75 +299,6 @@ class RunFile(StackedRun):
 
     def _skip(self, name: str, reason: str, weights: int = 0) -> None:
         self._skipped.append(Skipped(name, reason, weights))
-
-
-class _Content:
-    """Tells whether an open file still holds the snapshots of the generation that was read.
-
-    Looking costs one call of the system as long as the file is not written to, and about a
-    millisecond after it was.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-        self._seen: tuple[int, int] | None = None
-        self.generation = 0
-        with contextlib.suppress(OSError, ValueError):  # whoever opens it next says why
-            self._descriptor = os.open(
-                path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-            )
-
-    def check(self) -> None:
-        """Raise KoopscopeError if snapshots were taken out of the file."""
-        if self._descriptor is None:
-            return
-        status = os.fstat(self._descriptor)
-        stamp = (status.st_mtime_ns, status.st_size)
-        if stamp == self._seen:
-            return
-        if patiently(self._now) != self.generation:
-            raise KoopscopeError(
-                f"{self._path} was taken back to an earlier step while it was read",
-                "a training resumes in it; run the command again",
-            )
-        # Two changes within the clock's grain leave one time: only an older one tells them apart.
-        if time.time_ns() - status.st_mtime_ns > _CLOCK_GRAIN_NS:
-            self._seen = stamp
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _now(self) -> int:
-        assert self._descriptor is not None
-        # An interrupt in what h5py calls back would be lost, or become an error of its own.
-        with signals_held(), safety.hdf5_failures(self._path):
-            view = view_on(os.dup(self._descriptor))
-            with h5py.File(view, "r", rdcc_nbytes=0) as file:
-                return generation_of(h5py.h5g.open(file.id, b"/"))
-
-
-def committed_in(path: Path, root: h5py.h5g.GroupID) -> Committed:
-    """Return what is committed in a run file that is open.
-
-    Raises
-    ------
-    KoopscopeError
-        If its version is not known, or its steps are no list.
-    """
-    checked_version(path, root, [])
-    if not root.links.exists(b"step"):
-        raise unusable(path, "/step", None, "a list of whole numbers")
-    step = safety.member(root, b"step")
-    rows = int(checked_steps(path, step).shape[0])
-    return Committed(snapshots=rows, generation=generation_of(root))
-
-
-def _committed_now(path: Path) -> Committed:
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        return committed_in(path, h5py.h5g.open(file.id, b"/"))
 
 
 def _kind_of(labelled: h5py.h5g.GroupID | h5py.h5d.DatasetID, default: str) -> str:

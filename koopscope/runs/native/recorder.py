@@ -7,35 +7,25 @@ another name. A snapshot that was committed is not lost, whenever the process di
 
 from __future__ import annotations
 
-import math
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from koopscope import messages
 from koopscope.errors import KoopscopeError
 from koopscope.runs.claims import Claim, claim, holder_of
-from koopscope.runs.dtypes import LeftOutError, StoredArray
 from koopscope.runs.interrupts import signals_held
-from koopscope.runs.names import BUFFER_NAMES, is_running_count
+from koopscope.runs.names import BUFFER_NAMES
 from koopscope.runs.native.creating import create_run
-from koopscope.runs.native.places import (
-    MODES,
-    NoPlaceError,
-    Place,
-    beside,
-    recorded_in,
-    settle,
-)
-from koopscope.runs.native.rows import Row, checked_step
+from koopscope.runs.native.places import MODES, NoPlaceError, Place, beside, recorded_in, settle
+from koopscope.runs.native.row_writing import Missing, write_metrics, write_weights
+from koopscope.runs.native.rows import Row, checked_step, must_increase
 from koopscope.runs.native.sketch_recording import sketch_recording
-from koopscope.runs.native.tensor_plan import TensorPlan, planned
+from koopscope.runs.native.tensor_plan import listing_of, planned
 from koopscope.runs.native.writer import RunWriter, UnfitFileError, open_for_appending
-from koopscope.runs.run import Skipped
 
 #: Seconds to wait for a program that writes to the file before a snapshot is given up.
 LOCK_PATIENCE = 2.0
@@ -234,7 +224,7 @@ class Recorder:
         self.close()
 
     def _record(self, rows: Sequence[Row]) -> bool:
-        self._check_order(rows, self._last_step)
+        must_increase(rows, self._last_step, self.path)
         try:
             with self._claimed(rows[0]).turn:
                 try:
@@ -347,11 +337,6 @@ class Recorder:
 
     def _create(self, row: Row, place: Place) -> None:
         plans, skipped = planned(row.tensors, self._kinds)
-        if not plans:
-            raise KoopscopeError(
-                f"none of the {len(row.tensors)} values given is a tensor of floats",
-                f"first of them: {_example(skipped)}" if skipped else "pass the model's weights",
-            )
         replace = place.earlier.generation if place.earlier is not None else None
         layout = None if self._sketch is None else self._sketch.layout(plans, row)
         with create_run(
@@ -360,11 +345,9 @@ class Recorder:
             self._write(writer, [row])
         if self._sketch is not None:
             self._sketch.committed()
-        missed = [left for left in skipped if not is_running_count(left.name)]
-        if missed:
-            listed = "; ".join(f"{left.name}: {left.reason}" for left in missed[:5])
-            more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
-            self._warn(f"not recorded in {self.path}: {listed}{more}", cause="skipped")
+        listed = listing_of(skipped)
+        if listed:
+            self._warn(f"not recorded in {self.path}: {listed}", cause="skipped")
 
     def _append(self, rows: Sequence[Row]) -> None:
         with open_for_appending(self.path, LOCK_PATIENCE) as writer:
@@ -384,61 +367,15 @@ class Recorder:
             raise UnfitFileError(f"{self.path} was continued by another recorder")
         self._forget_sketches()
 
-    def _check_order(self, rows: Sequence[Row], last: int | None) -> None:
-        for row in rows:
-            if last is not None and row.step <= last:
-                raise KoopscopeError(
-                    f"step {row.step} does not come after step {last}, the last one in {self.path}",
-                    "record another training with another Recorder, or pass resume_from=STEP to "
-                    "go back to STEP",
-                )
-            last = row.step
-
     def _write(self, writer: RunWriter, rows: Sequence[Row]) -> None:
         if self._sketch is None:
-            self._write_weights(writer, rows)
+            missing = write_weights(writer, rows, self.path)
         else:
-            for problem in self._sketch.write(writer, rows):
-                self._warn(f"{problem}, in {self.path}", cause=problem)
-        for name in {name for row in rows for name in row.tensors} - writer.known_names():
-            self._warn(
-                f"{name} was not in the first snapshot and is not recorded in {self.path}",
-                cause=name,
-            )
-        for name in dict.fromkeys(name for row in rows for name in row.metrics):
-            values = (row.metrics.get(name, math.nan) for row in rows)
-            problem = writer.write_metric(name, *values)
-            if problem:
-                self._warn(f"metric {name!r} is {problem}: {self.path} lacks it", cause=name)
+            problems = self._sketch.write(writer, rows)
+            missing = (Missing(said, f"{said}, in {self.path}") for said in problems)
+        for what in chain(missing, write_metrics(writer, rows, self.path)):
+            self._warn(what.sentence, cause=what.cause)
         writer.commit(*(row.step for row in rows))
-
-    def _write_weights(self, writer: RunWriter, rows: Sequence[Row]) -> None:
-        written = 0
-        for plan in writer.tensors():
-            stored = [self._fitting(plan, row.tensors) for row in rows]
-            words = [each.words for each in stored if each is not None]
-            if len(words) == len(rows):
-                writer.write_rows(plan.name, np.stack(words) if len(words) > 1 else words[0][None])
-                written += 1
-        if not written:
-            raise KoopscopeError(
-                f"the snapshot at step {rows[0].step} holds none of the tensors recorded in "
-                f"{self.path}",
-                "record another model in another file",
-            )
-
-    def _fitting(self, plan: TensorPlan, named: dict[str, Any]) -> StoredArray | None:
-        """Return the tensor as its dataset wants it, or warn that its record ends here."""
-        try:
-            if plan.name not in named:
-                raise LeftOutError("is missing")
-            return plan.fitted(named[plan.name])
-        except LeftOutError as error:
-            self._warn(
-                f"{plan.name} {error.reason}: it is not recorded in {self.path} any more",
-                cause=plan.name,
-            )
-            return None
 
     def _warn_of(self, error: Exception, step: int) -> None:
         self._warn(
@@ -454,8 +391,3 @@ class Recorder:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _example(skipped: Sequence[Skipped]) -> str:
-    name, reason = skipped[0].name, skipped[0].reason
-    return f"{name} is {reason}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from koopscope.errors import KoopscopeError
@@ -57,6 +58,24 @@ def checked_step(step: Any) -> int:
             f"step {number} is beyond what can be counted", "count optimizer steps"
         )
     return number
+
+
+def must_increase(rows: Sequence[Row], last: int | None, path: Path) -> None:
+    """Refuse snapshots whose steps do not come after the last one and after each other.
+
+    Raises
+    ------
+    KoopscopeError
+        At the first that does not.
+    """
+    for row in rows:
+        if last is not None and row.step <= last:
+            raise KoopscopeError(
+                f"step {row.step} does not come after step {last}, the last one in {path}",
+                "record another training with another Recorder, or pass resume_from=STEP to "
+                "go back to STEP",
+            )
+        last = row.step
 
 
 def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -81,7 +81,8 @@ class SketchTable:
         count = len(self._entries)
         self._values = self._dataset(found, "values", (width,), np.float32)
         self._facts = self._dataset(found, "facts", (count, len(FACTS)), np.float64)
-        self.info = SketchInfo(numbers, seed, tuple(self._kept(found).tolist()))
+        resolution = max(each.resolution for each in self._entries.values())
+        self.info = SketchInfo(numbers, seed, tuple(self._kept(found).tolist()), resolution)
         self._held: tuple[int, int, Float64, Float64] | None = None
         self.skipped: list[Skipped] = []
         self._leave_out_unfinished()
@@ -279,6 +280,7 @@ class KeptRun(StackedRun):
         close: Callable[[], None],
     ) -> None:
         super().__init__(path)
+        self.files = ()  # opened anew, the file is the sketched run and not this one
         self._check, self._close = check, close
         self.description = description
         self._tensors = dict(tensors)

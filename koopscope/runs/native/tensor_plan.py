@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import LeftOutError, StoredArray, as_stored, weights_left_out
+from koopscope.runs.names import is_running_count
 from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.run import Skipped
 from koopscope.runs.sketching.sketcher import Sketched
+
+#: Tensors that a warning names.
+_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ def planned(
         Values of any framework by name.
     kinds
         Globs of names for each kind of tensor.
+
+    Raises
+    ------
+    KoopscopeError
+        If there is none to record.
     """
     plans: list[TensorPlan] = []
     skipped: list[Skipped] = []
@@ -80,4 +90,17 @@ def planned(
         else:
             plans.append(TensorPlan.of(name, stored, kinds))
             taken.add(name)
+    if not plans:
+        first = f"first of them: {skipped[0].name} is {skipped[0].reason}" if skipped else ""
+        raise KoopscopeError(
+            f"none of the {len(tensors)} values given is a tensor of floats",
+            first or "pass the model's weights",
+        )
     return plans, skipped
+
+
+def listing_of(skipped: Sequence[Skipped]) -> str:
+    """Return the first of what was left out, with reasons, for a sentence; counts are not named."""
+    missed = [left for left in skipped if not is_running_count(left.name)]
+    listed = "; ".join(f"{left.name}: {left.reason}" for left in missed[:_LISTED])
+    return listed + (f"; and {len(missed) - _LISTED} more" if len(missed) > _LISTED else "")

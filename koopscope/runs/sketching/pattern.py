@@ -148,13 +148,17 @@ class TensorPattern:
 
     def stretches(self, first: int, stop: int) -> list[Stretch]:
         """Return the stretches ``first`` .. ``stop - 1``."""
+        return [Stretch(*each) for each in zip(*self.stretch_lists(first, stop), strict=True)]
+
+    def stretch_lists(self, first: int, stop: int) -> tuple[list[int], list[int], list[float]]:
+        """Return offsets, turns and signs of the stretches ``first`` .. ``stop - 1``."""
         words = mixed(np.arange(first, stop, dtype=np.uint64), self.key)
         offsets = (words % np.uint64(OFFSETS)).tolist()
         turns = ((words >> np.uint64(18)) % np.uint64(CELLS)).tolist()
         signs = _signs(words).tolist()
         if self.size <= CELLS:  # every weight has a cell of its own
             turns = [0] * len(turns)
-        return [Stretch(*each) for each in zip(offsets, turns, signs, strict=True)]
+        return offsets, turns, signs
 
     def places(self) -> tuple[Indices, Float64]:
         """Return bucket and sign of each of its cells."""

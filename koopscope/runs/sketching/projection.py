@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from koopscope._threads import cores
 from koopscope.runs.dtypes import widen_bfloat16
-from koopscope.runs.sketching.pattern import CELLS, Stretch, TensorPattern
+from koopscope.runs.sketching.pattern import CELLS, TensorPattern
 
 Values = npt.NDArray[Any]
 
@@ -52,14 +52,9 @@ class Sums:
     nonfinite: int
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Neighbouring weights inside one stretch: ``flat[begin : begin + length]`` at ``inside``."""
-
-    begin: int
-    inside: int
-    length: int
-    stretch: Stretch
+#: Neighbouring weights inside one stretch: where they begin in the part and in the stretch, how
+#: many they are, and the stretch's offset, turn and sign. Plain tuples: there are thousands.
+_Piece = tuple[int, int, int, int, int, float]
 
 
 def sums_of(
@@ -95,13 +90,18 @@ def sums_of(
 
 
 def _pieces(runs: Sequence[tuple[int, int, int]], own: TensorPattern) -> list[_Piece]:
-    pieces = []
+    pieces: list[_Piece] = []
     for begin, where, length in runs:
         first, last = where // CELLS, (where + length - 1) // CELLS
-        for number, stretch in enumerate(own.stretches(first, last + 1), first):
-            low = max(where, number * CELLS)
-            high = min(where + length, (number + 1) * CELLS)
-            pieces.append(_Piece(begin + low - where, low - number * CELLS, high - low, stretch))
+        borders = np.arange(first, last + 2) * CELLS
+        low = np.maximum(borders[:-1], where)
+        high = np.minimum(borders[1:], where + length)
+        columns = (low - where + begin, low - borders[:-1], high - low)
+        pieces += zip(
+            *(column.tolist() for column in columns),
+            *own.stretch_lists(first, last + 1),
+            strict=True,
+        )
     return pieces
 
 
@@ -140,27 +140,24 @@ def _worked(
     working = np.dtype(np.float64 if wide else np.float32)
     total = np.zeros(own.cells)
     some = np.zeros(own.cells, working)
-    longest = max((piece.length for piece in pieces), default=0)
+    longest = max((piece[2] for piece in pieces), default=0)
     signed = np.empty(longest, working)
     numbers = np.empty(longest, working)
     signs = own.pattern.signs
     square, largest = 0.0, 0.0
-    for number, piece in enumerate(pieces, 1):
-        own_words = flat[piece.begin : piece.begin + piece.length]
-        values = own_words
+    for number, (begin, inside, length, offset, turn, sign) in enumerate(pieces, 1):
+        words = flat[begin : begin + length]
+        values = words
         if dtype == "bfloat16":
-            values = widen_bfloat16(own_words, numbers.view(np.float32)[: piece.length])
+            values = widen_bfloat16(words, numbers.view(np.float32)[:length])
             if wide:
                 values = values.astype(np.float64)
-        elif own_words.dtype != working:
-            values = numbers[: piece.length]
-            values[...] = own_words
-        stretch = piece.stretch
-        first = stretch.offset + piece.inside
-        product = np.multiply(
-            values, signs[first : first + piece.length], out=signed[: len(values)]
-        )
-        _turned(some, product, (piece.inside + stretch.turn) % CELLS, stretch.sign)
+        elif words.dtype != working:
+            values = numbers[:length]
+            values[...] = words
+        first = offset + inside
+        product = np.multiply(values, signs[first : first + length], out=signed[:length])
+        _turned(some, product, (inside + turn) % CELLS, sign)
         square += float(np.dot(values, values))
         largest = max(largest, float(product.max()), -float(product.min()))
         if math.isnan(square):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from koopscope._threads import product_threads
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import (
@@ -140,6 +141,7 @@ class Sketcher:
         self._tensors: dict[str, _Tensor] = {}
         self._moment = 0
 
+    @product_threads(1)  # threads of its own share the work; those of BLAS would wait by spinning
     def measured(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Return the sketch of every tensor of a snapshot by name; what is none stays as it is.
 

@@ -29,7 +29,7 @@ class TensorDifference:
     squares
         float64 [K], squared distance at each pair of snapshots; NaN where one is not finite.
     unequal
-        int64 [K], weights that are not the same number.
+        int64 [K], numbers that are not the same: weights, or their parts where they are complex.
     """
 
     squares: npt.NDArray[np.float64]
@@ -124,13 +124,15 @@ class SideBySide(Run):
         found = self.differences[name]
         for k, (s, t) in enumerate(zip(*self._aligned, strict=True)):
             one, other = upper[s], lower[t]
-            unequal = int(np.count_nonzero(one != other))
-            if not unequal:
+            if not np.count_nonzero(one != other):
                 continue
-            found.unequal[k] += unequal
+            one, other = _parts(one), _parts(other)
             with np.errstate(over="ignore", invalid="ignore"):
-                off: npt.NDArray[Any] = _parts(one) - _parts(other)
+                off: npt.NDArray[Any] = one - other
+                # The same in both: infinite, or not a number.
+                off[(one == other) | (np.isnan(one) & np.isnan(other))] = 0.0
                 found.squares[k] += float(np.dot(off, off))
+            found.unequal[k] += np.count_nonzero(off)
 
     def read_dtype(self, tensor: TensorInfo) -> np.dtype[Any]:
         """Return the dtype that holds the weights of both runs."""
