@@ -216,13 +216,15 @@ class _Table:
         value = self.values.get(key, default)
         if value is None:
             return None
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not math.isfinite(value)
-        ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._wrong(key, value, "a number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # TOML has integers of any length
+            raise self._wrong(key, value, "a number below 1e308") from None
+        if not math.isfinite(number):
+            raise self._wrong(key, value, "a number")
+        return number
 
     def words(self, key: str) -> tuple[str, ...] | None:
         value = self.values.get(key)
@@ -233,7 +235,10 @@ class _Table:
         return tuple(value)
 
     def _wrong(self, key: str, value: object, wanted: str) -> KoopscopeError:
+        # Python refuses to write out very long integers, which hexadecimal digits can make.
+        is_long = isinstance(value, int) and abs(value) >= 10**30
+        shown = "a whole number of more than 30 digits" if is_long else repr(value)
         return KoopscopeError(
-            f"{self.where}: {self.prefix}{key} is {value!r}, not {wanted}",
+            f"{self.where}: {self.prefix}{key} is {shown}, not {wanted}",
             "see docs/guide/ci.md for what can be set",
         )

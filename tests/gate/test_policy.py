@@ -69,6 +69,16 @@ def test_metrics_and_baseline_tolerances_are_read() -> None:
         ({"rules": {"precision": {"treshold": 1}}}, "rules.precision.treshold", "'threshold'"),
         ({"rules": {"precision": {"threshold": "1"}}}, "is '1', not a number", "docs"),
         ({"rules": {"precision": {"threshold": True}}}, "is True, not a number", "docs"),
+        (
+            {"rules": {"precision": {"threshold": 10**400}}},
+            "more than 30 digits, not a number below",
+            "docs",
+        ),
+        (
+            {"rules": {"precision": {"threshold": 16**9000}}},
+            "more than 30 digits, not a number below",
+            "docs",
+        ),
         ({"rules": {"precision": {"accept": "x"}}}, "not a list of states", "docs"),
         ({"rules": "off"}, "rules is 'off', not a table", "docs"),
         ({"strict": "yes"}, "strict is 'yes', not true or false", "docs"),

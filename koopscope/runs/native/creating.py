@@ -79,9 +79,11 @@ def create_run(
         file.create_group("metrics", track_order=True)
         if sketch is not None:
             create_sketch(file, *sketch)
-        for plan in tensors if sketch is None else ():
-            create_tensor(weights, plan.name, plan.shape, plan.dtype, plan.kind)
-        yield RunWriter(file)
+        made = {
+            plan.name: create_tensor(weights, plan.name, plan.shape, plan.dtype, plan.kind)
+            for plan in (tensors if sketch is None else ())
+        }
+        yield RunWriter(file, made)
 
 
 def _version(tensors: Sequence[TensorPlan], is_sketch: bool) -> str:

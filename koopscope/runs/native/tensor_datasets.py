@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import h5py
+import numpy as np
 
 from koopscope.runs.dtypes import STORED_AS
 
@@ -24,20 +25,29 @@ def chunk_shape(shape: tuple[int, ...], elements: int = CHUNK_ELEMENTS) -> tuple
 
 def create_tensor(
     weights: h5py.Group, path: str, shape: tuple[int, ...], dtype: str, kind: str = "parameter"
-) -> h5py.Dataset:
-    """Add the dataset of a tensor, without a row, and the groups that its name nests it in."""
+) -> h5py.h5d.DatasetID:
+    """Add the dataset of a tensor, without a row, and the groups that its name nests it in.
+
+    As ``h5py.Group.create_dataset`` does it, in half the time, which counts for thousands of them.
+    """
     *groups, name = path.split("/")
     for part in groups:
         weights = weights[part] if part in weights else weights.create_group(part, track_order=True)
-    dataset = weights.create_dataset(
-        name,
-        (0, *shape),
-        STORED_AS[dtype],
-        maxshape=(None, *shape),
-        chunks=(1, *chunk_shape(shape)),
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((1, *chunk_shape(shape)))
+    plan.set_obj_track_times(False)
+    link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    link.set_char_encoding(h5py.h5t.CSET_ASCII if name.isascii() else h5py.h5t.CSET_UTF8)
+    dataset = h5py.h5d.create(
+        weights.id,
+        name.encode(),
+        h5py.h5t.py_create(np.dtype(STORED_AS[dtype]), logical=1),
+        h5py.h5s.create_simple((0, *shape), (h5py.h5s.UNLIMITED, *shape)),
+        plan,
+        link,
     )
     if kind != "parameter":
-        dataset.attrs["kind"] = kind
+        h5py.Dataset(dataset).attrs["kind"] = kind
     if dtype == "bfloat16":
-        dataset.attrs["dtype"] = "bfloat16"
+        h5py.Dataset(dataset).attrs["dtype"] = "bfloat16"
     return dataset

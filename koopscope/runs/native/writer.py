@@ -51,14 +51,26 @@ _SUPERBLOCK = struct.Struct("<8sB3xQ8xQ")
 
 
 class RunWriter:
-    """An open run file to which one snapshot is appended: tensors, metrics, then ``commit``."""
+    """An open run file to which one snapshot is appended: tensors, metrics, then ``commit``.
 
-    def __init__(self, file: h5py.File) -> None:
+    Parameters
+    ----------
+    file
+        Open for writing.
+    tensors
+        The datasets in ``/weights``, where they are open already.
+    """
+
+    def __init__(
+        self, file: h5py.File, tensors: Mapping[str, h5py.h5d.DatasetID] | None = None
+    ) -> None:
         self._file = file
         root = h5py.h5g.open(file.id, b"/")
         self._steps = h5py.h5d.open(root, b"step")
         self._metrics = dict(_datasets(h5py.h5g.open(root, b"metrics")))
-        self._tensors = dict(_datasets(h5py.h5g.open(root, b"weights")))
+        self._tensors = dict(
+            _datasets(h5py.h5g.open(root, b"weights")) if tensors is None else tensors
+        )
         self._row = int(self._steps.shape[0])
         #: Where sketches go; ``None`` in a file of weights.
         self.sketch = SketchWriter(file[SKETCH]) if SKETCH in file else None
@@ -112,7 +124,7 @@ class RunWriter:
         for name, stored in tensors.items():
             if name not in self._tensors and not place:
                 shape, dtype = stored.words.shape, stored.dtype
-                self._tensors[name] = create_tensor(self._file["weights"], name, shape, dtype).id
+                self._tensors[name] = create_tensor(self._file["weights"], name, shape, dtype)
             if name in self._tensors and self._tensors[name].shape[0] >= place:
                 _write_rows(self._tensors[name], place, stored.words[None])
 
