@@ -136,11 +136,11 @@ class Summary:
 
 
 @product_threads(1)
-def summarize(analysis: Analysis) -> Summary:
-    """Compute what reports show."""
+def summarize(analysis: Analysis, *, network: bool = True) -> Summary:
+    """Compute what reports show, with the spectra of the network or without."""
     settings = analysis.settings
     asked = unfiltered = other = None
-    if analysis.has_spectrum:
+    if network and analysis.has_spectrum:
         asked = _spectrum(analysis, NETWORK, settings.observable, settings.noise_filter, True)
         other = _spectrum(
             analysis, NETWORK, other_observable(settings.observable), settings.noise_filter, True

@@ -148,6 +148,12 @@ class Diagnosis:
         """What reports show beside the findings; computed on first use."""
         return summarize(self.analysis)
 
+    @cached_property
+    def summary_of_parts(self) -> Summary:
+        """The same without the spectra of the network, which take most of the time."""
+        known: Summary | None = vars(self).get("summary")
+        return known or summarize(self.analysis, network=False)
+
     def spectrum(
         self, scope: Scope | str = NETWORK, observable: Observable | None = None
     ) -> Spectrum:

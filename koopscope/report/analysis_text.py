@@ -29,7 +29,7 @@ def render(report: Report, page: Page) -> str:
 
 def _run(diagnosis: Diagnosis, page: Page, with_spectrum: bool) -> str:
     analysis = diagnosis.analysis
-    summary = diagnosis.summary
+    summary = diagnosis.summary if with_spectrum else diagnosis.summary_of_parts
     sections = [
         _header(analysis, page),
         first_screen(diagnosis, page),
