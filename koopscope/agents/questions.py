@@ -67,6 +67,10 @@ class Questions:
         short = [{name: finding[name] for name in _SHORT} for finding in findings]
         return {"run": report["run"], "findings": short}
 
+    def compare(self, first: str, second: str) -> JsonObject:
+        """Tell whether two runs are the same dynamics, and at which step their weights part."""
+        return _printed("compare", str(self._allowed(first)), str(self._allowed(second)))
+
     def explain(self, code: str = "") -> JsonObject:
         """Explain a finding by its code or name: what it asks, how right it is, its limits.
 

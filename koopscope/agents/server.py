@@ -41,7 +41,12 @@ def server(questions: Questions) -> MCPServer:
         ) from None
 
     made = MCPServer("koopscope", instructions=_ABOUT)
-    for question in (questions.inspect, questions.diagnose, questions.explain):
+    for question in (
+        questions.inspect,
+        questions.diagnose,
+        questions.compare,
+        questions.explain,
+    ):
         reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
         made.tool(annotations=reads, structured_output=True)(_answered(question))
     return made

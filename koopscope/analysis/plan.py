@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from koopscope.analysis.settings import Method, Settings
 from koopscope.engine.local import DOUBLE_UP_TO, window_grams
 from koopscope.engine.sampled import MeasuredGrams
 from koopscope.engine.source import GramSource, ProgressListener, exact_pass_seconds
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
-from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.run import Run, TensorInfo, snapshots_between
 
 #: A read that takes longer than this is worth avoiding where nobody asked for exact numbers.
 PATIENCE_SECONDS = 30.0
@@ -109,9 +107,7 @@ def further_weights(weights_read: int, error: float, tolerance: float) -> int:
 
 def _small_window(run: Run, settings: Settings) -> slice | None:
     steps = run.description.steps
-    low, high = settings.window
-    first = 0 if low is None else int(np.searchsorted(steps, low))
-    stop = len(steps) if high is None else int(np.searchsorted(steps, high, side="right"))
+    first, stop = snapshots_between(steps, settings.window)
     few = 0 < stop - first <= WINDOW_PART * len(steps)
     return slice(first, stop) if few and len(steps) > DOUBLE_UP_TO else None
 

@@ -19,10 +19,8 @@ from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.statistics.averaging import FEWEST, AverageOutlook, outlook
 from koopscope.engine.source import ProgressListener
 from koopscope.errors import KoopscopeError
-from koopscope.export.arrays import Part, RunArrays
-from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.export.weights import WeightPart, gathered, write_weights
 from koopscope.runs.detect.opening import open_run
-from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.names import TensorFilter
 from koopscope.runs.run import Run, TensorInfo, select_tensors
 
@@ -130,11 +128,7 @@ def average(
         if output is not None:
             return write_average(opened, choice, output, wanted, force=force)
         tensors = select_tensors(opened.description, wanted.include, wanted.exclude)
-        arrays: dict[str, list[npt.NDArray[Any]]] = {}
-        for tensor, values in _means(opened, choice, tensors):
-            kept = values.astype(opened.read_dtype(tensor))
-            arrays.setdefault(tensor.name, []).append(kept)
-        weights = {t.name: np.concatenate(arrays[t.name]).reshape(t.shape) for t in tensors}
+        weights = gathered(opened, tensors, _means(opened, choice, tensors))
         return _said(opened, choice, tensors, weights)
 
 
@@ -203,7 +197,6 @@ def write_average(
     description = run.description
     wanted = wanted or TensorFilter()
     chosen = select_tensors(description, wanted.include, wanted.exclude)
-    specs = {tensor.name: ArraySpec(tensor.shape, tensor.dtype) for tensor in chosen}
     said = _said(run, choice, chosen)
     facts = {
         "first_step": str(said.first_step),
@@ -212,17 +205,11 @@ def write_average(
         "weighing": said.weighing,
     }
 
-    def parts() -> Iterator[Part]:
-        for tensor, values in _means(run, choice, chosen):
-            yield tensor.name, StoredArray(str(values.dtype), values).cast(tensor.dtype).words
-
-    RunArrays(description, specs, facts).write(path, parts(), force=force)
+    write_weights(run, chosen, _means(run, choice, chosen), path, facts, force=force)
     return said
 
 
-def _means(
-    run: Run, choice: AverageChoice, tensors: Sequence[TensorInfo]
-) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
+def _means(run: Run, choice: AverageChoice, tensors: Sequence[TensorInfo]) -> Iterator[WeightPart]:
     """Yield the flattened averages, part by part, in double precision.
 
     They are added to the first of the snapshots as differences, so that what does not move stays

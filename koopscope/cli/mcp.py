@@ -19,8 +19,8 @@ import click
 def command(roots: tuple[str, ...]) -> None:
     """Serve the Model Context Protocol on standard input and output.
 
-    An agent may inspect and diagnose runs below the --root folders and have findings explained;
-    nothing is written, and no other folder is read. Needs koopscope[mcp].
+    An agent may inspect, diagnose and compare runs below the --root folders and have findings
+    explained; nothing is written, and no other folder is read. Needs koopscope[mcp].
     """
     from koopscope.agents.questions import Questions
     from koopscope.agents.server import server

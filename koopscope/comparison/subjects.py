@@ -19,7 +19,7 @@ from koopscope.engine.local import LocalPass, Plan
 from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore, SomeGrams
 from koopscope.errors import KoopscopeError
-from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
+from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors, snapshots_between
 from koopscope.runs.views.excerpt import Excerpt
 from koopscope.runs.views.side_by_side import SideBySide, TensorDifference
 from koopscope.spectra.gram import SnapshotGram, total
@@ -52,8 +52,7 @@ class Choice:
         if low is None and high is None:
             return run
         steps = run.description.steps
-        first = 0 if low is None else int(np.searchsorted(steps, low))
-        stop = len(steps) if high is None else int(np.searchsorted(steps, high, side="right"))
+        first, stop = snapshots_between(steps, self.window)
         if first >= stop:
             raise KoopscopeError(
                 f"{run.description.path} has no snapshot in the window",

@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from koopscope.errors import KoopscopeError
-from koopscope.runs.run import BLOCK_BYTES, Run
+from koopscope.runs.run import BLOCK_BYTES, Run, snapshots_between
 from koopscope.runs.views.excerpt import Excerpt
 
 #: Bytes that an analysis holds at its peak for each pair of snapshots: 83 were measured, of 2,000
@@ -68,9 +66,7 @@ def within_memory(run: Run, window: tuple[int | None, int | None]) -> Run:
         First and last step that are asked for; ``None`` leaves a side open.
     """
     steps = run.description.steps
-    low, high = window
-    first = 0 if low is None else int(np.searchsorted(steps, low))
-    stop = len(steps) if high is None else int(np.searchsorted(steps, high, side="right"))
+    first, stop = snapshots_between(steps, window)
     if len(steps) <= ALWAYS or not 0 < stop - first < len(steps):
         return run
     most = snapshots_that_fit()

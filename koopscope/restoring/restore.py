@@ -18,11 +18,9 @@ from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.statistics.keeping import best_snapshot, last_healthy
 from koopscope.engine.source import ProgressListener
 from koopscope.errors import KoopscopeError
-from koopscope.export.arrays import Part, RunArrays
-from koopscope.runs.arrays.spec import ArraySpec
+from koopscope.export.weights import WeightPart, gathered, write_weights
 from koopscope.runs.checkpoints.series import SnapshotRun
 from koopscope.runs.detect.opening import open_run
-from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.names import VALIDATION_LOSSES, TensorFilter
 from koopscope.runs.run import BLOCK_BYTES, Run, TensorInfo, select_tensors
 
@@ -117,10 +115,7 @@ def restore(
         choice = choose(opened, at, wanted, metric)
         if output is not None:
             return write_snapshot(opened, choice, output, wanted, force=force)
-        arrays: dict[str, list[npt.NDArray[Any]]] = {}
-        for tensor, values in _values(opened, choice.index, tensors):
-            arrays.setdefault(tensor.name, []).append(values.copy())
-        weights = {t.name: np.concatenate(arrays[t.name]).reshape(t.shape) for t in tensors}
+        weights = gathered(opened, tensors, _values(opened, choice.index, tensors))
         return Restored(choice.step, choice.reason, _missing(opened), weights)
 
 
@@ -212,21 +207,13 @@ def write_snapshot(
     description = run.description
     wanted = wanted or TensorFilter()
     chosen = select_tensors(description, wanted.include, wanted.exclude)
-    specs = {tensor.name: ArraySpec(tensor.shape, tensor.dtype) for tensor in chosen}
     facts = {"step": str(choice.step), "reason": choice.reason}
-
-    def parts() -> Iterator[Part]:
-        for tensor, values in _values(run, choice.index, chosen):
-            delivered = str(run.read_dtype(tensor))
-            yield tensor.name, StoredArray(delivered, values).cast(tensor.dtype).words
-
-    RunArrays(description, specs, facts).write(path, parts(), force=force)
+    parts = _values(run, choice.index, chosen)
+    write_weights(run, chosen, parts, path, facts, force=force)
     return Restored(choice.step, choice.reason, _missing(run))
 
 
-def _values(
-    run: Run, index: int, tensors: Sequence[TensorInfo]
-) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
+def _values(run: Run, index: int, tensors: Sequence[TensorInfo]) -> Iterator[WeightPart]:
     """Yield the flattened weights of one snapshot, part by part; the next part reuses the buffer.
 
     Of checkpoints only the one file is read; of a run file all, because it lies there by tensors.

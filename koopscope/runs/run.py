@@ -284,6 +284,22 @@ class Run(ABC):
         self.close()
 
 
+def snapshots_between(
+    steps: npt.NDArray[np.int64], window: tuple[int | None, int | None]
+) -> tuple[int, int]:
+    """Return the first snapshot inside a window of steps, and the one after the last.
+
+    Parameters
+    ----------
+    window
+        First and last step, both inside; ``None`` leaves a side open.
+    """
+    low, high = window
+    first = 0 if low is None else int(np.searchsorted(steps, low))
+    stop = len(steps) if high is None else int(np.searchsorted(steps, high, side="right"))
+    return first, stop
+
+
 def select_tensors(
     description: RunDescription, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[TensorInfo, ...]:

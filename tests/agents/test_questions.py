@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_answers_are_plain_json(questions):
     for answer in (
         questions.inspect("mlp_sgd.h5"),
         questions.diagnose("mlp_sgd.h5"),
+        questions.compare("mlp_sgd.h5", "lr_too_high.h5"),
         questions.explain("KS101"),
         questions.explain(),
     ):
@@ -38,8 +40,9 @@ def test_the_worst_finding_comes_first(questions):
 
 @pytest.mark.parametrize("path", ["../README.md", "/etc/passwd", "iterates/../../README.md"])
 def test_no_other_folder_is_read(questions, path):
-    with pytest.raises(KoopscopeError, match="outside the folders"):
-        questions.inspect(path)
+    for ask in (questions.inspect, questions.diagnose, partial(questions.compare, "mlp_sgd.h5")):
+        with pytest.raises(KoopscopeError, match="outside the folders"):
+            ask(path)
 
 
 def test_a_link_leads_nowhere_else(tmp_path):

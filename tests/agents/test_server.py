@@ -36,7 +36,7 @@ def said():
 
 
 def test_the_tools_are_read_only(said):
-    assert {tool.name for tool in said["tools"]} == {"inspect", "diagnose", "explain"}
+    assert {tool.name for tool in said["tools"]} == {"inspect", "diagnose", "compare", "explain"}
     for tool in said["tools"]:
         assert tool.annotations.read_only_hint
         assert tool.description

@@ -77,11 +77,8 @@ def _data(report: Report) -> JsonObject:
 
 
 def _without_parts(summary: Summary) -> Summary:
-    layers, tensors = (
-        tuple(replace(part, spectrum=None) for part in parts)
-        for parts in (summary.layers, summary.tensors)
-    )
-    return replace(summary, layers=layers, tensors=tensors)
+    layers = tuple(replace(part, spectrum=None) for part in summary.layers)
+    return replace(summary, layers=layers, tensors=())  # the tensors' numbers stand in their table
 
 
 def _run(diagnosis: Diagnosis, index: int) -> Markup:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.run import Run, TensorInfo, snapshots_between
 from koopscope.runs.views.excerpt import Excerpt
 
 #: Gaps between neighbours that are tried as the spacing, the most frequent first.
@@ -61,9 +61,7 @@ def evenly_spaced(run: Run, window: tuple[int | None, int | None] = (None, None)
         First and last step that are asked for; ``None`` leaves a side open.
     """
     steps = run.description.steps
-    low, high = window
-    first = 0 if low is None else int(np.searchsorted(steps, low))
-    stop = len(steps) if high is None else int(np.searchsorted(steps, high, side="right"))
+    first, stop = snapshots_between(steps, window)
     inside = np.arange(first, stop)
     asked = steps[inside]
     if len(asked) < _FEWEST or (np.diff(asked) == asked[1] - asked[0]).all():

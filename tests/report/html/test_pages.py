@@ -57,6 +57,13 @@ def test_hostile_names_are_text():
         assert found.data["run"]["path"] == path
 
 
+def test_a_page_keeps_no_spectra_of_parts():
+    data = read(render(Report((KINDS["tensors"](),)), Page())).data
+    assert data["layers"]
+    assert not data["tensors"]
+    assert {spectrum["scope"] for spectrum in data["spectra"]} == {"network"}
+
+
 def test_the_same_input_gives_the_same_page():
     pages = [render(Report((KINDS["known"](),)), Page()) for _ in range(2)]
     assert pages[0] == pages[1]
