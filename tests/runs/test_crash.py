@@ -59,7 +59,7 @@ def assert_sketches_whole(path, least):
             squares = tensor.size * np.arange(about.snapshots, dtype=float) ** 2
             np.testing.assert_allclose(found.fact("square"), squares, rtol=1e-6)
             # Each snapshot is the step times the same tensor of ones.
-            ones = found.values[1] if about.snapshots > 1 else 0.0
+            ones = found.values[1 if about.snapshots > 1 else 0]
             np.testing.assert_allclose(
                 found.values, np.arange(about.snapshots)[:, None] * ones, rtol=1e-5, atol=1e-3
             )
