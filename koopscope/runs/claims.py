@@ -16,9 +16,12 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from koopscope.errors import KoopscopeError
 
 if sys.platform == "win32":
     import msvcrt
@@ -108,6 +111,27 @@ def claim(path: Path, patience: float = PATIENCE, *, shared: bool = True) -> Cla
             if time.monotonic() + _PAUSE > deadline:
                 return None
             time.sleep(_PAUSE)
+
+
+@contextlib.contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the claim to a path that nobody else, in this process or another, writes to.
+
+    Raises
+    ------
+    KoopscopeError
+        If somebody does.
+    """
+    taken = claim(path, shared=False)
+    if taken is None:
+        raise KoopscopeError(
+            f"{path} is being written by {holder_of(path)}",
+            "wait until it is done, or name another output",
+        )
+    try:
+        yield
+    finally:
+        taken.release()
 
 
 def holder_of(path: Path) -> str:

@@ -5,6 +5,7 @@ What is not supervised learning from pairs has its own function of the data and 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ Batch = tuple[Tensor, ...]
 Function = Callable[[Any, Batch, torch.Generator], Tensor]
 
 
-class Problem:
+class Problem(ABC):
     """What a run is trained on.
 
     Attributes
@@ -35,15 +36,15 @@ class Problem:
     net: nn.Module
     chance: tuple[float, float] | None = None
 
+    @abstractmethod
     def backward(self, generator: torch.Generator) -> float:
         """Add the gradient of a minibatch and return its loss."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self) -> tuple[float, float]:
         """Return the training and the validation loss on all data."""
-        raise NotImplementedError
 
-    def shift(self) -> None:
+    def shift(self) -> None:  # noqa: B027
         """Change the data, in the middle of a run."""
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.claims import claim, holder_of
+from koopscope.runs.claims import sole_writer
 from koopscope.runs.detect.opening import ForeignRun
 from koopscope.runs.dtypes import StoredArray
 from koopscope.runs.hdf5.slabs import aligned_ranges
@@ -69,16 +69,8 @@ def convert(
         If the file cannot be written.
     """
     output = Path(os.path.realpath(output))
-    taken = claim(output, shared=False)
-    if taken is None:
-        raise KoopscopeError(
-            f"{output} is being written by {holder_of(output)}",
-            "wait until it is done, or name another output",
-        )
-    try:
+    with sole_writer(output):
         return _convert(run, output, tensors, metrics, on_progress)
-    finally:
-        taken.release()
 
 
 def _convert(

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Float64
-from koopscope.errors import KoopscopeError
-from koopscope.runs.claims import claim, holder_of
+from koopscope.runs.claims import sole_writer
 from koopscope.runs.detect.converting import plans_of
 from koopscope.runs.native.creating import create_run
 from koopscope.runs.native.sketch_layout import SketchedTensor
@@ -63,16 +62,8 @@ def convert_to_sketch(
         If the file cannot be written.
     """
     output = Path(os.path.realpath(output))
-    taken = claim(output, shared=False)
-    if taken is None:
-        raise KoopscopeError(
-            f"{output} is being written by {holder_of(output)}",
-            "wait until it is done, or name another output",
-        )
-    try:
+    with sole_writer(output):
         _write(run, output, info, tensors, metrics, on_progress)
-    finally:
-        taken.release()
 
 
 def _write(

@@ -8,6 +8,7 @@ its own along.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,14 +34,14 @@ def on_device(value: Any) -> Device | None:
     return None
 
 
-class Device:
+class Device(ABC):
     """What the sums need of a framework; ``flat`` is the value as a vector of real numbers."""
 
     flat: Any
 
+    @abstractmethod
     def sampled(self, places: slice | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return these entries of the flattened value, on the host."""
-        raise NotImplementedError
 
     def sums_of(self, runs: Sequence[tuple[int, int, int]], own: TensorPattern) -> Sums:
         """Return the cells of a flattened part; see ``projection.sums_of``."""
@@ -59,15 +60,15 @@ class Device:
             return Sums(np.zeros(own.cells), 0.0, 0.0, max(1, nonfinite))
         return Sums(cells, square, largest, 0)
 
+    @abstractmethod
     def rows(self, first: int, count: int, width: int) -> Any:
         """Return ``flat[first : first + count * width]`` as [count, width] float32 (or float64)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def added(
         self, rows: Any, inside: int, width: int, stretches: list[Stretch], own: TensorPattern
     ) -> tuple[np.ndarray[Any, Any], tuple[float, float, float]]:
         """Return the cells of a batch, and (square, largest, how many are not finite)."""
-        raise NotImplementedError
 
 
 def _words(value: Any) -> np.ndarray[Any, Any]:
