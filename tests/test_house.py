@@ -24,7 +24,7 @@ FLOORS = (
     {"averaging", "gate", "integrations", "restoring"},
     {"history"},
     {"report", "testing"},
-    {"agents"},
+    {"agents", "loggers"},
     {"cli"},
     {"__main__"},
 )
