@@ -31,7 +31,17 @@ FLOORS = (
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets", "sketches"},
+    {
+        "claims",
+        "dtypes",
+        "interrupts",
+        "names",
+        "bounded_json",
+        "targets",
+        "sketches",
+        "stamps",
+        "handover",
+    },
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views", "sketching"},
