@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koopscope.inert import inert
+from koopscope.report.figure_sizes import USUAL, FigureSize
 
 if TYPE_CHECKING:
     from koopscope.diagnostics.diagnosis import Diagnosis
 
 #: File name without suffix -> module with ``figure``.
 PICTURES = {
+    "summary": "koopscope.report.figures.summary",
+    "layers": "koopscope.report.figures.layers",
     "eigenvalues": "koopscope.report.figures.eigenvalues",
     "singular_values": "koopscope.report.figures.singular_values",
     "windows": "koopscope.report.figures.windows",
@@ -58,18 +61,18 @@ def _folder_name(run: str) -> str:
     return "run" if stem in ("", ".", "..") else stem
 
 
-def draw_sweep(sweep: Mapping[str, Any], file_format: str) -> bytes:
+def draw_sweep(sweep: Mapping[str, Any], file_format: str, size: FigureSize = USUAL) -> bytes:
     """Return the picture of a depth sweep as the bytes of a file."""
     from koopscope.report.figures.depth_sweep import figure
     from koopscope.report.figures.style import styled, to_bytes
 
-    with styled():
+    with styled(size):
         return to_bytes(figure(sweep), file_format)
 
 
-def draw(name: str, diagnosis: Diagnosis, file_format: str) -> bytes:
+def draw(name: str, diagnosis: Diagnosis, file_format: str, size: FigureSize = USUAL) -> bytes:
     """Return one picture as the bytes of a file."""
     from koopscope.report.figures.style import styled, to_bytes
 
-    with styled():
+    with styled(size):
         return to_bytes(import_module(PICTURES[name]).figure(diagnosis), file_format)

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
@@ -27,10 +26,11 @@ from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_cir
 from koopscope.report.html.document import document
 from koopscope.report.html.statuses import STATUS_WORDS
 from koopscope.report.json_values import plain
+from koopscope.report.layer_speeds import binned, foremost, relative_to_largest
+from koopscope.report.loss_marks import loss_marks, recorded_losses
 from koopscope.report.text.eigenvalue_rows import RESIDUAL_SCALE, folded
 from koopscope.report.text.numbers import count, interval, percent, share, small, step_range
 from koopscope.report.text.terminal_style import Page
-from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 
 #: Rows and columns of the heat map: more would be thinner than a line of text, or than a pixel.
 _MOST_ROWS, _MOST_COLUMNS = 40, 72
@@ -142,16 +142,11 @@ def _sentence(words: str) -> str:
 def losses(diagnosis: Diagnosis) -> Markup:
     """Return the recorded losses over steps, with the steps that findings name marked."""
     run = diagnosis.analysis.description
-    lines = []
-    best = () if diagnosis.keep is None else (diagnosis.keep.choice.name,)
-    for name in dict.fromkeys((*TRAINING_LOSSES, *VALIDATION_LOSSES, *best)):
-        values = run.metrics.get(name)
-        if values is not None and np.isfinite(values).any():
-            lines.append(Curve(name, np.asarray(values, float)))
+    lines = [Curve(name, values) for name, values in recorded_losses(diagnosis).items()]
     if not lines:
         return element("p", "No loss was recorded with the weights.", class_="faint")
     picture = curves(
-        "Recorded losses over training steps", run.steps.astype(float), lines[:3], _marks(diagnosis)
+        "Recorded losses over training steps", run.steps.astype(float), lines, _marks(diagnosis)
     )
     caption = (
         "The recorded losses; a dashed line marks a step that a finding names. A range of more "
@@ -161,16 +156,7 @@ def losses(diagnosis: Diagnosis) -> Markup:
 
 
 def _marks(diagnosis: Diagnosis) -> list[Mark]:
-    best = diagnosis.keep
-    marks = {} if best is None else {best.step: f"best {best.choice.name}: {best.step:,}"}
-    for finding in diagnosis.findings:
-        step = finding.action.step
-        if step is not None:
-            marks.setdefault(step, f"{finding.id}: {step:,}")
-        stop = finding.evidence.get("stop_step")
-        if stop is not None and finding.evidence.judged_state != "diverging":
-            marks.setdefault(stop, f"could stop: {stop:,}")
-    return [Mark(step, words) for step, words in marks.items()]
+    return [Mark(mark.step, mark.words) for mark in loss_marks(diagnosis)]
 
 
 def _findings(diagnosis: Diagnosis) -> list[Markup]:
@@ -214,11 +200,11 @@ def _parts_over_time(diagnosis: Diagnosis) -> list[Markup]:
         return []
     steps = diagnosis.analysis.description.steps
     window = diagnosis.analysis.window
-    shown = _largest(layers)
+    shown = foremost(layers, [part.motion.path_length for part in layers], _MOST_ROWS)
     picture = heat_map(
         "Speed of every layer over time, each relative to its own fastest",
         [part.scope.name for part in shown],
-        np.array([_binned(part.speeds) for part in shown]),
+        np.array([relative_to_largest(binned(part.speeds, _MOST_COLUMNS)) for part in shown]),
         steps[window.first : window.stop].astype(float),
         "dark: as fast as this layer ever moved",
     )
@@ -233,21 +219,6 @@ def _parts_over_time(diagnosis: Diagnosis) -> list[Markup]:
     if diagnosis.summary.tensors:
         parts.append(_movements("How far each tensor moved", diagnosis.summary.tensors))
     return parts
-
-
-def _largest(layers: Sequence[ScopeSummary]) -> list[ScopeSummary]:
-    """Return at most so many layers as the heat map has rows, in model order."""
-    ways = sorted((part.motion.path_length for part in layers), reverse=True)
-    least = ways[min(len(ways), _MOST_ROWS) - 1]
-    return [part for part in layers if part.motion.path_length >= least][:_MOST_ROWS]
-
-
-def _binned(speeds: Float64) -> Float64:
-    """Return the mean speed in each column, relative to the largest of the means."""
-    columns = np.array_split(speeds, min(len(speeds), _MOST_COLUMNS))
-    means = np.array([column.mean() for column in columns])
-    largest = means.max(initial=0.0)
-    return means / largest if largest > 0.0 else means
 
 
 def _movements(caption: str, parts: Sequence[ScopeSummary]) -> Markup:
