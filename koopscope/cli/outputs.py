@@ -20,7 +20,7 @@ from koopscope.report.figure_sizes import FIGURE_SIZES, USUAL, FigureSize
 from koopscope.report.pictures import (
     PICTURE_FORMATS,
     PICTURES,
-    SWEEP_PICTURE,
+    SWEEP_PICTURES,
     picture_paths,
 )
 from koopscope.report.registry import formats, render
@@ -135,7 +135,7 @@ class Outputs:
             drawn = picture_paths(runs, self.plots, self.plot_format, several, pictures)
             files += [path for run in drawn for path in run.values()]
             if several:
-                files.append(self._sweep_picture(self.plots))
+                files += [self._sweep_picture(self.plots, name) for name in SWEEP_PICTURES]
             check_targets([*files, *others], read, force=self.force, folders_are_made=True)
 
     def write(self, report: Report) -> None:
@@ -166,11 +166,11 @@ class Outputs:
         write_file(path, content)
         console.say_more(f"wrote {path}")
 
-    def _sweep_picture(self, folder: Path) -> Path:
-        return folder / f"{SWEEP_PICTURE}.{self.plot_format}"
+    def _sweep_picture(self, folder: Path, name: str) -> Path:
+        return folder / f"{name}.{self.plot_format}"
 
     def _draw(self, report: Report, folder: Path) -> None:
-        from koopscope.report.pictures import draw, draw_sweep
+        from koopscope.report.pictures import draw, draw_sweep, sweep_pictures
 
         runs = [diagnosis.analysis.description.path for diagnosis in report.diagnoses]
         everything = picture_paths(runs, folder, self.plot_format, not report.is_single)
@@ -178,9 +178,9 @@ class Outputs:
             for name, path in paths.items():
                 write_file(path, draw(name, diagnosis, self.plot_format, self.figure_size))
                 console.say_more(f"wrote {path}")
-        if report.sweep is not None:
-            path = self._sweep_picture(folder)
-            write_file(path, draw_sweep(report.sweep, self.plot_format, self.figure_size))
+        for name in sweep_pictures(report):
+            path = self._sweep_picture(folder, name)
+            write_file(path, draw_sweep(name, report, self.plot_format, self.figure_size))
             console.say_more(f"wrote {path}")
 
 

@@ -6,8 +6,9 @@ Lays out what the analysis and the diagnostics say; computes and decides nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,9 @@ def render(report: Report, page: Page) -> str:
 
 
 def _contents(report: Report) -> Markup:
+    ranking = (report.sweep or {}).get("ranking")
+    if ranking is not None:
+        return _ranking(report, ranking)
     rows = [
         (
             element("a", diagnosis.analysis.description.path, href=f"#run-{k}"),
@@ -66,6 +70,45 @@ def _contents(report: Report) -> Markup:
         for k, diagnosis in enumerate(report.diagnoses)
     ]
     return table("The runs of this page", ("run", "what matters most"), rows)
+
+
+def _ranking(report: Report, ranking: Mapping[str, Any]) -> Markup:
+    """Return the runs of the page in their order, the best one first, and what that rests on."""
+    places = {each.analysis.description.path: k for k, each in enumerate(report.diagnoses)}
+    by = ranking["by"]
+    heads = (
+        "",
+        "run",
+        "state",
+        *([f"best {by}", "at step"] if by else []),
+        "restart",
+        "rate",
+        "do",
+    )
+    rows = []
+    for run in ranking["runs"]:
+        step = "" if run["step"] is None else f"{run['step']:,}"
+        rows.append(
+            (
+                run["rank"],
+                element("a", run["path"], href=f"#run-{places[run['path']]}"),
+                run["state"],
+                *([_cell(run["value"], "{:.4g}"), step] if by else []),
+                _cell(run["restart_score"], "{:.2f}"),
+                _cell(run["rate"], "{:g}"),
+                run["do"],
+            )
+        )
+    right = frozenset((0, *range(3, len(heads) - 1)))
+    legend = "restart: 0 is a good start, 1 a bad one; rate: the largest recorded learning rate."
+    said = [element("p", ranking["sentence"]), element("p", legend, class_="faint")]
+    return joined(
+        [table("The runs of this page, the best one first", heads, rows, right=right), said]
+    )
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
 
 
 def _data(report: Report) -> JsonObject:
