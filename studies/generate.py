@@ -61,11 +61,11 @@ def generate_runs(folder: Path, part: int, parts: int, families: frozenset[str])
         print(f"{recipe.name} {time.process_time() - start:.1f} s", flush=True)
 
 
-def generate_sweeps(folder: Path) -> None:
+def generate_sweeps(folder: Path, part: int, parts: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for recipe in depth_plan.all_recipes():
+    for index, recipe in enumerate(depth_plan.all_recipes()):
         path = folder / f"{recipe.name}.h5"
-        if path.exists():
+        if index % parts != part or path.exists():
             continue
         start = time.process_time()
         course = depth_plan.train(recipe)
@@ -93,7 +93,7 @@ def main() -> None:
     if options.only != "sweeps":
         generate_runs(options.out / "runs", part, parts, families)
     if options.only != "runs":
-        generate_sweeps(options.out / "sweeps")
+        generate_sweeps(options.out / "sweeps", part, parts)
 
 
 if __name__ == "__main__":
