@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from studies import depth_plan, training
 from studies.yardstick import store
 from studies.yardstick.plan import PACES, Recipe, all_recipes

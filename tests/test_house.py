@@ -137,3 +137,12 @@ def test_the_facade_names_what_it_says() -> None:
 
     for name in public_names():
         assert getattr(koopscope, name) is not None
+
+
+#: Lines of a module; a longer one is two things.
+MOST_LINES = 400
+
+
+def test_modules_stay_small() -> None:
+    lengths = {name: path.read_text("utf-8").count("\n") for name, path in modules().items()}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}

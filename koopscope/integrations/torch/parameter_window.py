@@ -221,8 +221,10 @@ class ParameterWindow:
                 torch.sub(buffer[row, block], buffer[self._start, block], out=new)
                 rows = buffer[:increments, block].to(working)
                 total += torch.mv(rows, rows[slot])
-            found = total.double().cpu().numpy() if buffer.device.type != "mps" else (
-                total.cpu().double().numpy()
+            found = (
+                total.double().cpu().numpy()
+                if buffer.device.type != "mps"
+                else (total.cpu().double().numpy())
             )
             known = self._order[-self._taken :]  # what is older was never written
             products[:, slot] = products[slot, :] = 0.0

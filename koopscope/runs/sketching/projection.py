@@ -28,7 +28,7 @@ _TOGETHER = 8
 #: Stretches from which on a second thread is worth its start.
 _WORTH_A_THREAD = 64
 
-#: Larger magnitudes overflow when squared and summed, as ``koopscope.spectra.gram`` has it.
+#: Larger magnitudes overflow when squared and summed, as ``koopscope.spectra.accumulating`` has it.
 LARGEST = 1e145
 
 
