@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.diagnosis import Diagnosis, Panel
 from koopscope.diagnostics.finding import usable
 from koopscope.report.figures.convergence import draw_ahead
 from koopscope.report.figures.eigenvalues import draw_spectrum
@@ -22,8 +21,6 @@ from koopscope.report.figures.style import (
     residual_bar,
     run_name,
 )
-
-Panel = Literal["loss", "layers", "spectrum", "ahead"]
 
 #: Layers of the panel at most.
 _MOST_LAYERS = 12
