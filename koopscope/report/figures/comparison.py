@@ -116,6 +116,9 @@ def scopes_of(pair: PairComparison) -> list[Distance]:
 
 def draw_layers(axes: Axes, scopes: Sequence[Distance]) -> None:
     """Draw a map of distances: a row for each layer, a column for each part of a distance."""
+    axes.set_title("Distance of each layer, in usual seed distances")
+    axes.set_xlabel("all together, and part by part")
+    axes.set_ylabel("layer")
     names = [scope.name for scope in scopes]
     values = np.array([[scope.value, *(scope.relative(p) for p in PARTS)] for scope in scopes])
     mesh = axes.pcolormesh(

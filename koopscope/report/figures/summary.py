@@ -18,7 +18,6 @@ from koopscope.report.figures.style import (
     is_narrow,
     nothing_to_show,
     panels,
-    residual_bar,
     run_name,
 )
 
@@ -52,9 +51,6 @@ def _draw_spectrum(axes: Axes, diagnosis: Diagnosis) -> None:
         nothing_to_show(axes, f"{usable(analysis.window.snapshots)} too few for a spectrum")
         return
     draw_spectrum(axes, analysis.spectrum(), analysis.confidence().uncertainty)
-    figure = axes.figure
-    if isinstance(figure, Figure):
-        residual_bar(figure, [axes])
 
 
 #: What a panel is called -> what draws it.
