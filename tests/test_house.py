@@ -24,14 +24,24 @@ FLOORS = (
     {"averaging", "gate", "integrations", "restoring"},
     {"history"},
     {"report", "testing"},
-    {"agents"},
+    {"agents", "loggers"},
     {"cli"},
     {"__main__"},
 )
 
 #: The rooms inside ``runs``, likewise.
 RUNS_FLOORS = (
-    {"claims", "dtypes", "interrupts", "names", "bounded_json", "targets", "sketches"},
+    {
+        "claims",
+        "dtypes",
+        "interrupts",
+        "names",
+        "bounded_json",
+        "targets",
+        "sketches",
+        "stamps",
+        "handover",
+    },
     {"atomic"},
     {"run"},
     {"nodes", "hdf5", "views", "sketching"},

@@ -14,6 +14,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.adapters import adapter_snapshot
 from koopscope.runs.checkpoints.equinox import equinox_snapshot
 from koopscope.runs.checkpoints.hdf5 import hdf5_snapshot
+from koopscope.runs.checkpoints.hdf5_tensors import Hdf5File
 from koopscope.runs.checkpoints.hub_cache import folder_of, is_revision, notes_on, revisions_in
 from koopscope.runs.checkpoints.huggingface import describe, folder_snapshot, weights_in
 from koopscope.runs.checkpoints.keras import (
@@ -36,12 +37,12 @@ from koopscope.runs.checkpoints.torch.snapshots import (
 )
 from koopscope.runs.checkpoints.torn import newest
 from koopscope.runs.detect.look import Kind, Look, look_at_hdf5, look_at_other
-from koopscope.runs.hdf5 import structure
+from koopscope.runs.hdf5 import safety, structure
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 
 
-_HDF5_SNAPSHOTS: Mapping[Kind, Callable[[Path], Snapshot]] = {
+_HDF5_SNAPSHOTS: Mapping[Kind, Callable[[Hdf5File], Snapshot]] = {
     "Keras 2 file": legacy_snapshot,
     "Keras 3 file": keras3_snapshot,
     "HDF5 file": hdf5_snapshot,
@@ -54,10 +55,17 @@ def _hdf5(path: Path) -> Snapshot:
 
 def _hdf5_as_seen(look: Look) -> Snapshot:
     if look.kind == "run file":
+        look.close()
         raise KoopscopeError(
             f"{look.path} is a run by itself, not a checkpoint of one", "name run files themselves"
         )
-    return _HDF5_SNAPSHOTS[look.kind](look.path)
+    file = look.opened()
+    try:
+        with safety.hdf5_failures(look.path):
+            return _HDF5_SNAPSHOTS[look.kind](file)
+    except BaseException:
+        file.close()
+        raise
 
 
 #: How a name ends -> what describes the file.
@@ -86,7 +94,7 @@ KNOWN = ", ".join(suffix for suffix in KINDS if suffix[0] == "." and "index" not
 
 
 def look_at(path: Path) -> Look:
-    """Look at a file or folder: HDF5 files are opened for it, once, and no others.
+    """Look at a file or folder: HDF5 files are opened for it, and stay open for who reads them.
 
     Raises
     ------
