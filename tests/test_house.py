@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "koopscope"
 #: Rooms from the ground up. A room imports only from floors below its own, never from its own
 #: floor's other rooms. Imports for the type checker count.
 FLOORS = (
-    {"_moved", "_types", "_version", "inert"},
+    {"_moved", "_types", "_version", "_views", "inert"},
     {"errors", "markup", "messages"},
     {"_threads"},
     {"runs", "spectra", "sobolev"},

@@ -15,6 +15,8 @@ from koopscope.inert import inert
 from koopscope.report.figure_sizes import USUAL, FigureSize
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from koopscope.diagnostics.diagnosis import Diagnosis
     from koopscope.report.analysis_report import Report
 
@@ -85,4 +87,10 @@ def draw(name: str, diagnosis: Diagnosis, file_format: str, size: FigureSize = U
     from koopscope.report.figures.style import styled, to_bytes
 
     with styled(size):
-        return to_bytes(import_module(PICTURES[name]).figure(diagnosis), file_format)
+        return to_bytes(drawn(name, diagnosis), file_format)
+
+
+def drawn(name: str, diagnosis: Diagnosis) -> Figure:
+    """Return one picture, in the style that is set."""
+    figure: Figure = import_module(PICTURES[name]).figure(diagnosis)
+    return figure

@@ -41,7 +41,8 @@ _FARTHEST = 4.0
 #: Eigenvalues farther out than this leave the picture of the spectra.
 _OUTERMOST = 2.0
 
-_COURSES = {
+#: Statistics of the networks over time, and their titles.
+COURSES = {
     "speed": "Speed",
     "directness": "Straightness",
     "remaining": "Way still to go",
@@ -51,9 +52,9 @@ _COURSES = {
 def distances(found: Comparison) -> Figure:
     """Draw the distance of the weights over time, and the courses of the networks."""
     pair = found.foremost
-    picture, grid = panels(1 + len(_COURSES), 1.7)
+    picture, grid = panels(1 + len(COURSES), 1.7)
     draw_weights(grid[0], pair)
-    for axes, name in zip(grid[1:], _COURSES, strict=True):
+    for axes, name in zip(grid[1:], COURSES, strict=True):
         draw_course(axes, pair, name)
     grid[1].legend(loc="best")
     _title(picture, pair)
@@ -64,16 +65,21 @@ def spectra(found: Comparison) -> Figure:
     """Draw the networks' spectra over each other."""
     pair = found.foremost
     picture, (whole, near) = panels(2, 2.1)
-    farthest = max(
-        (abs(v) for side in _sides(pair) for own in side.eigenvalues for v in own), default=1.0
-    )
-    half = min(max(1.12, 1.1 * farthest), _OUTERMOST)
-    draw_spectra(whole, pair, Frame(-half, half, -0.1 * half, half))
+    draw_spectra(whole, pair, whole_circle(pair))
     draw_spectra(near, pair, NEAR_ONE)
     near.set_title("Near 1")
     whole.legend(loc="upper left")
     _title(picture, pair)
     return picture
+
+
+def whole_circle(pair: PairComparison) -> Frame:
+    """Return the frame of the upper half of the unit circle, wider where eigenvalues lie out."""
+    farthest = max(
+        (abs(v) for side in _sides(pair) for own in side.eigenvalues for v in own), default=1.0
+    )
+    half = min(max(1.12, 1.1 * farthest), _OUTERMOST)
+    return Frame(-half, half, -0.1 * half, half)
 
 
 def draw_spectra(axes: Axes, pair: PairComparison, frame: Frame) -> None:
@@ -95,7 +101,7 @@ def draw_spectra(axes: Axes, pair: PairComparison, frame: Frame) -> None:
 def layers(found: Comparison) -> Figure:
     """Draw how far each layer is apart in each part, in usual seed distances."""
     pair = found.foremost
-    scopes = [layer.distance for layer in pair.layers] or [pair.network]
+    scopes = scopes_of(pair)
     names = [scope.name for scope in scopes]
     picture = new_figure(max(2.4, 1.5 + 0.16 * min(len(names), MOST_NAMES)))
     draw_layers(picture.subplots(), scopes)
@@ -103,8 +109,16 @@ def layers(found: Comparison) -> Figure:
     return picture
 
 
+def scopes_of(pair: PairComparison) -> list[Distance]:
+    """Return the distances of the layers, or of the networks where no layer is in both."""
+    return [layer.distance for layer in pair.layers] or [pair.network]
+
+
 def draw_layers(axes: Axes, scopes: Sequence[Distance]) -> None:
     """Draw a map of distances: a row for each layer, a column for each part of a distance."""
+    axes.set_title("Distance of each layer, in usual seed distances")
+    axes.set_xlabel("all together, and part by part")
+    axes.set_ylabel("layer")
     names = [scope.name for scope in scopes]
     values = np.array([[scope.value, *(scope.relative(p) for p in PARTS)] for scope in scopes])
     mesh = axes.pcolormesh(
@@ -162,7 +176,7 @@ def draw_weights(axes: Axes, pair: PairComparison) -> None:
 
 def draw_course(axes: Axes, pair: PairComparison, name: str) -> None:
     """Draw how a statistic of both networks went: ``speed``, ``directness`` or ``remaining``."""
-    axes.set_title(_COURSES[name])
+    axes.set_title(COURSES[name])
     by_step = pair.timeline.way == "step"
     axes.set_xlabel("optimizer step" if by_step else "step of the first run")
     for side, style in zip(_sides(pair), _styles(), strict=False):

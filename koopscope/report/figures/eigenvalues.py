@@ -126,6 +126,9 @@ def draw_spectrum(axes: Axes, spectrum: Spectrum, known: Uncertainty | None = No
     draw_eigenvalues(axes, spectrum)
     if known is not None:
         draw_intervals(axes, spectrum, known)
+    whole = axes.figure
+    if isinstance(whole, Figure):
+        residual_bar(whole, [axes])
 
 
 def whole_circle(spectrum: Spectrum | None) -> Frame:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.diagnosis import Diagnosis, Panel
 from koopscope.diagnostics.finding import usable
 from koopscope.report.figures.convergence import draw_ahead
 from koopscope.report.figures.eigenvalues import draw_spectrum
@@ -19,11 +18,8 @@ from koopscope.report.figures.style import (
     is_narrow,
     nothing_to_show,
     panels,
-    residual_bar,
     run_name,
 )
-
-Panel = Literal["loss", "layers", "spectrum", "ahead"]
 
 #: Layers of the panel at most.
 _MOST_LAYERS = 12
@@ -55,9 +51,6 @@ def _draw_spectrum(axes: Axes, diagnosis: Diagnosis) -> None:
         nothing_to_show(axes, f"{usable(analysis.window.snapshots)} too few for a spectrum")
         return
     draw_spectrum(axes, analysis.spectrum(), analysis.confidence().uncertainty)
-    figure = axes.figure
-    if isinstance(figure, Figure):
-        residual_bar(figure, [axes])
 
 
 #: What a panel is called -> what draws it.
