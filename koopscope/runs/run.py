@@ -189,6 +189,22 @@ class Run(ABC):
         ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
         """
 
+    def read_snapshots(
+        self, tensor: TensorInfo, snapshots: Sequence[int], start: int, stop: int, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(snapshots), stop - start) with the weights of some snapshots.
+
+        What lies uncompressed is read for these snapshots alone; other sources read all of them,
+        in blocks of bounded size.
+        """
+        T = max(1, self.description.snapshots)
+        width = max(1, BLOCK_BYTES // (T * out.dtype.itemsize))
+        for first in range(start, stop, width):
+            last = min(stop, first + width)
+            block = np.empty((T, last - first), out.dtype)
+            self.read(tensor, first, last, block)
+            out[:, first - start : last - start] = block[list(snapshots)]
+
     @property
     def parts(self) -> Mapping[TensorInfo, int]:
         """How many weights went into the sketch of tensors of which only a part is here."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -104,6 +104,14 @@ class StackedRun(Run):
 
         if out.size:
             patiently(fill)
+
+    def read_snapshots(
+        self, tensor: TensorInfo, snapshots: Sequence[int], start: int, stop: int, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(snapshots), stop - start) with the weights of some snapshots."""
+        extents = self._extents_of(tensor)
+        if extents is None or not extents.read(start, stop, out, snapshots):
+            super().read_snapshots(tensor, snapshots, start, stop, out)
 
     def _read_directly(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> bool:
         extents = self._extents_of(tensor)

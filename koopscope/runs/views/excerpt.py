@@ -55,6 +55,14 @@ class Excerpt(Run):
         self._run.read(tensor, start, stop, rows)
         out[...] = rows[self._window]
 
+    def read_snapshots(
+        self, tensor: TensorInfo, snapshots: Sequence[int], start: int, stop: int, out: Floating
+    ) -> None:
+        """Fill ``out`` (len(snapshots), stop - start) with the weights of some of the window."""
+        kept = np.arange(self._run.description.snapshots)[self._window]
+        chosen = kept[list(snapshots)].tolist()
+        self._run.read_snapshots(tensor, chosen, start, stop, out)
+
     def sketched(self, tensor: TensorInfo) -> TensorSketch:
         """Return the sketches of the snapshots of the window."""
         return self._run.sketched(tensor).chosen(self._window)
