@@ -239,11 +239,12 @@ def _weights(pair: PairComparison, found: Parting, page: Page) -> list[str]:
 def _of_units(found: Alignment | None) -> list[tuple[str, str]]:
     """Return how far the last weights around hidden units are apart in each order and scale."""
     last = found.last if found is not None else None
-    if found is None or last is None or not (found.moved or last.at_one_scale is not None):
+    if found is None or last is None or not found.moved:
         return []
-    rows = [("last weights around hidden units apart, in lengths", f"{last.aligned:.3f}")]
-    if found.moved:
-        rows.append(("  with units as they are stored", f"{last.as_stored:.3f}"))
+    rows = [
+        ("last weights around hidden units apart, in lengths", f"{last.aligned:.3f}"),
+        ("  with units as they are stored", f"{last.as_stored:.3f}"),
+    ]
     if last.at_one_scale is not None:
         rows.append(("  with units at one scale (if ReLU or the like)", f"{last.at_one_scale:.3f}"))
     return rows
