@@ -129,8 +129,9 @@ def short_table(rows: list[Row]) -> str:
         late = sum(part == -math.inf for part in parts)
         ratios = [_middle(held_out_ratios(rows, way, m)) for m in MEASURES]
         lines.append(
-            f"| {name} | {cell(parts).partition(' (')[0]} | {len(slower)} of {len(by_network(rows))} "
-            f"| {late} of {len(parts)} | {ratios[0]} times | {ratios[1]} times |"
+            f"| {name} | {cell(parts).partition(' (')[0]} "
+            f"| {len(slower)} of {len(by_network(rows))} | {late} of {len(parts)} "
+            f"| {ratios[0]} times | {ratios[1]} times |"
         )
     return "\n".join(lines)
 
