@@ -16,6 +16,7 @@ from statistics import median
 
 RESULTS = Path(__file__).with_name("results.csv")
 CHOOSING = Path(__file__).with_name("choosing.csv")
+FREEZING = Path(__file__).with_name("freezing.csv")
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (DOCS / "guide" / "accelerating.md", DOCS / "evidence" / "accelerating.md")
 
@@ -165,6 +166,25 @@ def choosing_table() -> str:
     return "\n".join(lines)
 
 
+def freezing_table() -> str:
+    """Return what freezing saved, and the losses with and without it."""
+    lines = [
+        "| network | optimizer, schedule | seed | frozen | gradients saved | loss, without and with "
+        "| validation loss, without and with |",
+        "|---" * 7 + "|",
+    ]
+    rows = read(FREEZING)
+    for plain, frozen in zip(rows[::2], rows[1::2], strict=False):
+        names = frozen["frozen"].replace("+", ", ") or "none"
+        lines.append(
+            f"| {plain['network']} | {plain['optimizer']}, {plain['schedule']} | {plain['seed']} "
+            f"| {names} | {percent(float(frozen['gradients_saved']))} "
+            f"| {float(plain['loss']):.3g}, {float(frozen['loss']):.3g} "
+            f"| {float(plain['held_out']):.3g}, {float(frozen['held_out']):.3g} |"
+        )
+    return "\n".join(lines)
+
+
 def count_line(rows: list[Row]) -> str:
     """Return how many trainings the tables rest on."""
     networks = len({row["network"] for row in rows})
@@ -185,6 +205,7 @@ def tables() -> dict[str, str]:
         "time": time_table(rows),
         "validation": ratio_table(rows, "held_out_at_end"),
         "choosing": choosing_table(),
+        "freezing": freezing_table(),
     }
 
 
