@@ -53,15 +53,15 @@ class Box:
         runs = runs_of(self.own_shape, self.shape, self.start)
         return [(pairs * begin, pairs * where, pairs * length) for begin, where, length in runs]
 
-    def sums(self, own: TensorPattern, pairs: int) -> Sums:
-        """Return its cells; ``pairs`` is 2 for complex weights."""
+    def sums(self, own: TensorPattern, pairs: int, workers: int = 1) -> Sums:
+        """Return its cells; ``pairs`` is 2 for complex weights, ``workers`` are threads."""
         if self.device is not None:
             return self.device.sums_of(self.runs(pairs), own)
         assert self.words is not None
         flat = self.words.reshape(-1)
         if pairs == 2:
             flat = flat.view(flat.real.dtype)
-        return sums_of(flat, self.dtype, self.runs(pairs), own)
+        return sums_of(flat, self.dtype, self.runs(pairs), own, workers)
 
     def sample(self, places: slice | npt.NDArray[np.intp]) -> npt.NDArray[Any]:
         """Return some entries of the flattened part, as words."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._threads import product_threads
+from koopscope._threads import cores, product_threads
 from koopscope._types import Float64
 from koopscope.runs.sketches import FACTS, LATER_FACTS, SketchInfo
 from koopscope.runs.sketching.boxes import Box, boxes_of
@@ -25,6 +26,10 @@ from koopscope.runs.sketching.unit_tables import UnitTable, unit_tables
 
 #: Bytes of cells that are remembered over all tensors, for exact facts.
 REMEMBERED_BYTES = 24 * 2**20
+
+#: Weights of a snapshot from which on threads are worth their start, and of a tensor from which on
+#: they share it.
+_WORTH_A_THREAD, _SHARED = 2**21, 2**23
 
 #: Fewest cells of a tensor that are remembered.
 _LEAST_ROOM = 256
@@ -151,11 +156,28 @@ class Sketcher:
         if self._room is None:
             sizes = [math.prod(box[0].shape) for box in boxes.values() if box]
             self._room = room_for(sizes, self._bytes)
-        found: dict[str, Any] = {}
-        for name, value in tensors.items():
-            box = boxes[name]
-            found[name] = self._sketched(name, box) if box else value
+        found = {**tensors, **self._all_sketched({n: box for n, box in boxes.items() if box})}
         self._count_units(boxes, found)
+        return found
+
+    def _all_sketched(self, boxes: Mapping[str, Sequence[Box]]) -> dict[str, Sketched]:
+        """Sketch every tensor: threads share the largest, and take the others one each."""
+        for name, box in boxes.items():
+            self._begin(name, box)
+        workers = cores()
+        sizes = {
+            name: sum(math.prod(each.own_shape) for each in box) for name, box in boxes.items()
+        }
+        on_host = all(each.device is None for box in boxes.values() for each in box)
+        if workers == 1 or not on_host or sum(sizes.values()) < _WORTH_A_THREAD:
+            return {name: self._sketched(name, box) for name, box in boxes.items()}
+        large = [name for name, size in sizes.items() if size >= _SHARED]
+        found = {name: self._sketched(name, boxes[name], workers) for name in large}
+        # The longest first, so that no thread is left with one at the end.
+        rest = sorted(boxes.keys() - found.keys(), key=sizes.__getitem__, reverse=True)
+        with ThreadPoolExecutor(workers, thread_name_prefix="koopscope-sketch") as pool:
+            done = pool.map(lambda name: self._sketched(name, boxes[name]), rest)
+            found |= zip(rest, done, strict=True)
         return found
 
     def _count_units(self, boxes: Mapping[str, Sequence[Box]], found: Mapping[str, Any]) -> None:
@@ -168,13 +190,15 @@ class Sketcher:
             if isinstance(sketched, Sketched) and table.fits(boxes):
                 sketched.facts[_UNIT_COLUMNS] = table.counts(boxes)
 
-    def _sketched(self, name: str, boxes: list[Box]) -> Sketched:
-        dtype, shape = boxes[0].dtype, boxes[0].shape
-        pairs = 2 if dtype.startswith("complex") else 1
-        known = self._tensors.get(name)
-        if known is None or known.own.size != pairs * math.prod(shape):
-            known = self._tensors[name] = self._begun(name, boxes, pairs)
-        sums = [box.sums(known.own, pairs) for box in boxes]
+    def _begin(self, name: str, boxes: Sequence[Box]) -> None:
+        """Make ready for a tensor that is new, or of another shape than before."""
+        pairs, known = _pairs(boxes), self._tensors.get(name)
+        if known is None or known.own.size != pairs * math.prod(boxes[0].shape):
+            self._tensors[name] = self._begun(name, boxes, pairs)
+
+    def _sketched(self, name: str, boxes: Sequence[Box], workers: int = 1) -> Sketched:
+        known = self._tensors[name]
+        sums = [box.sums(known.own, _pairs(boxes), workers) for box in boxes]
         total = _total(sums)
         sample = np.concatenate(
             [box.sample(places) for box, places in zip(boxes, known.places, strict=True)]
@@ -182,8 +206,8 @@ class Sketcher:
         room = known.memory.room
         resolution = 0.0 if known.own.size <= room else math.sqrt(2.0 / room)
         return Sketched(
-            shape,
-            dtype,
+            boxes[0].shape,
+            boxes[0].dtype,
             known.own.reduced(total.cells),
             known.memory.facts(total, sample),
             resolution,
@@ -191,7 +215,7 @@ class Sketcher:
             self._moment,
         )
 
-    def _begun(self, name: str, boxes: list[Box], pairs: int) -> _Tensor:
+    def _begun(self, name: str, boxes: Sequence[Box], pairs: int) -> _Tensor:
         own = self._pattern.tensor(name, pairs * math.prod(boxes[0].shape))
         places, rows = [], 0
         for box in boxes:
@@ -203,6 +227,11 @@ class Sketcher:
         wide = boxes[0].dtype in ("float64", "complex128")
         memory = Remembered(self._room or CELLS, np.float64 if wide else np.float32, max(1, rows))
         return _Tensor(own, memory, places)
+
+
+def _pairs(boxes: Sequence[Box]) -> int:
+    """Return 2 for complex weights, which count as pairs of numbers."""
+    return 2 if boxes[0].dtype.startswith("complex") else 1
 
 
 def _total(sums: Sequence[Sums]) -> Sums:
