@@ -32,6 +32,18 @@ def plain(value: Any) -> Any:
     return value
 
 
+def native(value: Any) -> Any:
+    """Return a value as Python holds it: NumPy scalars as Python's, arrays and NaN as they are.
+
+    ``plain`` of it is ``plain`` of the value itself.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): native(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [native(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def json_text(document: Any) -> str:
     """Return a document of plain values as indented JSON in ASCII, ending in a newline.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -102,9 +101,8 @@ class Straight(Koopman):
 class StraightWindow(ParameterWindow):
     """Carries the mean increment of the window on."""
 
-    def _coefficients(self, scope: str, horizon: float) -> Float64:
-        intervals = self._most - 1
-        return np.full(intervals, horizon / intervals)
+    def _fitted(self, law: str, horizon: float) -> dict[str, Float64]:
+        return self._law("straight", horizon)
 
 
 class Published(Usual):

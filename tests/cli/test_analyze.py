@@ -364,7 +364,7 @@ def test_a_folder_that_cannot_be_made_is_one_error(call, small, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = call("analyze", small, "--plots", tmp_path / "file" / "plots")
     assert code == 2
-    assert err.startswith(f"error: cannot write {tmp_path}/file/plots/eigenvalues.png: ")
+    assert err.startswith(f"error: cannot write {tmp_path}/file/plots/summary.png: ")
 
 
 def test_no_verb_shows_the_help(call):

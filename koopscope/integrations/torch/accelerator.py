@@ -6,7 +6,6 @@ no weights that are not finite.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 import warnings
@@ -18,6 +17,14 @@ from typing import Any, Literal
 
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.choices import ACCEPTANCES, Acceptance
+from koopscope.integrations.torch.candidates import Candidate, Record, Way
+from koopscope.integrations.torch.judging import Judge, agreed_mean, number
+from koopscope.integrations.torch.looking import look
+from koopscope.integrations.torch.optimizer_state import (
+    OPTIMIZER_STATES,
+    OptimizerState,
+    SavedState,
+)
 from koopscope.integrations.torch.parameter_window import (
     OPERATORS,
     ForecastRule,
@@ -26,8 +33,6 @@ from koopscope.integrations.torch.parameter_window import (
 )
 from koopscope.spectra.gram import Observable
 from koopscope.spectra.law_of_motion import FORECASTABLE
-
-OptimizerState = Literal["keep", "clear"]
 
 #: What the horizon is multiplied with after a jump that was taken back, and after one that was
 #: kept, until it is again what it was at first.
@@ -75,6 +80,7 @@ class Jump:
     horizon: float
     share: float
     outcome: Literal["kept", "rolled back", "rejected", "pending"]
+    candidate: Candidate | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class Acceleration:
     rejected: int
     seconds: float
     jumps: tuple[Jump, ...]
+    questions: int = 0
 
 
 class KoopmanAccelerator:
@@ -167,14 +174,17 @@ class KoopmanAccelerator:
         operator: WindowOperator = "network",
         observable: Observable = "increments",
         optimizer_state: OptimizerState = "keep",
+        evaluate: Callable[[], Any] | None = None,
+        tries: int = 4,
     ) -> None:
         _check_choice("accept", accept, ACCEPTANCES)
         _check_choice("operator", operator, OPERATORS)
         _check_choice("observable", observable, FORECASTABLE)
-        _check_choice("optimizer_state", optimizer_state, ("keep", "clear"))
+        _check_choice("optimizer_state", optimizer_state, OPTIMIZER_STATES)
         _check_number("snapshots", snapshots, 3)
         _check_number("every", every, 1)
         _check_number("horizon", horizon, SHORTEST)
+        _check_number("tries", tries, 1)
         if not callable(getattr(model, "named_parameters", None)):
             raise KoopscopeError(
                 f"a {type(model).__name__} has no parameters", "pass a torch.nn.Module"
@@ -183,15 +193,23 @@ class KoopmanAccelerator:
             raise KoopscopeError(
                 f"a {type(optimizer).__name__} is no optimizer", "pass a torch.optim.Optimizer"
             )
-        self._window = ParameterWindow(model, snapshots, ForecastRule(operator, observable, accept))
+        self._model = model
+        self._judge = Judge(model, evaluate) if evaluate is not None else None
+        self._record = Record(WAYS_(), 20.0)
+        self._tries = tries
+        rule = ForecastRule(operator, observable, accept, "layer" if evaluate else None)
+        self._window = ParameterWindow(model, snapshots, rule)
         self._window.begin()
-        self._optimizer, self._clears = optimizer, optimizer_state == "clear"
+        self._operator = operator
+        self._state_rule: OptimizerState = optimizer_state
+        self._saved = SavedState(optimizer)
         self._every, self._horizon, self._longest = every, float(horizon), float(horizon)
         self._phase = Phase.COLLECTING
         self._epoch, self._since_snapshot = 0, 0
         self._failures, self._resting_until = 0, 0
+        self._stays = 0
         self._losses: deque[float] = deque(maxlen=snapshots)
-        self._saved_state: dict[Any, Any] | None = None
+        self._way: Way | None = None
         self._jumps: list[Jump] = []
         self._seconds = 0.0
         self._warned = False
@@ -211,6 +229,7 @@ class KoopmanAccelerator:
             rejected=outcomes.count("rejected"),
             seconds=self._seconds,
             jumps=tuple(self._jumps),
+            questions=self._judge.questions if self._judge else 0,
         )
 
     def after_epoch(self, loss: Any = None) -> bool:
@@ -223,7 +242,7 @@ class KoopmanAccelerator:
         """
         began = time.perf_counter()
         self._epoch += 1
-        jumped = self._undisturbed(lambda: self._advance(_number(loss)))
+        jumped = self._undisturbed(lambda: self._advance(number(loss)))
         self._seconds += time.perf_counter() - began
         return jumped
 
@@ -240,7 +259,7 @@ class KoopmanAccelerator:
         self._since_snapshot += 1
         if self._since_snapshot < self._every:
             return False
-        jumped = self._may_jump and self._jump()
+        jumped = self._may_jump and (self._jump() if self._judge is None else self._look())
         self._window.begin()
         self._since_snapshot = 0
         return jumped
@@ -260,17 +279,19 @@ class KoopmanAccelerator:
     def _take_back(self) -> None:
         """Undo the last jump, and start the interval anew from where it began."""
         self._window.restore()
-        self._restore_optimizer()
+        self._saved.put_back()
         self._resting_until = self._epoch + self._every * 2**self._failures
         self._failures += 1
         self._end("rolled back", SHORTER)
+        if self._way is not None:
+            self._record.taken_back(self._way)
         self._window.begin()
         self._since_snapshot = 0
         self._phase = Phase.FINISHED if self._failures >= PATIENCE else Phase.RESTING
 
     def _keep(self) -> None:
         """Let the last jump stand."""
-        self._saved_state = None
+        self._saved.forget()
         self._failures = 0
         self._end("kept", LONGER)
         self._phase = Phase.COLLECTING
@@ -280,32 +301,48 @@ class KoopmanAccelerator:
         if not share:
             self._note_jump(share, "rejected")
             return False
-        state = self._optimizer.state
-        self._saved_state = dict(state) if self._clears else _copied(state)
+        self._go(Candidate(self._operator, self._horizon))
+        self._note_jump(share, "pending")
+        return True
+
+    def _look(self) -> bool:
+        """Try several candidates and go to the best; rarely where there was none lately."""
+        assert self._judge is not None
+        found = look(self._window, self._judge, self._record, self._tries, self._window.survey())
+        if found.candidate is None:
+            self._stays += 1
+            self._resting_until = self._epoch + self._every * min(2 ** (self._stays-1), 8)
+            self._phase = Phase.RESTING
+            return False
+        self._stays = 0
+        self._horizon, self._way = found.candidate.horizon, found.way
+        self._go(found.candidate)
+        self._note_jump(found.share, "pending", found.candidate)
+        return True
+
+    def _go(self, candidate: Candidate) -> None:
+        self._saved.take(self._state_rule)
         try:
             self._window.adopt()
         except Exception:
             self._window.restore()
             raise
-        if self._clears:
-            state.clear()
-        self._note_jump(share, "pending")
+        self._saved.apply(self._state_rule, self._window.slowdown(candidate))
         self._phase = Phase.PENDING
-        return True
 
-    def _note_jump(self, share: float, outcome: Literal["rejected", "pending"]) -> None:
-        jump = Jump(epoch=self._epoch, horizon=self._horizon, share=share, outcome=outcome)
+    def _note_jump(
+        self,
+        share: float,
+        outcome: Literal["rejected", "pending"],
+        candidate: Candidate | None = None,
+    ) -> None:
+        jump = Jump(self._epoch, self._horizon, share, outcome, candidate)
         self._jumps.append(jump)
-
-    def _restore_optimizer(self) -> None:
-        if self._saved_state is not None:
-            self._optimizer.state.clear()
-            self._optimizer.state.update(self._saved_state)
-            self._saved_state = None
 
     def _end(self, outcome: Literal["kept", "rolled back"], factor: float) -> None:
         self._jumps[-1] = replace(self._jumps[-1], outcome=outcome)
-        self._horizon = min(self._longest, max(SHORTEST, factor * self._horizon))
+        if self._judge is None:
+            self._horizon = min(self._longest, max(SHORTEST, factor * self._horizon))
 
     def _undisturbed(self, work: Callable[[], bool]) -> bool:
         try:
@@ -317,21 +354,9 @@ class KoopmanAccelerator:
             return False
 
 
-def _copied(state: Any) -> dict[Any, Any]:
-    """Return a copy of an optimizer's state by parameter; the parameters are not copied."""
-    return {
-        parameter: {name: _cloned(value) for name, value in values.items()}
-        for parameter, values in state.items()
-    }
-
-
-def _cloned(value: Any) -> Any:
-    # Copying a tensor deeply takes ten times as long.
-    return value.clone() if hasattr(value, "clone") else copy.deepcopy(value)
-
-
-def _number(loss: Any) -> float | None:
-    return None if loss is None else float(loss.detach() if hasattr(loss, "detach") else loss)
+ARMS = [("straight",False,True),("straight",True,False),("straight",False,False),("network",False,True),("layer",False,True),("network",True,False)]
+def WAYS_():
+    return [Way(*a) for a in ARMS]
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
