@@ -18,10 +18,11 @@ from koopscope.engine.local import refuse_empty
 from koopscope.engine.sampled import MeasuredGrams
 from koopscope.engine.source import ProgressListener
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.runs.sketches import TensorSketch
+from koopscope.runs.sketches import LATER_FACTS, TensorSketch
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.measured import GROUPS
+from koopscope.spectra.units import UnitCounts
 
 #: A change shorter than this part of the weights' norm is no change: squared norms that were summed
 #: in float32 cannot tell it.
@@ -160,7 +161,14 @@ def _described(products: Anchored, sketch: TensorSketch, tensor: TensorInfo) -> 
         size=tensor.size,
         nonfinite=_counts(sketch.fact("nonfinite")),
         changes=_changes(sketch),
+        units=_units(sketch),
     )
+
+
+def _units(sketch: TensorSketch) -> UnitCounts | None:
+    """Return the units counted up to the last snapshot; ``None`` where they were not."""
+    counts = [sketch.fact(name)[-1] for name in LATER_FACTS]
+    return UnitCounts(*map(int, counts)) if np.isfinite(counts).all() else None
 
 
 def _changes(sketch: TensorSketch) -> ChangeCounts:
