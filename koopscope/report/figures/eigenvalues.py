@@ -116,10 +116,10 @@ def draw_spectrum(axes: Axes, spectrum: Spectrum, known: Uncertainty | None = No
         Whose intervals to draw; none without.
     """
     frame = zoomed(spectrum)
-    draw_frame(axes, frame, f"per {interval(spectrum.spacing_steps)}")
+    draw_frame(axes, frame, f"{spectrum.observable}, per {interval(spectrum.spacing_steps)}")
     shown = int(np.count_nonzero(frame.holds(spectrum.eigenvalues)))
     some = f"{shown} of {spectrum.rank}" if shown < spectrum.rank else str(shown)
-    axes.set_title(f"Spectrum of the {spectrum.observable}: {some} values")
+    axes.set_title(f"Spectrum, {some} value{'' if some == '1' else 's'}")
     if not spectrum.rank:
         nothing_to_show(axes, "nothing moved")
         return
