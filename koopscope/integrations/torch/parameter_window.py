@@ -325,9 +325,10 @@ class _Scratch:
         dtype = buffer.dtype if buffer.dtype.itemsize >= 4 else torch.float32
         self._ahead = torch.empty(1, width, dtype=dtype, device=buffer.device)
         self._update = torch.empty(width, dtype=dtype, device=buffer.device)
-        self._nothing = torch.zeros((), dtype=dtype, device=buffer.device)
+        # Numbers in place of truth values: a processor compares and counts them much faster.
+        self._fits, self._also = torch.empty_like(self._update), torch.empty_like(self._update)
         #: Weights that moved, and a sum that is finite where all targets are.
-        self.moved = torch.zeros((), dtype=torch.int64, device=buffer.device)
+        self.moved = torch.zeros((), dtype=_sums(buffer), device=buffer.device)
         self.check = torch.zeros((), dtype=dtype, device=buffer.device)
 
     def form(
@@ -369,15 +370,17 @@ class _Scratch:
                 self.moved += width
                 self.check += target.sum(dtype=dtype)
                 continue
-            # In units of the interval's own update: 1 is where training ended by itself.
-            beyond.div_(update).sub_(1.0)
-            least, most = (0.0, horizon - 1.0) if accept == "pdt" else (-1.0, float("inf"))
-            fits = torch.logical_and(beyond >= least, beyond <= most)
-            if accept == "sign":
-                fits = torch.logical_and(beyond > least, torch.isfinite(beyond))
-            self.moved += torch.count_nonzero(fits)
-            torch.where(fits, beyond, self._nothing, out=beyond)
-            torch.addcmul(end, beyond, update, out=target)
+            # In units of the interval's own update, from where training ended by itself.
+            beyond.div_(update).sub_(1.0).nan_to_num_(-1.0, -1.0, -1.0)
+            fits, also = self._fits[:width], self._also[:width]
+            if accept == "pdt":
+                torch.ge(beyond, 0.0, out=fits)
+                torch.le(beyond, horizon - 1.0, out=also)
+                fits.mul_(also)
+            else:
+                torch.gt(beyond, -1.0, out=fits)
+            self.moved += fits.sum()
+            torch.addcmul(end, beyond.mul_(fits), update, out=target)
             self.check += target.sum(dtype=dtype)
 
 
