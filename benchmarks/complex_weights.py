@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import SnapshotGram, gram_of
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.heldout import held_out
 
 SEEDS, EPOCHS, HIDDEN = 8, 60, 24

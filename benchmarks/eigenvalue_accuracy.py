@@ -20,8 +20,8 @@ import pydmd
 
 import koopscope
 from koopscope.runs.dtypes import widen_bfloat16
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from tests.known_systems import EIGENVALUES, trajectory
 
 DIGITS = 60

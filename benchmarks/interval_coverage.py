@@ -13,8 +13,8 @@ import sys
 import numpy as np
 import numpy.typing as npt
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.matching import matching
 from koopscope.spectra.uncertainty import uncertainty
 

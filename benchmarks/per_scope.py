@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.measuring import DECAYS, machine
 from koopscope._threads import product_threads
 from koopscope.report.json_values import json_text, plain
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.confidence import confidence
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.measured import whole
 
 ROUNDS = 15

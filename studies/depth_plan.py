@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from studies import networks, tasks, training
+from studies.yardstick import data, larger
 
 DEPTHS = tuple(range(1, 9))
 SEEDS = (0, 1, 2)
@@ -74,6 +75,16 @@ HELD_OUT: dict[str, Sweep] = {
     ),
     "digits_attention": Sweep(
         tasks.digit_rows, lambda depth: networks.Transformer((8, 10, 10), 8, depth, False), 4e-3, 5
+    ),
+    "hops3_graph": Sweep(
+        lambda: tasks.hops(3), lambda depth: networks.GraphNetwork(2, 12, 3, depth), 5e-3, 4
+    ),
+    "pattern4_conv": Sweep(
+        lambda: tasks.far_pattern(4), lambda depth: networks.ConvSeries(depth, 10, 2, True), 5e-3, 6
+    ),
+    "wine_mlp": Sweep(data.wine, _mlp(13, 10, 3, nn.Tanh)),
+    "teacher_residual": Sweep(
+        larger.wide_teacher, lambda depth: networks.Residual((24, 12, 4), depth, 0.0, False)
     ),
 }
 SWEEPS = {**TUNING, **HELD_OUT}

@@ -1,5 +1,7 @@
 """Regenerate the yardstick: ``python -m studies.generate --out DIR [--only runs|sweeps]``.
 
+``--families`` takes some of them alone, separated by commas.
+
 Runs that are already there are kept, so that an interrupted generation is resumed by the same
 command. Several processes share the work with ``--part 0/2`` and ``--part 1/2``.
 """
@@ -16,10 +18,10 @@ import numpy as np
 import torch
 
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from studies import depth_plan, training
 from studies.yardstick import store
-from studies.yardstick.plan import Recipe, all_recipes
+from studies.yardstick.plan import PACES, Recipe, all_recipes
 from studies.yardstick.training import Trained, train
 
 
@@ -45,9 +47,10 @@ def packed(recipe: Recipe, trained: Trained) -> dict[str, np.ndarray]:
     return store.pack(description, grams, known)
 
 
-def generate_runs(folder: Path, part: int, parts: int) -> None:
+def generate_runs(folder: Path, part: int, parts: int, families: frozenset[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for index, recipe in enumerate(all_recipes()):
+    chosen = [recipe for recipe in all_recipes() if recipe.family in families]
+    for index, recipe in enumerate(chosen):
         path = folder / f"{recipe.name}.npz"
         if index % parts != part or path.exists():
             continue
@@ -58,11 +61,11 @@ def generate_runs(folder: Path, part: int, parts: int) -> None:
         print(f"{recipe.name} {time.process_time() - start:.1f} s", flush=True)
 
 
-def generate_sweeps(folder: Path) -> None:
+def generate_sweeps(folder: Path, part: int, parts: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for recipe in depth_plan.all_recipes():
+    for index, recipe in enumerate(depth_plan.all_recipes()):
         path = folder / f"{recipe.name}.h5"
-        if path.exists():
+        if index % parts != part or path.exists():
             continue
         start = time.process_time()
         course = depth_plan.train(recipe)
@@ -80,13 +83,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=["runs", "sweeps"])
     parser.add_argument("--part", default="0/1", help="which share of the runs, as K/N")
+    parser.add_argument("--families", help="names of families, separated by commas")
     options = parser.parse_args()
+    families = frozenset(options.families.split(",") if options.families else PACES)
+    if not families <= set(PACES):
+        parser.error(f"no such family: {', '.join(sorted(families - set(PACES)))}")
     torch.set_num_threads(1)
     part, parts = (int(each) for each in options.part.split("/"))
     if options.only != "sweeps":
-        generate_runs(options.out / "runs", part, parts)
+        generate_runs(options.out / "runs", part, parts, families)
     if options.only != "runs":
-        generate_sweeps(options.out / "sweeps")
+        generate_sweeps(options.out / "sweeps", part, parts)
 
 
 if __name__ == "__main__":

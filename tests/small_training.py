@@ -15,7 +15,7 @@ from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.engine.unit_axes import UnitAxes
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import GramAccumulator
+from koopscope.spectra.accumulating import GramAccumulator
 
 Arrays = dict[str, np.ndarray]
 

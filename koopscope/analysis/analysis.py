@@ -16,20 +16,20 @@ import numpy.typing as npt
 
 from koopscope._threads import product_threads
 from koopscope._types import Float64
-from koopscope.analysis.kept_spectra import Asked, KeptSpectra
 from koopscope.analysis.metric_choice import validation_choice
 from koopscope.analysis.motion import Motion
 from koopscope.analysis.plan import (
     chosen_method,
     exact_grams,
-    further_weights,
+    measured_grams,
     what_was_measured,
 )
-from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope
+from koopscope.analysis.scope import LEVELS, NETWORK, Level, Scope, members_of
 from koopscope.analysis.scope_grams import ScopeGrams
+from koopscope.analysis.scope_spectra import ScopeSpectra
 from koopscope.analysis.settings import Settings
 from koopscope.engine.local import LocalPass
-from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
+from koopscope.engine.sampled import MeasuredGrams
 from koopscope.engine.sketched import sketched_grams
 from koopscope.engine.source import GramSource, ProgressListener
 from koopscope.engine.store import GramStore
@@ -37,10 +37,10 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.confidence import Confidence, confidence
-from koopscope.spectra.dmd import Spectrum, dmd_all
+from koopscope.spectra.dmd import Spectrum
 from koopscope.spectra.fit import fewest_snapshots
 from koopscope.spectra.gram import Observable, SnapshotGram
-from koopscope.spectra.measured import GROUPS, MeasuredGram, joined
+from koopscope.spectra.measured import GROUPS, MeasuredGram, jackknife_error, joined
 from koopscope.spectra.modes import ModeBlock, modes
 from koopscope.spectra.noise import NoiseFilter, filtered, lost_snapshots, sobolev_kernel
 from koopscope.spectra.rank import RankRule
@@ -90,14 +90,9 @@ class Analysis:
         finite = np.ones(self.description.snapshots, np.bool_)
         for tensor in self.finite_tensors:
             finite &= self._finite[tensor.name]
-        self.window: Window = usable_window(
-            self.description.steps,
-            finite,
-            low,
-            high,
-        )
-        self._spectra = KeptSpectra()
+        self.window: Window = usable_window(self.description.steps, finite, low, high)
         self._scope_grams = ScopeGrams(self.grams, self._members, self.window)
+        self._spectra = ScopeSpectra(self._scope_grams, settings, self.window.spacing_steps)
         self._confidences: dict[tuple[object, ...], Confidence] = {}
         self._spreads: dict[str, Float64] = {}
         self._computed: dict[str, Any] = {}
@@ -136,7 +131,11 @@ class Analysis:
         elif method == "sketch":
             grams = sketched_grams(run, tensors, on_progress)
         else:
-            grams = cls._measured_grams(run, tensors, settings, on_progress)
+
+            def error_of(sample: MeasuredGrams) -> float:
+                return cls(run.description, sample, settings)._largest_error()
+
+            grams = measured_grams(run, tensors, settings, error_of, on_progress)
             why = f"{why}: {what_was_measured(grams, settings)}"
         if method == "sketch":
             why = f"rests on {why}"
@@ -145,27 +144,6 @@ class Analysis:
         analysis = cls(replace(run.description, notes=notes), grams, settings)
         analysis.method_reason = why
         return analysis
-
-    @classmethod
-    def _measured_grams(
-        cls,
-        run: Run,
-        tensors: Sequence[TensorInfo],
-        settings: Settings,
-        on_progress: ProgressListener | None,
-    ) -> MeasuredGrams:
-        """Measure each tensor, with as many samples as the tolerance takes, if there is one."""
-        measuring = settings.measuring
-        if measuring.measurement != "sample":
-            return projected_grams(run, tensors, measuring, on_progress)
-        sample = Sample(run, tensors, measuring.seed, on_progress)
-        sample.draw(measuring.count)
-        while measuring.tolerance is not None and not sample.grams.is_exact():
-            error = cls(run.description, sample.grams, settings)._largest_error()
-            if error <= measuring.tolerance:
-                break
-            sample.draw(further_weights(sample.grams.weights_read, error, measuring.tolerance))
-        return sample.grams
 
     @cached_property
     def tensors(self) -> tuple[TensorInfo, ...]:
@@ -179,21 +157,7 @@ class Analysis:
 
     @cached_property
     def _members(self) -> dict[Scope, tuple[TensorInfo, ...]]:
-        """Each scope's tensors, coarse scopes first, in model order.
-
-        Buffers belong to their layer but not to the network, unless there is nothing else.
-        """
-        layers: dict[str, list[TensorInfo]] = {}
-        for tensor in self.finite_tensors:
-            layers.setdefault(tensor.layer, []).append(tensor)
-        # What no optimizer trains (running statistics) has a law, and often a size, of its own.
-        unbuffered = tuple(t for t in self.finite_tensors if t.kind != "buffer")
-        network = unbuffered or self.finite_tensors
-        return {
-            **({NETWORK: network} if network else {}),
-            **{Scope("layer", layer): tuple(members) for layer, members in layers.items()},
-            **{Scope("tensor", tensor.name): (tensor,) for tensor in self.finite_tensors},
-        }
+        return members_of(self.finite_tensors)
 
     def scopes(self, level: Level) -> tuple[Scope, ...]:
         """Return the scopes of one level, in model order."""
@@ -264,44 +228,15 @@ class Analysis:
         KoopscopeError
             If there is no such scope, or too few snapshots.
         """
-        scope = self.scope(scope)
-        observable = observable or self.settings.observable
-        rule = self.settings.rank if rank is None else rank
-        noise_filter = noise_filter or self.settings.noise_filter
-        asked = Asked(scope, observable, rule, part, noise_filter)
-        if asked not in self._spectra:
-            gram = self.gram(scope)
-            if part is not None:
-                gram = gram.window(*part)
-            elif noise_filter == "sobolev":
-                gram = filtered(gram, sobolev_kernel())
-            self._spectra.keep(asked, self._of_all([gram], observable, rule)[0])
-        return self._spectra[asked]
-
-    def _of_all(
-        self, grams: Sequence[SnapshotGram], observable: Observable, rule: RankRule
-    ) -> list[Spectrum]:
-        return dmd_all(
-            grams,
-            observable,
-            rank=rule,
-            delay=self.settings.delay,
-            spacing_steps=self.window.spacing_steps,
+        usual = self._spectra.usual(self.scope(scope))
+        asked = replace(
+            usual,
+            observable=observable or usual.observable,
+            rank=usual.rank if rank is None else rank,
+            part=part,
+            noise_filter=noise_filter or usual.noise_filter,
         )
-
-    @product_threads(1)
-    def _ahead(self, scopes: Sequence[Scope]) -> None:
-        """Compute the spectra of layers or tensors that the settings ask for, in a stack."""
-        by = self.settings
-        every = [Asked(s, by.observable, by.rank, None, by.noise_filter) for s in scopes]
-        missing = [asked for asked in every if asked not in self._spectra]
-        grams = [self.gram(asked.scope) for asked in missing]
-        if by.noise_filter == "sobolev":
-            grams = [filtered(gram, sobolev_kernel()) for gram in grams]
-        if grams:
-            found = self._of_all(grams, by.observable, by.rank)
-            for asked, spectrum in zip(missing, found, strict=True):
-                self._spectra.keep(asked, spectrum)
+        return self._spectra[asked]
 
     def walk(self, scopes: Sequence[Scope]) -> Iterator[Scope]:
         """Yield layers or tensors one by one, with the matrices and spectra of a few at hand.
@@ -313,7 +248,7 @@ class Analysis:
             some = scopes[first : first + together]
             self._scope_grams.hold(some)
             if self.has_spectrum:
-                self._ahead(some)
+                self._spectra.ahead(some)
             yield from some
         self._scope_grams.hold(())
 
@@ -403,10 +338,8 @@ class Analysis:
         if self.is_exact:
             return np.zeros_like(np.asarray(statistic(self), float))
         replicates = np.array([statistic(self.without(group)) for group in range(GROUPS)], float)
-        deviations = replicates - replicates.mean(axis=0)
-        errors: Float64 = np.sqrt((GROUPS - 1) / GROUPS * np.square(deviations).sum(axis=0))
-        self._spreads[name] = errors
-        return errors
+        self._spreads[name] = jackknife_error(replicates)
+        return self._spreads[name]
 
     def _largest_error(self) -> float:
         """Return the largest error that compression caused in an eigenvalue that matters."""

@@ -6,11 +6,11 @@ is quick, no estimate is chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from koopscope.analysis.settings import Method, Settings
 from koopscope.engine.local import DOUBLE_UP_TO, window_grams
-from koopscope.engine.sampled import MeasuredGrams
+from koopscope.engine.sampled import MeasuredGrams, Sample, projected_grams
 from koopscope.engine.source import GramSource, ProgressListener, exact_pass_seconds
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
@@ -95,7 +95,31 @@ def exact_grams(
     return window_grams(run, tensors, window, on_progress)
 
 
-def further_weights(weights_read: int, error: float, tolerance: float) -> int:
+def measured_grams(
+    run: Run,
+    tensors: Sequence[TensorInfo],
+    settings: Settings,
+    error_of: Callable[[MeasuredGrams], float],
+    on_progress: ProgressListener | None,
+) -> MeasuredGrams:
+    """Measure each tensor, with as many samples as the settings' tolerance takes, if there is one.
+
+    ``error_of`` tells the largest error that the measurement causes in what matters.
+    """
+    measuring = settings.measuring
+    if measuring.measurement != "sample":
+        return projected_grams(run, tensors, measuring, on_progress)
+    sample = Sample(run, tensors, measuring.seed, on_progress)
+    sample.draw(measuring.count)
+    while measuring.tolerance is not None and not sample.grams.is_exact():
+        error = error_of(sample.grams)
+        if error <= measuring.tolerance:
+            break
+        sample.draw(_further_weights(sample.grams.weights_read, error, measuring.tolerance))
+    return sample.grams
+
+
+def _further_weights(weights_read: int, error: float, tolerance: float) -> int:
     """Return how many more weights a sample needs whose largest error should be ``tolerance``.
 
     Errors fall with the square root of the weights read. The measured error is uncertain itself:

@@ -49,11 +49,11 @@ def command(
     Reads each RUN once and prints its state, why, and what to do; then the findings, each with what
     to do about it (is training done, is the learning rate too high, did it start well, and more),
     and a row per layer. --spectrum shows how the network moved as well. Several runs are analysed
-    one by one, unless they are --shards of one; if they differ only in depth, the smallest depth
-    that is enough is reported as well. The exit code is 0 if every run could be analysed, whatever
-    the findings say.
+    one by one, unless they are --shards of one, and then ranked; if they differ only in depth, the
+    smallest depth that is enough is reported as well. The exit code is 0 if every run could be
+    analysed, whatever the findings say.
     """
-    from koopscope.diagnostics.depth import sweep
+    from koopscope.diagnostics.sweep import sweep_of
     from koopscope.report.analysis_report import Report
     from koopscope.report.envelope import Failure
 
@@ -69,7 +69,7 @@ def command(
                 raise
             console.complain_of(error)
             failures.append(Failure(path, error))
-    swept = sweep([run.analysis for run in diagnoses])
+    swept = sweep_of(diagnoses)
     with_spectrum = spectrum or settings.asks_for_a_spectrum
     report = Report(tuple(diagnoses), tuple(failures), swept, with_spectrum)
     outputs.write(report)

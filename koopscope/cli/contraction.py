@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from koopscope.analysis.settings import Settings
     from koopscope.report.contraction import ContractionReport
 
+#: Name of the picture.
+PICTURE = "contraction"
+
 
 @click.command("contraction")
 @click.argument("run", metavar="RUN")
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     help="Write the predicted fixed point to this .safetensors, .npz, .h5 or .pt file.",
 )
 @run_options
-@report_options(*formats("contraction"))
+@report_options(*formats("contraction"), figures=True)
 def command(
     run: str,
     tolerances: Sequence[float],
@@ -65,7 +68,8 @@ def command(
 
     if output is not None:
         check_suffix(output)
-    outputs.check((run,), inputs=reading.inputs, others=[output] if output is not None else [])
+    written = [output] if output is not None else []
+    outputs.check((run,), (PICTURE,), inputs=reading.inputs, others=written)
     purpose = "" if output is None else "writing a fixed point"
     with reading.opened(run, purpose) as recorded:
         opened = within_memory(recorded, settings.asked_steps)
@@ -73,6 +77,10 @@ def command(
         if output is not None:
             write_fixed_point(opened, report.analysis, report.found, output, force=outputs.force)
             console.say(f"wrote the predicted fixed point to {output}")
+    if outputs.plots is not None:
+        from koopscope.report.figures.contraction import figure
+
+        outputs.write_picture(PICTURE, lambda: figure(report))
     outputs.write_reports("contraction", report)
 
 

@@ -6,6 +6,9 @@ import click
 
 from koopscope.cli.outputs import Outputs, report_options
 
+#: Name of the picture.
+PICTURE = "depth"
+
 
 @click.command("depth")
 @click.option(
@@ -23,7 +26,7 @@ from koopscope.cli.outputs import Outputs, report_options
     show_default="both",
     help="Find frequencies by the Fourier transform or by Hankel DMD; repeat it for both.",
 )
-@report_options("table", "json")
+@report_options("table", "json", figures=True)
 def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
     """Tell how many layers a hierarchical model of a function needs, before any training.
 
@@ -36,10 +39,15 @@ def command(signal: str, methods: tuple[str, ...], outputs: Outputs) -> None:
     from koopscope.runs.arrays.signal import read_signal
     from koopscope.spectra.scales import scales_of
 
-    outputs.check([], inputs=[signal, signal.rpartition(":")[0] or None])
+    outputs.check([signal], (PICTURE,), inputs=[signal, signal.rpartition(":")[0] or None])
     samples = read_signal(signal)
     estimates = [
         scales_of(samples.values, samples.spacing, "fft" if method == "fft" else "dmd")
         for method in methods
     ]
-    outputs.write_reports("scales", ScalesReport(samples, estimates))
+    report = ScalesReport(samples, estimates)
+    if outputs.plots is not None:
+        from koopscope.report.figures.scales import figure
+
+        outputs.write_picture(PICTURE, lambda: figure(report))
+    outputs.write_reports("scales", report)

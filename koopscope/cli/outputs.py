@@ -16,10 +16,11 @@ import click
 from koopscope.cli import console
 from koopscope.cli.options import Option, decorated
 from koopscope.errors import KoopscopeError
+from koopscope.report.figure_sizes import FIGURE_SIZES, USUAL, FigureSize
 from koopscope.report.pictures import (
     PICTURE_FORMATS,
     PICTURES,
-    SWEEP_PICTURE,
+    SWEEP_PICTURES,
     picture_paths,
 )
 from koopscope.report.registry import formats, render
@@ -80,8 +81,8 @@ class Outputs:
     ----------
     reports
         As given; a table goes to stdout where no other format does.
-    plots, plot_format
-        Folder for the pictures, or ``None``, and their file format.
+    plots, plot_format, figure_size
+        Folder for the pictures, or ``None``, their file format, and how wide they are.
     force
         Whether files that exist may be replaced.
     """
@@ -89,6 +90,7 @@ class Outputs:
     reports: tuple[Destination, ...] = ()
     plots: Path | None = None
     plot_format: str = "png"
+    figure_size: FigureSize = USUAL
     force: bool = False
 
     def check(
@@ -133,7 +135,7 @@ class Outputs:
             drawn = picture_paths(runs, self.plots, self.plot_format, several, pictures)
             files += [path for run in drawn for path in run.values()]
             if several:
-                files.append(self._sweep_picture(self.plots))
+                files += [self._sweep_picture(self.plots, name) for name in SWEEP_PICTURES]
             check_targets([*files, *others], read, force=self.force, folders_are_made=True)
 
     def write(self, report: Report) -> None:
@@ -159,25 +161,26 @@ class Outputs:
         from koopscope.report.figures.style import styled, to_bytes
 
         path = self.plots / f"{name}.{self.plot_format}"
-        with styled():
-            write_file(path, to_bytes(figure(), self.plot_format))
+        with styled(self.figure_size):
+            content = to_bytes(figure(), self.plot_format)
+        write_file(path, content)
         console.say_more(f"wrote {path}")
 
-    def _sweep_picture(self, folder: Path) -> Path:
-        return folder / f"{SWEEP_PICTURE}.{self.plot_format}"
+    def _sweep_picture(self, folder: Path, name: str) -> Path:
+        return folder / f"{name}.{self.plot_format}"
 
     def _draw(self, report: Report, folder: Path) -> None:
-        from koopscope.report.pictures import draw, draw_sweep
+        from koopscope.report.pictures import draw, draw_sweep, sweep_pictures
 
         runs = [diagnosis.analysis.description.path for diagnosis in report.diagnoses]
         everything = picture_paths(runs, folder, self.plot_format, not report.is_single)
         for diagnosis, paths in zip(report.diagnoses, everything, strict=True):
             for name, path in paths.items():
-                write_file(path, draw(name, diagnosis, self.plot_format))
+                write_file(path, draw(name, diagnosis, self.plot_format, self.figure_size))
                 console.say_more(f"wrote {path}")
-        if report.sweep is not None:
-            path = self._sweep_picture(folder)
-            write_file(path, draw_sweep(report.sweep, self.plot_format))
+        for name in sweep_pictures(report):
+            path = self._sweep_picture(folder, name)
+            write_file(path, draw_sweep(name, report, self.plot_format, self.figure_size))
             console.say_more(f"wrote {path}")
 
 
@@ -186,7 +189,7 @@ def output_options(verb: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(verb)
     def with_outputs(*arguments: Any, **options: Any) -> Any:
-        names = ("reports", "plots", "plot_format", "force")
+        names = ("reports", *_FIGURE_OPTIONS, "force")
         outputs = Outputs(**{name: options.pop(name) for name in names})
         return verb(*arguments, outputs=outputs, **options)
 
@@ -200,7 +203,7 @@ def report_options(*formats: str, figures: bool = False) -> Option:
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def with_outputs(*arguments: Any, **options: Any) -> Any:
-            names = ("reports", "force", *(("plots", "plot_format") if figures else ()))
+            names = ("reports", "force", *(_FIGURE_OPTIONS if figures else ()))
             outputs = Outputs(**{name: options.pop(name) for name in names})
             return verb(*arguments, outputs=outputs, **options)
 
@@ -211,6 +214,9 @@ def report_options(*formats: str, figures: bool = False) -> Option:
 
 #: Of every verb that writes files.
 force_option = click.option("--force", is_flag=True, help="Replace outputs that exist already.")
+
+#: What the options of figures are called as fields of ``Outputs``.
+_FIGURE_OPTIONS = ("plots", "plot_format", "figure_size")
 
 _OUTPUT_OPTIONS = (
     _format_option(formats("analysis")),
@@ -226,6 +232,13 @@ _OUTPUT_OPTIONS = (
         default=PICTURE_FORMATS[0],
         show_default=True,
         help="File format of the figures.",
+    ),
+    click.option(
+        "--figure-size",
+        type=click.Choice(FIGURE_SIZES),
+        default=USUAL,
+        show_default=True,
+        help="Width of the figures: a page of text (7 in), or one of its two columns (3.35 in).",
     ),
     force_option,
 )

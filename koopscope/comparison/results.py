@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from koopscope._types import Complex128, Float64
+from koopscope._views import shown
 from koopscope.comparison.distances import Distance
 from koopscope.comparison.motions import Motions
 from koopscope.comparison.parting import Parting
 from koopscope.comparison.permutation import PermutationTest
 from koopscope.comparison.timeline import Timeline
 from koopscope.comparison.verdicts import Rule, Score, Verdict
+from koopscope.markup import table
 from koopscope.runs.run import RunDescription
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+#: What ``Comparison.plot`` can draw.
+Panel = Literal["weights", "speed", "directness", "remaining", "spectra", "layers"]
 
 
 @dataclass(frozen=True)
@@ -166,3 +176,59 @@ class Comparison:
     def parts_at_step(self) -> int | None:
         """Of the foremost pair."""
         return self.foremost.parts_at_step
+
+    def __repr__(self) -> str:
+        said = f"{len(self.pairs)} pairs" if len(self.pairs) > 1 else self.foremost.reason
+        return f"Comparison({self.verdict}: {said})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a row for each pair."""
+        rows = [
+            (pair.first.name, pair.second.name, pair.verdict, f"{pair.distance:.2f}", pair.reason)
+            for pair in self.pairs
+        ]
+        heads = ("first", "second", "verdict", "seed distances", "reason")
+        return table(f"Comparison: {self.verdict}", heads, rows, right=frozenset({3}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``koopscope compare --format json`` writes.
+
+        Keys and order are those of the JSON report; arrays over the K compared snapshots (int64
+        ``steps`` [K], float64 ``distances`` [K]) stay NumPy arrays, and NaN stays NaN.
+        """
+        content: dict[str, Any] = shown(self, "to_dict")(self)
+        return content
+
+    def to_frame(self) -> DataFrame:
+        """Return one row for each layer of each pair, or for its network where layers differ.
+
+        Columns: first, second, verdict, layer, parameters (weights), distance (in usual seed
+        distances), one for each part of it, and parts_at_step (optimizer steps).
+
+        Raises
+        ------
+        KoopscopeError
+            If pandas is not installed.
+        """
+        rows: DataFrame = shown(self, "to_frame")(self)
+        return rows
+
+    def plot(self, panel: Panel = "weights", *, ax: Axes | None = None) -> Axes:
+        """Draw the foremost pair, and return the axes.
+
+        Parameters
+        ----------
+        panel
+            ``weights``: their distance over optimizer steps; ``speed``, ``directness`` or
+            ``remaining``: that course of both networks; ``spectra``: both in the unit circle;
+            ``layers``: the distance of each layer and its parts, in usual seed distances.
+        ax
+            Where to draw; on new axes if not given.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such panel.
+        """
+        axes: Axes = shown(self, "plot")(self, panel, ax)
+        return axes

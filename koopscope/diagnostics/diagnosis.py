@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from koopscope._threads import product_threads
+from koopscope._views import shown
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.groups import Group, analysis_of, groups_of, without_losses
 from koopscope.analysis.scope import NETWORK, Level, Scope
@@ -33,7 +34,14 @@ from koopscope.spectra.noise import NoiseFilter
 from koopscope.spectra.rank import AUTO, RankRule
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
     from typing_extensions import Unpack
+
+
+#: What ``Diagnosis.plot`` can draw.
+Panel = Literal["loss", "layers", "spectrum", "ahead"]
 
 
 class Sampling(TypedDict, total=False):
@@ -103,6 +111,77 @@ class Diagnosis:
         ]
         heads = ("finding", "status", "what was seen", "do")
         return table(self.analysis.description.path, heads, rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``koopscope analyze --format json`` writes of this run.
+
+        Keys and order are those of the JSON report; float64 arrays (``singular_values`` [m], one
+        for each spectrum) stay NumPy arrays, and a number that is not finite stays NaN or inf.
+        """
+        content: dict[str, Any] = shown(self, "to_dict")(self)
+        return content
+
+    def to_frame(self) -> DataFrame:
+        """Return one row for each finding, in the registry's order.
+
+        Columns: code, finding, status, value and threshold (in ``unit``), unit, message, do.
+
+        Raises
+        ------
+        KoopscopeError
+            If pandas is not installed.
+        """
+        rows: DataFrame = shown(self, "to_frame")(self)
+        return rows
+
+    def plot(self, panel: Panel = "loss", *, ax: Axes | None = None) -> Axes:
+        """Draw one panel of the summary, and return its axes.
+
+        Parameters
+        ----------
+        panel
+            ``loss``: the recorded losses over optimizer steps, with the stop, the best weights,
+            spikes and a plateau. ``layers``: the speed of each layer over time, relative to its
+            fastest. ``spectrum``: the network's eigenvalues per snapshot in the unit circle, with
+            90% intervals of the larger ones. ``ahead``: the improvement still ahead, in percent.
+        ax
+            Where to draw; on new axes if not given.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such panel.
+        """
+        axes: Axes = shown(self, "plot")(self, panel, ax)
+        return axes
+
+    def figure(
+        self,
+        name: str = "summary",
+        *,
+        size: Literal["two-column", "one-column"] = "two-column",
+        file: str | PathLike[str] | None = None,
+    ) -> Figure:
+        """Draw one of the figures that ``koopscope analyze --plots`` writes, and return it.
+
+        Parameters
+        ----------
+        name
+            ``summary``, ``layers``, ``eigenvalues``, ``singular_values``, ``windows``,
+            ``convergence``, ``beginning`` or ``motion``.
+        size
+            7 inches wide, or 3.35 for one column of a page.
+        file
+            Write it there as well: a .pdf or .svg for papers, or a .png. A file that exists is
+            replaced.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such figure, size or format.
+        """
+        whole: Figure = shown(self, "figure")(self, name, size, file)
+        return whole
 
     def finding(self, name: str) -> Finding:
         """Return the finding with this id or code.

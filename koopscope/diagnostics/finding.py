@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from koopscope._views import shown
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.action import Action
 from koopscope.diagnostics.evidence import Evidence, plain_form
 from koopscope.markup import Markup, element, joined
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 Status = Literal["pass", "info", "warn", "fail", "inconclusive"]
 
@@ -140,6 +145,37 @@ class Finding:
         elif self.hint:
             lines.append(element("p", self.hint))
         return tuple(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON report says of the finding, its evidence included."""
+        content: dict[str, Any] = shown(self, "to_dict")(self)
+        return content
+
+    def to_frame(self) -> DataFrame:
+        """Return one row: code, finding, status, value, threshold, unit, message, do.
+
+        Raises
+        ------
+        KoopscopeError
+            If pandas is not installed.
+        """
+        rows: DataFrame = shown(self, "to_frame")(self)
+        return rows
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw what the finding rests on, and return the axes.
+
+        Of convergence: the improvement still ahead over optimizer steps, in percent of all
+        improvement, with its 90% interval and the stop. Of every other finding: its value beside
+        its threshold, in ``unit``, or its message where it has no value.
+
+        Parameters
+        ----------
+        ax
+            Where to draw; on new axes if not given.
+        """
+        axes: Axes = shown(self, "plot")(self, ax)
+        return axes
 
     def plain(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""

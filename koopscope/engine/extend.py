@@ -12,7 +12,8 @@ from koopscope.engine.sketched import sketched_grams
 from koopscope.engine.source import Portion, ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.spectra.gram import Precision, SnapshotGram
+from koopscope.spectra.accumulating import Precision
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.gram_joins import extended
 
 #: How well a product computed twice must agree, relative to the two lengths.

@@ -25,7 +25,8 @@ from koopscope.engine.unit_axes import UnitAxes
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, TensorInfo
 from koopscope.runs.views.excerpt import Excerpt
-from koopscope.spectra.gram import SPAN, GramAccumulator, Precision, SnapshotGram
+from koopscope.spectra.accumulating import SPAN, GramAccumulator, Precision
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.gram_joins import held
 
 #: Up to this many snapshots products are float64. Beyond, their cost (N T^2) outgrows the reading,

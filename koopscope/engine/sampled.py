@@ -21,7 +21,8 @@ from koopscope.engine.source import ProgressListener
 from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import FloatArray, Run, TensorInfo
-from koopscope.spectra.gram import GramAccumulator, SnapshotGram
+from koopscope.spectra.accumulating import GramAccumulator
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.measured import (
     CELL,
     DEFAULT_MEASUREMENTS,

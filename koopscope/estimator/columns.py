@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import GramAccumulator, SnapshotGram
+from koopscope.spectra.accumulating import GramAccumulator
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.series import columns_of
 
 #: Bytes of one block of rows.

@@ -26,7 +26,8 @@ from koopscope.forecasting.results import Forecast
 from koopscope.forecasting.second_pass import Tally
 from koopscope.runs.run import Block, Run, TensorInfo
 from koopscope.runs.views.averaged import PooledRun
-from koopscope.spectra.gram import SPAN, SnapshotGram, total
+from koopscope.spectra.accumulating import SPAN
+from koopscope.spectra.gram import SnapshotGram, total
 
 #: Takes predicted weights in order: the tensor, and the next of its flattened values in float64.
 Sink = Callable[[TensorInfo, Float64], None]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from koopscope._views import shown
 from koopscope.forecasting.backtest import BETTER, FEWEST_ORIGINS, FORECAST, Backtest
 from koopscope.forecasting.operators import Growth
 from koopscope.forecasting.plan import ForecastPlan, ForecastSettings
 from koopscope.forecasting.projection import Plane
 from koopscope.markup import element
 from koopscope.runs.run import RunDescription
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+#: What ``Forecast.plot`` can draw.
+Panel = Literal["errors", "coordinate-1", "coordinate-2"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,45 @@ class Forecast:
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the verdict."""
         return element("p", element("strong", self.description.path), f": {self.verdict}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``koopscope forecast --format json`` writes, with NaN as it is."""
+        content: dict[str, Any] = shown(self, "to_dict")(self)
+        return content
+
+    def to_frame(self) -> DataFrame:
+        """Return one row for each tested horizon and kind of forecast.
+
+        Columns: steps (ahead), horizon (in intervals of the plan), tested (past moments), kind,
+        and its errors relative to no change: median, low and high (80% of them), better (share).
+
+        Raises
+        ------
+        KoopscopeError
+            If pandas is not installed.
+        """
+        rows: DataFrame = shown(self, "to_frame")(self)
+        return rows
+
+    def plot(self, panel: Panel = "errors", *, ax: Axes | None = None) -> Axes:
+        """Draw how past forecasts did, or where the weights are heading; return the axes.
+
+        Parameters
+        ----------
+        panel
+            ``errors``: of past forecasts over the steps ahead, relative to no change, with the
+            baselines. ``coordinate-1``, ``coordinate-2``: a leading coordinate of the weights over
+            optimizer steps, recorded and forecast, in the weights' own units.
+        ax
+            Where to draw; on new axes if not given.
+
+        Raises
+        ------
+        KoopscopeError
+            If there is no such panel.
+        """
+        axes: Axes = shown(self, "plot")(self, panel, ax)
+        return axes
 
     @property
     def seen(self) -> ForecastPlan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
 from koopscope.report.envelope import JsonObject, enveloped, of_runs
+from koopscope.spectra.dmd import Spectrum
 
 
 def document(report: Report) -> JsonObject:
@@ -27,26 +29,29 @@ def document(report: Report) -> JsonObject:
 
 def run_document(diagnosis: Diagnosis, summary: Summary | None = None) -> JsonObject:
     """Return one run's analysis as plain JSON values, of its own summary if no other is given."""
+    return enveloped(run_content(diagnosis, summary))
+
+
+def run_content(diagnosis: Diagnosis, summary: Summary | None = None) -> dict[str, Any]:
+    """Return the same with its arrays and numbers as they are, and without the versions."""
     analysis = diagnosis.analysis
     summary = summary or diagnosis.summary
-    return enveloped(
-        {
-            "run": {
-                **_run(analysis),
-                "next": diagnosis.next.plain(),
-                "keep": diagnosis.keep.plain() if diagnosis.keep is not None else None,
-            },
-            "settings": {
-                **asdict(analysis.settings),
-                "method_reason": analysis.method_reason,
-            },
-            "spectra": _spectra(analysis, summary),
-            "layers": _motions(summary.layers),
-            "tensors": _motions(summary.tensors),
-            "findings": [finding.plain() for finding in diagnosis.findings],
-            "groups": [part.plain() for part in diagnosis.parts],
-        }
-    )
+    return {
+        "run": {
+            **_run(analysis),
+            "next": diagnosis.next.plain(),
+            "keep": diagnosis.keep.plain() if diagnosis.keep is not None else None,
+        },
+        "settings": {
+            **asdict(analysis.settings),
+            "method_reason": analysis.method_reason,
+        },
+        "spectra": _spectra(analysis, summary),
+        "layers": _motions(summary.layers),
+        "tensors": _motions(summary.tensors),
+        "findings": [finding.plain() for finding in diagnosis.findings],
+        "groups": [part.plain() for part in diagnosis.parts],
+    }
 
 
 def _run(analysis: Analysis) -> JsonObject:
@@ -96,19 +101,27 @@ def _spectrum(spectrum: SpectrumSummary) -> JsonObject:
         "held_out_error": known.held_out.error if known else None,
         "eigenvalues": [
             {
-                "re": value.real,
-                "im": value.imag,
-                "abs": abs(value),
-                "residual": spectrum.residuals[j],
-                "amplitude": spectrum.amplitudes[j],
-                "share": spectrum.shares[j],
-                "half_life_steps": spectrum.half_lives_steps[j],
+                **eigenvalue_content(spectrum, j),
                 "interval": _interval(spectrum, j),
                 "held_out_residual": known.held_out.residuals[j] if known else None,
                 "compression_error": known.compression_errors[j] if known else None,
             }
-            for j, value in enumerate(spectrum.eigenvalues)
+            for j in range(len(spectrum.eigenvalues))
         ],
+    }
+
+
+def eigenvalue_content(spectrum: SpectrumSummary | Spectrum, j: int) -> dict[str, Any]:
+    """Return what a spectrum itself says of one eigenvalue."""
+    value = spectrum.eigenvalues[j]
+    return {
+        "re": value.real,
+        "im": value.imag,
+        "abs": abs(value),
+        "residual": spectrum.residuals[j],
+        "amplitude": spectrum.amplitudes[j],
+        "share": spectrum.shares[j],
+        "half_life_steps": spectrum.half_lives_steps[j],
     }
 
 

@@ -5,9 +5,6 @@ Lays out what the analysis and the diagnostics say; computes and decides nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_report import Report
@@ -16,14 +13,15 @@ from koopscope.report.text.first_screen import first_screen
 from koopscope.report.text.layers import layer_lines
 from koopscope.report.text.numbers import count, step_range
 from koopscope.report.text.spectrum import spectrum_lines
-from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
+from koopscope.report.text.sweep import sweep_lines
+from koopscope.report.text.terminal_style import Page, wrapped
 
 
 def render(report: Report, page: Page) -> str:
     """Return the report as text for a page."""
     parts = [_run(diagnosis, page, report.with_spectrum) for diagnosis in report.diagnoses]
     if report.sweep is not None:
-        parts.append("\n".join(_sweep(report.sweep, page)))
+        parts.append("\n".join(sweep_lines(report.sweep, page)))
     return "\n\n\n".join(parts)
 
 
@@ -41,22 +39,6 @@ def _run(diagnosis: Diagnosis, page: Page, with_spectrum: bool) -> str:
     if with_spectrum:
         sections.append(spectrum_lines(analysis, summary, page))
     return "\n\n".join("\n".join(section) for section in sections if section)
-
-
-def _sweep(sweep: Mapping[str, Any], page: Page) -> list[str]:
-    rows = [
-        [Cell("Depth sweep", "title"), Cell("depth", "faint", True), Cell("excess", "faint", True)]
-    ]
-    for run in sweep["runs"]:
-        role = "strong" if run["path"] == sweep["suggested_run"] else "plain"
-        values = (str(run["depth"]), f"{run['excess']:.2f}")
-        rows.append([Cell(run["path"], role), *(Cell(value, role, True) for value in values)])
-    sentence = (
-        f"Depth {sweep['suggested_depth']} is enough: it is the smallest within "
-        f"{sweep['tolerance']:.2f} of the best, by {sweep['method']} (0 is the best of the sweep, "
-        "1 the worst)."
-    )
-    return [*table(rows, page), *wrapped(sentence, page)]
 
 
 def _header(analysis: Analysis, page: Page) -> list[str]:

@@ -33,18 +33,20 @@ _SPARK = 24
 
 def document(found: Comparison) -> JsonObject:
     """Return the comparison as plain JSON values."""
-    foremost = found.foremost
-    return enveloped(
-        {
-            "runs": [
-                {"group": side.name, "path": run.path, "snapshots": run.snapshots}
-                for side in _sides(found)
-                for run in side.runs
-            ],
-            "comparison": {**_pair(foremost), "verdict": found.verdict},
-            "pairs": [_pair(pair) for pair in found.pairs],
-        }
-    )
+    return enveloped(content(found))
+
+
+def content(found: Comparison) -> dict[str, Any]:
+    """Return the same with its arrays and numbers as they are, and without the versions."""
+    return {
+        "runs": [
+            {"group": side.name, "path": run.path, "snapshots": run.snapshots}
+            for side in _sides(found)
+            for run in side.runs
+        ],
+        "comparison": {**_pair(found.foremost), "verdict": found.verdict},
+        "pairs": [_pair(pair) for pair in found.pairs],
+    }
 
 
 def _sides(found: Comparison) -> list[Side]:

@@ -31,10 +31,13 @@ class Failure:
 
 def enveloped(content: Mapping[str, Any]) -> JsonObject:
     """Return a document of plain JSON values with the versions in front."""
-    whole: JsonObject = plain(
-        {"schema_version": SCHEMA_VERSION, "koopscope_version": __version__, **content}
-    )
+    whole: JsonObject = plain(versioned(content))
     return whole
+
+
+def versioned(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return content with the versions in front, its values as they are."""
+    return {"schema_version": SCHEMA_VERSION, "koopscope_version": __version__, **content}
 
 
 def of_runs(

@@ -41,43 +41,46 @@ _ACCEPTED = {
 
 def document(found: Forecast) -> JsonObject:
     """Return the forecast as plain JSON values."""
+    return enveloped(content(found))
+
+
+def content(found: Forecast) -> dict[str, Any]:
+    """Return the same with its arrays and numbers as they are, and without the versions."""
     run, plan, test = found.description, found.plan, found.backtest
     window = plan.window(plan.last)
-    return enveloped(
-        {
-            "run": {
-                "path": run.path,
-                "format": run.format,
-                "snapshots": run.snapshots,
-                "parameters": run.parameters,
-                "window": [plan.steps[window.start], plan.steps[window.stop - 1]],
-                "spacing_steps": plan.spacing_steps,
-                "pooled": plan.every,
-            },
-            "settings": {**asdict(found.settings), "delay": plan.delay, "every": plan.every},
-            "target": {
-                "step": plan.target,
-                "horizon": plan.horizon,
-                "trusted": found.is_trusted,
-                "actual_error": found.actual,
-            }
-            if plan.target is not None
-            else None,
-            "trust": {"step": found.trusted_step, "verdict": found.verdict},
-            "backtest": [
-                {
-                    "horizon": horizon,
-                    "steps": horizon * plan.spacing_steps,
-                    "tested": test.tested(index),
-                    "errors": {name: _score(test.score(name, index)) for name in test.errors},
-                }
-                for index, horizon in enumerate(test.horizons)
-            ],
-            "growth": {"modes": found.growth.modes, "factor": found.growth.factor},
-            "layers": [asdict(layer) for layer in found.layers],
-            "notes": found.notes,
+    return {
+        "run": {
+            "path": run.path,
+            "format": run.format,
+            "snapshots": run.snapshots,
+            "parameters": run.parameters,
+            "window": [plan.steps[window.start], plan.steps[window.stop - 1]],
+            "spacing_steps": plan.spacing_steps,
+            "pooled": plan.every,
+        },
+        "settings": {**asdict(found.settings), "delay": plan.delay, "every": plan.every},
+        "target": {
+            "step": plan.target,
+            "horizon": plan.horizon,
+            "trusted": found.is_trusted,
+            "actual_error": found.actual,
         }
-    )
+        if plan.target is not None
+        else None,
+        "trust": {"step": found.trusted_step, "verdict": found.verdict},
+        "backtest": [
+            {
+                "horizon": horizon,
+                "steps": horizon * plan.spacing_steps,
+                "tested": test.tested(index),
+                "errors": {name: _score(test.score(name, index)) for name in test.errors},
+            }
+            for index, horizon in enumerate(test.horizons)
+        ],
+        "growth": {"modes": found.growth.modes, "factor": found.growth.factor},
+        "layers": [asdict(layer) for layer in found.layers],
+        "notes": found.notes,
+    }
 
 
 def _score(score: Score | None) -> JsonObject | None:

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from koopscope.inert import inert
+from koopscope.report.figure_sizes import USUAL, FigureSize
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from koopscope.diagnostics.diagnosis import Diagnosis
+    from koopscope.report.analysis_report import Report
 
 #: File name without suffix -> module with ``figure``.
 PICTURES = {
+    "summary": "koopscope.report.figures.summary",
+    "layers": "koopscope.report.figures.layers",
     "eigenvalues": "koopscope.report.figures.eigenvalues",
     "singular_values": "koopscope.report.figures.singular_values",
     "windows": "koopscope.report.figures.windows",
@@ -26,8 +32,9 @@ PICTURES = {
     "motion": "koopscope.report.figures.motion",
 }
 
-#: The picture of several runs that make a sweep, drawn once: module with ``figure(sweep)``.
-SWEEP_PICTURE = "depth_sweep"
+#: Pictures of several runs, drawn once: of all, with ``figure(report)``, and of those that differ
+#: in depth, with ``figure(sweep)``.
+SWEEP_PICTURES = ("sweep", "depth_sweep")
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
 
@@ -58,18 +65,32 @@ def _folder_name(run: str) -> str:
     return "run" if stem in ("", ".", "..") else stem
 
 
-def draw_sweep(sweep: Mapping[str, Any], file_format: str) -> bytes:
-    """Return the picture of a depth sweep as the bytes of a file."""
-    from koopscope.report.figures.depth_sweep import figure
+def sweep_pictures(report: Report) -> tuple[str, ...]:
+    """Return which pictures of several runs there are to draw."""
+    sweep = report.sweep or {}
+    keys = dict(zip(SWEEP_PICTURES, ("ranking", "suggested_depth"), strict=True))
+    return tuple(name for name, key in keys.items() if key in sweep)
+
+
+def draw_sweep(name: str, report: Report, file_format: str, size: FigureSize = USUAL) -> bytes:
+    """Return a picture of several runs as the bytes of a file."""
+    from koopscope.report.figures import depth_sweep, sweep
     from koopscope.report.figures.style import styled, to_bytes
 
-    with styled():
-        return to_bytes(figure(sweep), file_format)
+    with styled(size):
+        drawn = sweep.figure(report) if name == "sweep" else depth_sweep.figure(report.sweep or {})
+        return to_bytes(drawn, file_format)
 
 
-def draw(name: str, diagnosis: Diagnosis, file_format: str) -> bytes:
+def draw(name: str, diagnosis: Diagnosis, file_format: str, size: FigureSize = USUAL) -> bytes:
     """Return one picture as the bytes of a file."""
     from koopscope.report.figures.style import styled, to_bytes
 
-    with styled():
-        return to_bytes(import_module(PICTURES[name]).figure(diagnosis), file_format)
+    with styled(size):
+        return to_bytes(drawn(name, diagnosis), file_format)
+
+
+def drawn(name: str, diagnosis: Diagnosis) -> Figure:
+    """Return one picture, in the style that is set."""
+    figure: Figure = import_module(PICTURES[name]).figure(diagnosis)
+    return figure

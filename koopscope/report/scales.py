@@ -10,7 +10,8 @@ from koopscope.report.text.terminal_style import Cell, Page, table, wrapped
 from koopscope.runs.arrays.signal import Signal
 from koopscope.spectra.scales import DECAY, SUPPORT, Scales
 
-_TITLES = {"fft": "Fourier transform", "dmd": "Hankel DMD"}
+#: What each method is called.
+TITLES = {"fft": "Fourier transform", "dmd": "Hankel DMD"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def render(report: ScalesReport, page: Page) -> str:
         highest = f"{found.frequencies[-1]:.4g}" if len(found.frequencies) else page.glyphs.dash
         shown = ", ".join(f"{scale:.3g}" for scale in found.scales[:6])
         more = f" and {found.layers - 6} finer" if found.layers > 6 else ""
-        values = (_TITLES[found.method], str(found.layers), str(len(found.frequencies)), highest)
+        values = (TITLES[found.method], str(found.layers), str(len(found.frequencies)), highest)
         cells.append(
             [
                 Cell(text, "strong" if index == 1 else "plain", right=index > 0)

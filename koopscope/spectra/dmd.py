@@ -11,17 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from koopscope._types import Complex128, Float64
+from koopscope._views import shown
 from koopscope.errors import KoopscopeError
 from koopscope.markup import table
 from koopscope.spectra.fit import fitted_all
 from koopscope.spectra.gram import Observable, Products, SnapshotGram
 from koopscope.spectra.rank import AUTO, RankRule
 from koopscope.spectra.reduction import DRIFT, Reduction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 #: Magnitudes that a spectrum names of itself.
 _NAMED = 4
@@ -106,6 +112,42 @@ class Spectrum:
         heads = ("eigenvalue", "magnitude", "residual", "share", "half-life in steps")
         title = f"{self.observable}, rank {self.rank} of {self.pairs}"
         return table(title, heads, rows, right=frozenset(range(5)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return observable, rank, ``singular_values`` (float64 [m]) and the r eigenvalues.
+
+        The keys are those of a spectrum in the JSON report; of each eigenvalue its re, im, abs,
+        residual, amplitude, share and half_life_steps.
+        """
+        content: dict[str, Any] = shown(self, "to_dict")(self)
+        return content
+
+    def to_frame(self) -> DataFrame:
+        """Return one row for each of the r eigenvalues, largest amplitude first.
+
+        Columns: eigenvalue (complex, per snapshot), abs, residual, amplitude, share,
+        half_life_steps and period_steps (optimizer steps).
+
+        Raises
+        ------
+        KoopscopeError
+            If pandas is not installed.
+        """
+        rows: DataFrame = shown(self, "to_frame")(self)
+        return rows
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the eigenvalues in the unit circle, zoomed to where they are; return the axes.
+
+        Area is the share of the amplitude, colour the residual; of conjugate pairs the upper one.
+
+        Parameters
+        ----------
+        ax
+            Where to draw; on new axes if not given.
+        """
+        axes: Axes = shown(self, "plot")(self, ax)
+        return axes
 
     @property
     def rank(self) -> int:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import Spectrum, dmd
-from koopscope.spectra.gram import Products, SnapshotGram, gram_of, total
+from koopscope.spectra.gram import Products, SnapshotGram, total
 from koopscope.spectra.matching import conjugates, matched
 
 Measurement = Literal["sample", "sparse", "gaussian"]
@@ -35,6 +36,23 @@ CELL = 2048
 
 #: What ``--measurements`` is unless it is given: sampled weights, or rows of a projection.
 DEFAULT_MEASUREMENTS = {"sample": 2**18, "sparse": 4096, "gaussian": 1024}
+
+
+def jackknife_error(replicates: Float64) -> Float64:
+    """Return the standard error of a statistic from its values without each of the groups.
+
+    Parameters
+    ----------
+    replicates
+        [GROUPS, ...], the statistic of ``MeasuredGram.without`` each group.
+
+    Returns
+    -------
+    In the statistic's shape (Efron and Stein, Annals of Statistics 9, 1981).
+    """
+    deviations = replicates - replicates.mean(axis=0)
+    errors: Float64 = np.sqrt((GROUPS - 1) / GROUPS * np.square(deviations).sum(axis=0))
+    return errors
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,10 @@ class MeasuredGram:
         mean = _mean(groups)
         if not self.counted_alike:
             return mean
-        return replace(mean, changes=groups[0].changes, nonfinite=groups[0].nonfinite)
+        counted = groups[0]
+        return replace(
+            mean, changes=counted.changes, nonfinite=counted.nonfinite, units=counted.units
+        )
 
     def each(self, change: Callable[[SnapshotGram], SnapshotGram]) -> MeasuredGram:
         """Return the measurement with every group changed alike: a window, a filter."""

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.geometry import Geometry, course
-from koopscope.spectra.gram import gram_of
 from studies import tasks, training
 from studies.families import FAMILIES
 from studies.plan import HELD_OUT, TUNING, Recipe, recipes

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from koopscope.comparison.operators import spectra_distance
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 
 OUT = Path(__file__).with_name("published.json")
 RATE, ITERATIONS, STARTS = 0.1, 40, 400

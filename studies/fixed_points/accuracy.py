@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.iterates.contraction import contraction
 from sample_runs.iterates.operators import (
     communities,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.iterates.fixed_point import fixed_point
 from tests import iterated_maps as maps
 

@@ -30,7 +30,7 @@ from torch import Tensor
 
 import koopscope
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.law_of_motion import law_of_motion
 
 HERE = Path(__file__).parent

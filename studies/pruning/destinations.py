@@ -22,8 +22,8 @@ import numpy as np
 
 from koopscope.pruning.choices import RECENT
 from koopscope.runs.detect.opening import open_run
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.law_of_motion import law_of_motion
 from studies.plan import TUNING
 

@@ -11,10 +11,10 @@ from torch import nn
 from studies import networks as first
 from studies import tasks
 from studies.families import FAMILIES as FIRST_FAMILIES
-from studies.yardstick import data, further, networks
+from studies.yardstick import data, further, larger, networks
 from studies.yardstick import unsupervised as free
 from studies.yardstick.optimizers import Flat, Optimizer
-from studies.yardstick.problems import Problem, Supervised, varied
+from studies.yardstick.problems import MEASURED, Problem, Supervised, varied
 
 
 def _kept(task: tasks.Task, labels: range) -> tasks.Task:
@@ -138,6 +138,7 @@ SUPERVISED: dict[str, tuple[Callable[[], tasks.Task], Network, int]] = {
     "sawtooth_deep": (tasks.sawtooth, lambda: first.mlp([1, *[16] * 7, 1], nn.ReLU), 32),
     "digits_resnet": (lambda: tasks.digits(as_image=True), further.ResidualImage, 32),
     **further.SUPERVISED,
+    **larger.SUPERVISED,
     "friedman_layernorm": (data.friedman_two, lambda: networks.normed([4, 32, 32, 1]), 32),
 }
 OTHERS: dict[str, Callable[[], Problem]] = {
@@ -166,4 +167,5 @@ def problem(family: str, variant: str, seed: int) -> Problem:
     else:
         make, network, batch = SUPERVISED[family]
         task, net = make(), network()
-    return Supervised(net, varied(task, variant, seed), batch)
+    measured = larger.MEASURED_LARGE if family in larger.SUPERVISED else MEASURED
+    return Supervised(net, varied(task, variant, seed), batch, measured)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -25,12 +26,22 @@ class Pace:
         Optimizer steps of a usual budget.
     varied
         Whether its data can be made noisy, few, imbalanced or shifted.
+    runs
+        How many recipes it has.
+    most_snapshots
+        How many a run has at most: the snapshots of a large network take room.
     """
 
     adam: float
     sgd: float
     steps: int
     varied: bool = True
+    runs: int = 40
+    most_snapshots: int = 151
+
+
+def _large(adam: float, sgd: float, steps: int) -> Pace:
+    return Pace(adam, sgd, steps, runs=14, most_snapshots=51)
 
 
 TUNING: dict[str, Pace] = {
@@ -73,6 +84,11 @@ TUNING: dict[str, Pace] = {
     "photographs_groupnorm": Pace(1e-3, 0.03, 160),
     "digits_distillation": Pace(4e-3, 0.2, 400, False),
     "digits_margin": Pace(1e-3, 0.1, 320),
+    # Of 0.3 to 0.8 million weights:
+    "source_decoder": _large(1e-3, 0.2, 160),
+    "teacher_wide": _large(5e-4, 0.05, 200),
+    "patches_turned": _large(1e-3, 0.05, 160),
+    "counting_lstm": _large(5e-3, 1.0, 160),
 }
 HELD_OUT: dict[str, Pace] = {
     "digits_residual": Pace(3e-3, 0.05, 480),
@@ -98,12 +114,15 @@ HELD_OUT: dict[str, Pace] = {
     "community_attention": Pace(1e-2, 0.3, 160, False),
     "reversal_lstm": Pace(8e-3, 0.5, 320),
     "digits_resnet": Pace(2e-3, 0.05, 120),
+    # Of 0.4 to 1.7 million weights:
+    "words_lstm": _large(3e-3, 1.0, 140),
+    "sorting_transformer": _large(1e-3, 0.2, 160),
+    "patches_inpainting": _large(1e-3, 0.1, 180),
+    "spectra_wide": _large(5e-4, 0.05, 140),
 }
 PACES = {**TUNING, **HELD_OUT}
 #: Adversaries have no loss that falls as they learn: all their labels are ambiguous.
 WITHOUT_LEVEL = ("digits_gan",)
-
-RUNS_PER_FAMILY = 40
 
 VARIANTS = ("clean", "label_noise", "small", "imbalanced", "shift")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop", "lion", "muon")
@@ -181,7 +200,7 @@ def recipes(family: str) -> list[Recipe]:
     spoiled = list(rng.permutation(SPOILED))
     rates = list(rng.permutation(np.array(RATE_FACTORS * 3)))
     result = []
-    for index in range(RUNS_PER_FAMILY):
+    for index in range(pace.runs):
         start, factor, budget = "default", 1.0, 1.5
         optimizer, schedule = str(rng.choice(["adam", "momentum", "adamw"])), "constant"
         variant = variants[min(index // 2, len(variants) - 1)] if index % 2 == 0 else "clean"
@@ -202,6 +221,7 @@ def recipes(family: str) -> list[Recipe]:
         snapshots = int(rng.choice(SNAPSHOTS))
         if per_step:  # a recording of the first steps
             snapshots = int(rng.choice([51, 81, 101, 151]))
+            snapshots = min(snapshots, pace.most_snapshots)
             steps = snapshots - 1
         result.append(
             Recipe(
@@ -215,7 +235,7 @@ def recipes(family: str) -> list[Recipe]:
                 variant=variant,
                 weight_decay=1e-2 if rng.random() < 0.25 else 0.0,
                 steps=steps,
-                snapshots=min(snapshots, steps + 1),
+                snapshots=min(snapshots, steps + 1, pace.most_snapshots),
                 uneven=bool(rng.random() < 0.08) and not per_step,
                 recorded=str(rng.choice(RECORDED, p=[0.45, 0.15, 0.4])),
                 dtype=str(rng.choice(["float32", "bfloat16", "float16"], p=[0.8, 0.12, 0.08])),
@@ -228,4 +248,4 @@ def recipes(family: str) -> list[Recipe]:
 def all_recipes() -> list[Recipe]:
     """Return every run, families in turn, so that an interrupted generation has all of them."""
     columns = [recipes(family) for family in PACES]
-    return [recipe for row in zip(*columns, strict=True) for recipe in row]
+    return [recipe for row in zip_longest(*columns) for recipe in row if recipe is not None]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from studies import tasks
 
-#: Samples of either set that a measurement looks at, at most.
+#: Samples of either set that a measurement looks at, at most, unless told otherwise.
 MEASURED = 384
 
 Batch = tuple[Tensor, ...]
@@ -59,9 +59,10 @@ class Sampled(Problem):
         held: Batch,
         chance: tuple[float, float] | None = None,
         batch: int = 32,
+        measured: int = MEASURED,
     ):
         self.net, self.function, self.train, self.held = net, function, train, held
-        self.chance, self.batch = chance, batch
+        self.chance, self.batch, self.measured = chance, batch, measured
         self.order = torch.empty(0, dtype=torch.int64)
 
     def backward(self, generator: torch.Generator) -> float:
@@ -78,7 +79,7 @@ class Sampled(Problem):
 
     @torch.no_grad()
     def _on(self, data: Batch) -> float:
-        some = tuple(part[:MEASURED] for part in data)
+        some = tuple(part[: self.measured] for part in data)
         return float(self.function(self.net, some, torch.Generator().manual_seed(0)))
 
     def measure(self) -> tuple[float, float]:
@@ -104,7 +105,7 @@ def _chance(task: tasks.Task) -> tuple[float, float] | None:
 class Supervised(Sampled):
     """Pairs of inputs and targets."""
 
-    def __init__(self, net: nn.Module, task: tasks.Task, batch: int = 32):
+    def __init__(self, net: nn.Module, task: tasks.Task, batch: int = 32, measured: int = MEASURED):
         def function(net: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
             return task.loss(net(batch[0]), batch[1])
 
@@ -116,6 +117,7 @@ class Supervised(Sampled):
             (task.x_val, task.y_val),
             _chance(task),
             size,
+            measured,
         )
         self.full_batch = task.full_batch
 

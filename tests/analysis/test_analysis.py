@@ -13,8 +13,8 @@ from koopscope.analysis.summary import summarize
 from koopscope.diagnostics.diagnosis import diagnose
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from tests.known_systems import EIGENVALUES, distance, trajectory
 
 SHAPES = {"body.weight": (30, 40), "body.bias": (30,), "head.weight": (10, 30)}

@@ -16,7 +16,7 @@ from koopscope.gate.judgement import judge
 from koopscope.gate.policy import policy
 from koopscope.runs.native.recorder import Recorder
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 
 
 def analysed(*names: str, groups: tuple[str, ...] = ()) -> Analysis:

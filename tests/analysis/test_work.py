@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koopscope.analysis import analysis as pipeline
-from koopscope.analysis import kept_spectra
+from koopscope.analysis import kept_spectra, scope_spectra
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.analysis_json import run_document
 from koopscope.runs.run import RunDescription, TensorInfo
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import Spectrum, dmd_all
-from koopscope.spectra.gram import SnapshotGram, gram_of
+from koopscope.spectra.gram import SnapshotGram
 
 SNAPSHOTS = 24
 
@@ -63,7 +63,7 @@ def spectra(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         computed.extend(gram.snapshots for gram in grams)
         return real(grams, *args, **options)
 
-    monkeypatch.setattr(pipeline, "dmd_all", counting)
+    monkeypatch.setattr(scope_spectra, "dmd_all", counting)
     return computed
 
 

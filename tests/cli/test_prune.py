@@ -125,13 +125,23 @@ def test_report_and_figure_go_to_files(network, tmp_path, capsys):
     code, out, _ = prune(
         capsys, network, "--sparsity", 0.5, "--format", f"json={tmp_path / 'p.json'}",
         "--format", "table", "--plots", tmp_path / "plots", "--plot-format", "svg",
+        "--criterion", "destination",
     )  # fmt: skip
     assert code == 0
     assert "Sparsity 50%" in out
     assert json.loads((tmp_path / "p.json").read_text())["prunings"][0]["kept"] == 110
     drawing = (tmp_path / "plots" / "pruning.svg").read_text()
     assert "hidden.0" in drawing
+    assert "Norm that goes" in drawing
     assert "kept (110 shown)" in drawing
+
+
+def test_a_score_that_is_the_magnitude_is_not_drawn_against_it(network, tmp_path, capsys):
+    words = ("--sparsity", 0.5, "--plots", tmp_path, "--plot-format", "svg")
+    assert prune(capsys, network, *words)[0] == 0
+    drawing = (tmp_path / "pruning.svg").read_text()
+    assert "Norm that goes" in drawing
+    assert "Score and magnitude" not in drawing
 
 
 def test_outputs_that_exist_are_kept_unless_forced(network, tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 import koopscope
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from tests.comparison.systems import SHAPES, repeats, trained
 from tests.recorded import recorded
 

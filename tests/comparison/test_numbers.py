@@ -16,7 +16,7 @@ from koopscope.comparison.permutation import permutation_test
 from koopscope.comparison.timeline import timeline
 from koopscope.comparison.verdicts import group_verdict, score_of_groups, score_of_pair
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.gram_joins import picked
 from tests.known_systems import trajectory
 

@@ -13,7 +13,7 @@ from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence, initialization
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 
 RUNS = Path(__file__).parents[2] / "sample_runs"
 NAMES = ("mlp_sgd", "transformer", "overfitting")

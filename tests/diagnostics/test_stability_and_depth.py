@@ -14,7 +14,7 @@ from koopscope.diagnostics.statistics import layer_stack
 from koopscope.diagnostics.statistics.layer_stack import likeness, stack_of
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 
 RUNS = Path(__file__).parents[2] / "sample_runs"
 

@@ -20,7 +20,8 @@ from koopscope.engine.store import GramStore
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.dtypes import StoredArray
-from koopscope.spectra.gram import SnapshotGram, gram_of, total
+from koopscope.spectra.accumulating import gram_of
+from koopscope.spectra.gram import SnapshotGram, total
 from tests.engine.counts import assert_same_counts
 
 

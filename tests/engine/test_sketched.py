@@ -12,7 +12,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run
 from koopscope.runs.views.excerpt import Excerpt
 from koopscope.runs.views.progression import evenly_spaced
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.measured import GROUPS
 
 SNAPSHOTS = 14

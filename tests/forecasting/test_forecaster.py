@@ -11,7 +11,7 @@ from koopscope.forecasting.acceptance import accepted
 from koopscope.forecasting.backtest import FORECAST
 from koopscope.forecasting.baselines import LINE
 from koopscope.forecasting.choices import OPERATORS
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.heldout import held_out_damping
 from koopscope.spectra.law_of_motion import law_of_motion
 from koopscope.spectra.series import Series

@@ -25,7 +25,7 @@ from koopscope.report.gate.gate import Gate
 from koopscope.report.registry import formats, render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.run import RunDescription, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from tests.frameworks import framework
 
 HERE = Path(__file__).parent

@@ -20,7 +20,7 @@ from koopscope.report.analysis_report import Report
 from koopscope.report.analysis_text import render
 from koopscope.report.text.terminal_style import Page
 from koopscope.runs.run import RunDescription, Skipped, TensorInfo
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 
 GOLDEN = Path(__file__).parent / "golden"
 

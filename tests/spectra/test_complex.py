@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from koopscope.spectra.accumulating import GramAccumulator, gram_of
 from koopscope.spectra.dmd import dmd
 from koopscope.spectra.geometry import Geometry
-from koopscope.spectra.gram import GramAccumulator, gram_of
 from koopscope.spectra.gram_joins import extended
 from koopscope.spectra.heldout import forecast_errors, held_out, held_out_rank
 from koopscope.spectra.law_of_motion import law_of_motion

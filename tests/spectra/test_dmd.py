@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import Spectrum, dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.modes import observable_values
 from tests.frameworks import framework
 from tests.known_systems import EIGENVALUES, distance, trajectory

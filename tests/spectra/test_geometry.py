@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.geometry import Geometry, course
-from koopscope.spectra.gram import gram_of
 
 
 def geometry(snapshots):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import GramAccumulator, SnapshotGram, gram_of, total
+from koopscope.spectra.accumulating import GramAccumulator, gram_of
+from koopscope.spectra.gram import SnapshotGram, total
 from tests.known_systems import trajectory
 
 snapshot_arrays = st.builds(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.heldout import forecast_errors, held_out, held_out_rank
 from koopscope.spectra.reduction import reduce
 from koopscope.spectra.series import Series

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.law_of_motion import _expanded, law_of_motion, laws_of_motion
 from tests.known_systems import trajectory
 

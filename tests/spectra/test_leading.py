@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from koopscope.spectra import leading, roots, stacks
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd, dmd_all
-from koopscope.spectra.gram import SnapshotGram, gram_of
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.leading import TOLERANCE, VALUE_TOLERANCE, leading_pairs
 
 SIZE = 400

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.modes import modes, observable_values
 from tests.frameworks import framework
 from tests.known_systems import trajectory

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
 from koopscope.sobolev import symbol
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.noise import filter_matrix, filtered, lost_snapshots, sobolev_kernel
 from tests.known_systems import distance, trajectory
 

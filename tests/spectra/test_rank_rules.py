@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.rank_rules import RULES
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.reduction import reduce
 from koopscope.spectra.series import Series
 from tests.recorded import recorded

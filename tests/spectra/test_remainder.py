@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.remainder import remainder, remaining_course, remaining_displacement
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.still_to_come import (
     DRIFT_GAP,
     SLOWEST,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.uncertainty import uncertainty
 
 ROTATING = np.array([[0.9, 0.0, 0.0], [0.0, 0.6, -0.4], [0.0, 0.4, 0.6]])

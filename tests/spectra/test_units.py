@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from koopscope.spectra.gram import GramAccumulator, SnapshotGram, gram_of
+from koopscope.spectra.accumulating import GramAccumulator, gram_of
+from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.units import UnitAxis, UnitMoments, joined_units, spans
 
 SHAPE = (5, 7)

@@ -3,62 +3,116 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from koopscope.diagnostics.convergence import ConvergenceEvidence
+from koopscope.diagnostics.convergence import ConvergenceEvidence, StopThreshold
 from koopscope.diagnostics.diagnosis import Diagnosis
+from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.statistics.stopping import GAIN_FLOOR
-from koopscope.report.figures.style import COLORS, FAINT, INK, new_figure, nothing_to_show, run_name
+from koopscope.report.figures.style import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    entitle,
+    nothing_to_show,
+    panels,
+    run_name,
+    thousands,
+)
+
+#: Improvement below this, in percent, is drawn at the lower edge: it cannot be told from none.
+_FLOOR = 100.0 * GAIN_FLOOR / 5.0
 
 
 def figure(diagnosis: Diagnosis) -> Figure:
-    """Draw the picture: the rule's score against its threshold below, its meaning above."""
-    picture = new_figure(5.2)
-    upper, lower = picture.subplots(2, 1, sharex=True)
-    upper.set_title("Predicted improvement still ahead")
-    upper.set_ylabel("% of the improvement")
-    upper.set_xlabel("optimizer step")
-    lower.set_title("Stop rule")
-    lower.set_ylabel("score")
-    lower.set_xlabel("optimizer step")
-    picture.suptitle(f"Convergence of {run_name(diagnosis.analysis)}", fontsize=10)
-    finding = next((each for each in diagnosis.findings if each.id == "convergence"), None)
-    evidence = finding.evidence if finding is not None else None
-    if not isinstance(evidence, ConvergenceEvidence) or evidence.stop_rule is None:
-        for axes in (upper, lower):
-            nothing_to_show(axes, finding.message if finding is not None else "not asked")
-        return picture
-    history, rule = evidence.stop_history, evidence.stop_rule
-    steps = [point.step for point in history]
-    ahead = 100.0 * np.array([point.statistic for point in history])
-    bounds = 100.0 * np.array([point.interval for point in history])
-    floor = 100.0 * GAIN_FLOOR / 5.0
-    band = np.maximum(bounds, floor).T
-    upper.fill_between(steps, band[0], band[1], color=FAINT, alpha=0.4, linewidth=0.0)
-    upper.plot(steps, np.maximum(ahead, floor), color=COLORS[0], label="predicted; band: 90%")
-    upper.set_yscale("log")
-    upper.set_ylim(0.8 * floor, 130.0)
-    upper.yaxis.set_major_formatter("{x:g}")
-    upper.tick_params(labelbottom=True)
-    lower.plot(steps, [point.score for point in history], color=COLORS[0])
-    lower.axhline(rule.threshold, color=INK, linestyle="--", linewidth=0.9)
-    lower.set_title(f"Stop rule, from {rule.source}: stop below {rule.threshold:.2f}")
+    """Draw the picture: what the rule predicts, and its score against its threshold."""
+    picture, (ahead, rule) = panels(2, 2.1)
+    draw_ahead(ahead, diagnosis)
+    _draw_rule(rule, diagnosis)
+    entitle(picture, f"Convergence of {run_name(diagnosis.analysis)}")
+    return picture
+
+
+def draw_ahead(axes: Axes, diagnosis: Diagnosis) -> None:
+    """Draw the improvement that is still ahead, as predicted at every snapshot."""
+    found = convergence_of(diagnosis)
+    draw_history(axes, found)
+
+
+def draw_history(axes: Axes, finding: Finding | None) -> None:
+    """Draw the improvement still ahead that a finding on convergence rests on."""
+    axes.set_title("Improvement still ahead")
+    axes.set_ylabel("% of the improvement")
+    axes.set_xlabel("optimizer step")
+    evidence, _ = _rule_of(finding)
+    if evidence is None:
+        nothing_to_show(axes, _why(finding))
+        return
+    steps = [point.step for point in evidence.stop_history]
+    ahead = 100.0 * np.array([point.statistic for point in evidence.stop_history])
+    band = 100.0 * np.array([point.interval for point in evidence.stop_history])
+    low, high = np.maximum(band, _FLOOR).T
+    axes.fill_between(steps, low, high, color=FAINT, alpha=0.4, linewidth=0.0, label="90% interval")
+    axes.plot(steps, np.maximum(ahead, _FLOOR), color=BLUE, label="predicted")
+    axes.set_yscale("log")
+    axes.set_ylim(0.8 * _FLOOR, 130.0)
+    axes.yaxis.set_major_formatter("{x:g}")
+    _draw_stop(axes, evidence)
+    axes.legend(loc="best")
+
+
+def _draw_rule(axes: Axes, diagnosis: Diagnosis) -> None:
+    axes.set_title("Stop rule")
+    axes.set_ylabel("score")
+    axes.set_xlabel("optimizer step")
+    finding = convergence_of(diagnosis)
+    evidence, rule = _rule_of(finding)
+    if evidence is None or rule is None:
+        nothing_to_show(axes, _why(finding))
+        return
+    history = evidence.stop_history
+    axes.plot([point.step for point in history], [point.score for point in history], color=BLUE)
+    axes.axhline(
+        rule.threshold, color=INK, linestyle="--", linewidth=0.9,
+        label=f"stop below {rule.threshold:.2f}",
+    )  # fmt: skip
+    axes.set_title(f"Stop rule, from {rule.source}")
     waiting = [p for p in history if p.score < rule.threshold and not p.allowed]
     if waiting:
-        lower.plot(
+        axes.plot(
             [point.step for point in waiting],
             [point.score for point in waiting],
             "o",
-            color=COLORS[1],
+            color=ORANGE,
             markerfacecolor="none",
-            markersize=4.0,
-            label="below, but waits: validation loss had a new best lately",
+            markersize=3.5,
+            label="waits: a new best lately",
         )
-        lower.legend(loc="upper right")
-    if evidence.stop_step is not None:
-        for axes in (upper, lower):
-            axes.axvline(evidence.stop_step, color=COLORS[4], linestyle="-.")
-        upper.plot([], [], color=COLORS[4], linestyle="-.", label=f"stop: {evidence.stop_step:,}")
-    # Beside the title: the curve may be anywhere below it.
-    upper.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
-    return picture
+    _draw_stop(axes, evidence)
+    axes.legend(loc="best")
+
+
+def _draw_stop(axes: Axes, evidence: ConvergenceEvidence) -> None:
+    stop = evidence.stop_step
+    if stop is not None:
+        axes.axvline(stop, color=INK, linestyle="-.", linewidth=0.9, label=f"could stop: {stop:,}")
+    thousands(axes.xaxis)
+
+
+def convergence_of(diagnosis: Diagnosis) -> Finding | None:
+    """Return the finding on convergence, ``None`` where it was not asked for."""
+    return next((each for each in diagnosis.findings if each.id == "convergence"), None)
+
+
+def _rule_of(finding: Finding | None) -> tuple[ConvergenceEvidence | None, StopThreshold | None]:
+    """Return what a finding rests on, ``None`` where there is no stop rule in it."""
+    evidence = finding.evidence if finding is not None else None
+    if not isinstance(evidence, ConvergenceEvidence) or evidence.stop_rule is None:
+        return None, None
+    return evidence, evidence.stop_rule
+
+
+def _why(finding: Finding | None) -> str:
+    return finding.message if finding is not None else "not asked"

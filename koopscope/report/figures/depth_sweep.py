@@ -8,12 +8,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from koopscope.report.figures.style import COLORS, INK, new_figure
+from koopscope.report.figures.style import COLORS, INK, entitle, new_figure
 
 
 def figure(sweep: Mapping[str, Any]) -> Figure:
     """Draw the picture: one point per run, the tolerance, and the suggested depth."""
-    picture = new_figure(3.0)
+    picture = new_figure(2.4)
     axes = picture.subplots()
     depths = [run["depth"] for run in sweep["runs"]]
     axes.plot(depths, [run["excess"] for run in sweep["runs"]], color=COLORS[0], marker="o")
@@ -27,5 +27,5 @@ def figure(sweep: Mapping[str, Any]) -> Figure:
     axes.set_title(f"By {sweep['method']}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
-    picture.suptitle("Depth sweep", fontsize=10)
+    entitle(picture, "Depth sweep")
     return picture

@@ -12,15 +12,17 @@ from matplotlib.figure import Figure
 from koopscope._types import Float64
 from koopscope.forecasting.backtest import FORECAST
 from koopscope.forecasting.results import Forecast
-from koopscope.inert import inert
 from koopscope.report.figures.style import (
     COLORS,
     DASHES,
     FAINT,
     INK,
     MARKERS,
+    entitle,
+    is_narrow,
     new_figure,
     nothing_to_show,
+    thousands,
 )
 from koopscope.report.text.numbers import percent
 
@@ -32,17 +34,23 @@ _BAND = (0.1, 0.9)
 
 def figure(found: Forecast) -> Figure:
     """Draw the picture."""
-    picture = new_figure(4.0)
-    grid = picture.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
-    upper = picture.add_subplot(grid[0, 0])
-    rows = (upper, picture.add_subplot(grid[1, 0], sharex=upper))
-    upper.tick_params(labelbottom=False)
+    if is_narrow():
+        picture = new_figure(5.8)
+        rows = picture.subplots(3, 1).tolist()
+        errors = rows.pop()
+    else:
+        picture = new_figure(3.4)
+        grid = picture.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
+        rows = [picture.add_subplot(grid[0, 0]), picture.add_subplot(grid[1, 0])]
+        errors = picture.add_subplot(grid[:, 1])
     for coordinate, axes in enumerate(rows):
-        _fan(axes, found, coordinate)
-    rows[-1].set_xlabel("step")
-    _errors(picture.add_subplot(grid[:, 1]), found)
-    name = inert(PurePath(found.description.path).name)
-    picture.suptitle(f"Forecast of {name} from step {_last_step(found):,.0f}", fontsize=10)
+        draw_fan(axes, found, coordinate)
+    rows[1].sharex(rows[0])
+    rows[0].tick_params(labelbottom=False)
+    rows[0].set_xlabel("")
+    draw_errors(errors, found)
+    name = PurePath(found.description.path).name
+    entitle(picture, f"Forecast of {name} from step {_last_step(found):,.0f}")
     return picture
 
 
@@ -50,13 +58,15 @@ def _last_step(found: Forecast) -> int:
     return int(found.plan.steps[found.plan.last])
 
 
-def _fan(axes: Axes, found: Forecast, coordinate: int) -> None:
+def draw_fan(axes: Axes, found: Forecast, coordinate: int) -> None:
+    """Draw one leading coordinate: recorded, forecast, and how far past forecasts were off."""
+    axes.set_xlabel("optimizer step")
     plan, plane = found.plan, found.plane
     axes.set_ylabel(f"coordinate {coordinate + 1}")
     if coordinate >= plane.trajectory.shape[1] or not plane.shares[coordinate]:
         nothing_to_show(axes, "nothing moves along it")
         return
-    axes.set_title(f"{percent(plane.shares[coordinate])} of the window's motion", fontsize=7.5)
+    axes.set_title(f"{percent(plane.shares[coordinate])} of the window's motion", fontsize=7.0)
     start = max(0, plan.last + 1 - 2 * plan.fitted)
     path = plane.trajectory[:, coordinate]
     known = slice(start, plan.last + 1)
@@ -92,7 +102,8 @@ def _fan(axes: Axes, found: Forecast, coordinate: int) -> None:
     axes.axvline(last, color=FAINT, linewidth=0.6)
     axes.set_xlim(right=float(max(steps[-1], plan.steps[plan.last])))
     if coordinate == 0:
-        axes.legend(loc="best", fontsize=6.5)
+        axes.legend(loc="best", fontsize=6.0)
+    thousands(axes.xaxis)
     _fit_height(axes, [path[known], line, path[later][: _shown_later(found, steps[-1])]])
 
 
@@ -122,7 +133,8 @@ def _band(found: Forecast, coordinate: int) -> tuple[Float64, Float64, Float64]:
     return np.array([0.0, *horizons]), np.minimum(low, 0.0), np.maximum(high, 0.0)
 
 
-def _errors(axes: Axes, found: Forecast) -> None:
+def draw_errors(axes: Axes, found: Forecast) -> None:
+    """Draw the errors of past forecasts, and of the baselines, against the steps ahead."""
     axes.set_title("Error of past forecasts")
     axes.set_xlabel("steps ahead")
     axes.set_ylabel("relative to no change")
@@ -154,4 +166,8 @@ def _errors(axes: Axes, found: Forecast) -> None:
         axes.plot([target], [found.actual], "*", color=INK, markersize=8, label="what came")
     axes.set_ylim(0.0, _HIGHEST)
     axes.set_xlim(left=0.0)
-    axes.legend(loc="upper right", fontsize=6.5, ncols=2)
+    thousands(axes.xaxis)
+    if is_narrow():
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
+    else:
+        axes.legend(loc="upper right", ncols=2)

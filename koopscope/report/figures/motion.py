@@ -7,21 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
 from koopscope.diagnostics.diagnosis import Diagnosis
 from koopscope.report.figures.style import (
     COLORMAP,
+    entitle,
     fitting_name,
+    is_narrow,
     line_styles,
     new_figure,
     nothing_to_show,
+    plain_decades,
     run_name,
+    thousands,
 )
 from koopscope.report.text.numbers import interval
 
@@ -30,9 +32,6 @@ MOST_LINES = 10
 
 #: Layer names written beside a map at most.
 MOST_NAMES = 40
-
-#: Up to this ratio of largest to smallest, 2 and 5 of each decade are named as well.
-FEW_DECADES = 300.0
 
 Curves = dict[str, npt.NDArray[np.float64]]
 
@@ -45,7 +44,8 @@ def figure(diagnosis: Diagnosis) -> Figure:
     steps = analysis.description.steps[window.first : window.stop]
     displacements, speeds, unscaled = _curves(analysis, layers)
     deep = len(displacements) > MOST_LINES
-    picture = new_figure(5.2 if not deep else max(5.2, 2.0 + 0.2 * min(len(layers), MOST_NAMES)))
+    rows = min(len(layers), MOST_NAMES)
+    picture = new_figure(4.0 if not deep else max(4.0, 1.4 + 2 * 0.11 * rows))
     upper, lower = picture.subplots(2, 1, sharex=True)
     draw = _map if deep else _lines
     speed_unit = f"% of norm per {interval(window.spacing_steps)}"
@@ -66,7 +66,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
     more = f" and {len(unscaled) - 2} more" if len(unscaled) > 2 else ""
     named = ", ".join(map(fitting_name, unscaled[:2])) + more
     left_out = f" (not shown, start at zero: {named})" if unscaled else ""
-    picture.suptitle(f"Motion of the layers of {run_name(analysis)}{left_out}", fontsize=10)
+    entitle(picture, f"Motion of the layers of {run_name(analysis)}{left_out}")
     return picture
 
 
@@ -100,23 +100,11 @@ def _lines(
         plain_decades(axes.yaxis, *axes.get_ylim())
     else:
         axes.set_ylim(bottom=0.0)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), handlelength=3.2)
-
-
-def plain_decades(axis: Axis, low: float, high: float) -> None:
-    """Label a logarithmic axis with plain numbers: formulas are switched off in these pictures."""
-    axis.set_major_formatter(FuncFormatter(_plain_number))
-    few = 0.0 < low < high < FEW_DECADES * low
-    axis.set_minor_formatter(FuncFormatter(_plain_minor) if few else NullFormatter())
-
-
-def _plain_number(value: float, position: float | None = None) -> str:
-    return f"{value:g}"
-
-
-def _plain_minor(value: float, position: float | None = None) -> str:
-    """Name 2 and 5 of each decade; more would crowd the axis."""
-    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+    thousands(axes.xaxis)
+    if is_narrow():
+        axes.legend(loc="best", handlelength=3.2, fontsize=5.5)
+    else:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), handlelength=3.2)
 
 
 def _map(axes: Axes, steps: npt.NDArray[np.int64], curves: Curves, unit: str, is_log: bool) -> None:
@@ -128,13 +116,20 @@ def _map(axes: Axes, steps: npt.NDArray[np.int64], curves: Curves, unit: str, is
         norm = LogNorm(max(float(moving.min()), 1e-4 * float(moving.max())), float(moving.max()))
         extra["extend"] = "min"
     mesh = axes.pcolormesh(
-        steps, np.arange(len(curves)), values, cmap=COLORMAP, norm=norm, shading="nearest"
+        steps,
+        np.arange(len(curves)),
+        values,
+        cmap=COLORMAP,
+        norm=norm,
+        shading="nearest",
+        rasterized=True,
     )
     names = [fitting_name(layer) for layer in curves]
     every = -(-len(names) // MOST_NAMES)
-    axes.set_yticks(range(0, len(names), every), names[::every], fontsize=6.5)
+    axes.set_yticks(range(0, len(names), every), names[::every], fontsize=5.5)
     axes.invert_yaxis()
     axes.grid(False)
+    thousands(axes.xaxis)
     bar = axes.figure.colorbar(mesh, ax=axes, label=unit, pad=0.01, aspect=30, **extra)
     if is_log:
         plain_decades(bar.ax.yaxis, *bar.ax.get_ylim())

@@ -13,8 +13,10 @@ from koopscope.report.figures.style import (
     COLORS,
     FAINT,
     INK,
-    new_figure,
+    entitle,
     nothing_to_show,
+    panels,
+    plain_decades,
     run_name,
 )
 from koopscope.spectra.dmd import Spectrum
@@ -23,10 +25,10 @@ from koopscope.spectra.dmd import Spectrum
 def figure(diagnosis: Diagnosis) -> Figure:
     """Draw the picture: kept values are full circles, those beyond the cut are open."""
     analysis = diagnosis.analysis
-    picture = new_figure(3.0)
-    for axes, observable in zip(picture.subplots(1, 2, sharey=True), OBSERVABLES, strict=True):
+    picture, grid = panels(len(OBSERVABLES), 2.0)
+    for axes, observable in zip(grid, OBSERVABLES, strict=True):
         axes.set_xlabel("index")
-        axes.set_ylabel("singular value (columns of unit norm)")
+        axes.set_ylabel("singular value")
         axes.set_title(observable.capitalize())
         if not analysis.has_spectrum:
             nothing_to_show(axes, f"{usable(analysis.window.snapshots)} too few")
@@ -37,7 +39,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
             continue
         _values(axes, spectrum)
         axes.set_title(f"{observable.capitalize()}: rank {spectrum.rank} of {spectrum.pairs}")
-    picture.suptitle(f"Singular values of {run_name(analysis)}", fontsize=10)
+    entitle(picture, f"Singular values of {run_name(analysis)}, columns scaled to unit norm")
     return picture
 
 
@@ -59,4 +61,5 @@ def _values(axes: Axes, spectrum: Spectrum) -> None:
             label=name,
         )
     axes.axvline(spectrum.rank + 0.5, color=INK, linewidth=0.9, linestyle="--")
+    plain_decades(axes.yaxis, *axes.get_ylim())
     axes.legend(loc="upper right")

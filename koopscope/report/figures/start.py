@@ -11,7 +11,9 @@ from koopscope.diagnostics.initialization import InitializationEvidence
 from koopscope.diagnostics.statistics.start import snapshots_of_beginning
 from koopscope.report.figures.style import (
     COLORMAP,
+    entitle,
     fitting_name,
+    is_narrow,
     new_figure,
     nothing_to_show,
     run_name,
@@ -32,10 +34,10 @@ def figure(diagnosis: Diagnosis) -> Figure:
     analysis = diagnosis.analysis
     tensors = [t for t in analysis.finite_tensors if t.kind == "parameter" and len(t.shape) >= 2]
     count = min(snapshots_of_beginning(analysis.description.snapshots), analysis.window.snapshots)
-    picture = new_figure(max(2.6, 1.6 + 0.2 * min(len(tensors), MOST_NAMES)))
+    picture = new_figure(max(2.2, 1.2 + 0.16 * min(len(tensors), MOST_NAMES)))
     axes = picture.subplots()
-    picture.suptitle(f"The beginning of {run_name(analysis)}", fontsize=10)
-    axes.set_title("Motion of each weight matrix, per interval")
+    entitle(picture, f"The beginning of {run_name(analysis)}")
+    axes.set_title("Motion per interval")
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("weight matrix")
     if count < 2 or not tensors:
@@ -51,7 +53,7 @@ def figure(diagnosis: Diagnosis) -> Figure:
     image = axes.imshow(np.array(rows), aspect="auto", cmap=COLORMAP, interpolation="nearest")
     if np.ptp(rows) == 0.0:  # nothing moved: the scale would be of nothing
         image.set_clim(np.log10(FAINTEST), 0.0)
-    every = -(-len(steps) // MOST_STEPS)
+    every = -(-len(steps) // (MOST_STEPS // 2 if is_narrow() else MOST_STEPS))
     axes.set_xticks(range(0, len(steps), every), [f"{step:,}" for step in steps[::every]])
     axes.grid(False)
     if len(tensors) <= MOST_NAMES:

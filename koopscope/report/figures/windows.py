@@ -13,11 +13,13 @@ from koopscope.report.figures.eigenvalues import OBSERVABLES
 from koopscope.report.figures.style import (
     INK,
     area_of_share,
+    entitle,
     new_figure,
     nothing_to_show,
     residual_bar,
     residual_colors,
     run_name,
+    thousands,
 )
 from koopscope.spectra.gram import Observable
 
@@ -34,7 +36,7 @@ CEILING = 1.5
 def figure(diagnosis: Diagnosis) -> Figure:
     """Draw the picture: one column of points per window; area is share, colour is residual."""
     analysis = diagnosis.analysis
-    picture = new_figure(5.2)
+    picture = new_figure(4.2)
     grid = picture.subplots(2, 1, sharex=True)
     width = min(
         max(SHORTEST + analysis.settings.delay - 1, analysis.window.snapshots // 4), LONGEST
@@ -52,8 +54,8 @@ def figure(diagnosis: Diagnosis) -> Figure:
             _points(axes, analysis, observable, width)
     grid[0].tick_params(labelbottom=True)
     residual_bar(picture, grid.tolist())
-    picture.suptitle(
-        f"Eigenvalue magnitudes along {run_name(analysis)} (area: share of amplitude)", fontsize=10
+    entitle(
+        picture, f"Eigenvalue magnitudes along {run_name(analysis)}, area: share of the amplitude"
     )
     return picture
 
@@ -80,5 +82,6 @@ def _points(axes: Axes, analysis: Analysis, observable: Observable, width: int) 
         highest = max(highest, float(spectrum.magnitudes.max()))
     axes.axhline(1.0, color=INK, linewidth=0.9, linestyle="--", zorder=1)
     axes.set_ylim(0.0, 1.08 * min(highest, CEILING))
+    thousands(axes.xaxis)
     beyond = f", beyond {CEILING} at the edge" if highest > CEILING else ""
     axes.set_title(f"{observable.capitalize()}: windows of {width} snapshots{beyond}")

@@ -6,13 +6,13 @@ Lays out what the analysis and the diagnostics say; computes and decides nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.summary import ScopeSummary, SpectrumSummary, Summary
 from koopscope.diagnostics.diagnosis import Diagnosis
@@ -27,10 +27,11 @@ from koopscope.report.html.charts import Curve, Mark, curves, heat_map, unit_cir
 from koopscope.report.html.document import document
 from koopscope.report.html.statuses import STATUS_WORDS
 from koopscope.report.json_values import plain
+from koopscope.report.layer_speeds import binned, foremost, relative_to_largest
+from koopscope.report.loss_marks import loss_marks, recorded_losses
 from koopscope.report.text.eigenvalue_rows import RESIDUAL_SCALE, folded
 from koopscope.report.text.numbers import count, interval, percent, share, small, step_range
 from koopscope.report.text.terminal_style import Page
-from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
 
 #: Rows and columns of the heat map: more would be thinner than a line of text, or than a pixel.
 _MOST_ROWS, _MOST_COLUMNS = 40, 72
@@ -58,6 +59,9 @@ def render(report: Report, page: Page) -> str:
 
 
 def _contents(report: Report) -> Markup:
+    ranking = (report.sweep or {}).get("ranking")
+    if ranking is not None:
+        return _ranking(report, ranking)
     rows = [
         (
             element("a", diagnosis.analysis.description.path, href=f"#run-{k}"),
@@ -66,6 +70,45 @@ def _contents(report: Report) -> Markup:
         for k, diagnosis in enumerate(report.diagnoses)
     ]
     return table("The runs of this page", ("run", "what matters most"), rows)
+
+
+def _ranking(report: Report, ranking: Mapping[str, Any]) -> Markup:
+    """Return the runs of the page in their order, the best one first, and what that rests on."""
+    places = {each.analysis.description.path: k for k, each in enumerate(report.diagnoses)}
+    by = ranking["by"]
+    heads = (
+        "",
+        "run",
+        "state",
+        *([f"best {by}", "at step"] if by else []),
+        "restart",
+        "rate",
+        "do",
+    )
+    rows = []
+    for run in ranking["runs"]:
+        step = "" if run["step"] is None else f"{run['step']:,}"
+        rows.append(
+            (
+                run["rank"],
+                element("a", run["path"], href=f"#run-{places[run['path']]}"),
+                run["state"],
+                *([_cell(run["value"], "{:.4g}"), step] if by else []),
+                _cell(run["restart_score"], "{:.2f}"),
+                _cell(run["rate"], "{:g}"),
+                run["do"],
+            )
+        )
+    right = frozenset((0, *range(3, len(heads) - 1)))
+    legend = "restart: 0 is a good start, 1 a bad one; rate: the largest recorded learning rate."
+    said = [element("p", ranking["sentence"]), element("p", legend, class_="faint")]
+    return joined(
+        [table("The runs of this page, the best one first", heads, rows, right=right), said]
+    )
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
 
 
 def _data(report: Report) -> JsonObject:
@@ -142,16 +185,11 @@ def _sentence(words: str) -> str:
 def losses(diagnosis: Diagnosis) -> Markup:
     """Return the recorded losses over steps, with the steps that findings name marked."""
     run = diagnosis.analysis.description
-    lines = []
-    best = () if diagnosis.keep is None else (diagnosis.keep.choice.name,)
-    for name in dict.fromkeys((*TRAINING_LOSSES, *VALIDATION_LOSSES, *best)):
-        values = run.metrics.get(name)
-        if values is not None and np.isfinite(values).any():
-            lines.append(Curve(name, np.asarray(values, float)))
+    lines = [Curve(name, values) for name, values in recorded_losses(diagnosis).items()]
     if not lines:
         return element("p", "No loss was recorded with the weights.", class_="faint")
     picture = curves(
-        "Recorded losses over training steps", run.steps.astype(float), lines[:3], _marks(diagnosis)
+        "Recorded losses over training steps", run.steps.astype(float), lines, _marks(diagnosis)
     )
     caption = (
         "The recorded losses; a dashed line marks a step that a finding names. A range of more "
@@ -161,16 +199,7 @@ def losses(diagnosis: Diagnosis) -> Markup:
 
 
 def _marks(diagnosis: Diagnosis) -> list[Mark]:
-    best = diagnosis.keep
-    marks = {} if best is None else {best.step: f"best {best.choice.name}: {best.step:,}"}
-    for finding in diagnosis.findings:
-        step = finding.action.step
-        if step is not None:
-            marks.setdefault(step, f"{finding.id}: {step:,}")
-        stop = finding.evidence.get("stop_step")
-        if stop is not None and finding.evidence.judged_state != "diverging":
-            marks.setdefault(stop, f"could stop: {stop:,}")
-    return [Mark(step, words) for step, words in marks.items()]
+    return [Mark(mark.step, mark.words) for mark in loss_marks(diagnosis)]
 
 
 def _findings(diagnosis: Diagnosis) -> list[Markup]:
@@ -214,11 +243,11 @@ def _parts_over_time(diagnosis: Diagnosis) -> list[Markup]:
         return []
     steps = diagnosis.analysis.description.steps
     window = diagnosis.analysis.window
-    shown = _largest(layers)
+    shown = foremost(layers, [part.motion.path_length for part in layers], _MOST_ROWS)
     picture = heat_map(
         "Speed of every layer over time, each relative to its own fastest",
         [part.scope.name for part in shown],
-        np.array([_binned(part.speeds) for part in shown]),
+        np.array([relative_to_largest(binned(part.speeds, _MOST_COLUMNS)) for part in shown]),
         steps[window.first : window.stop].astype(float),
         "dark: as fast as this layer ever moved",
     )
@@ -233,21 +262,6 @@ def _parts_over_time(diagnosis: Diagnosis) -> list[Markup]:
     if diagnosis.summary.tensors:
         parts.append(_movements("How far each tensor moved", diagnosis.summary.tensors))
     return parts
-
-
-def _largest(layers: Sequence[ScopeSummary]) -> list[ScopeSummary]:
-    """Return at most so many layers as the heat map has rows, in model order."""
-    ways = sorted((part.motion.path_length for part in layers), reverse=True)
-    least = ways[min(len(ways), _MOST_ROWS) - 1]
-    return [part for part in layers if part.motion.path_length >= least][:_MOST_ROWS]
-
-
-def _binned(speeds: Float64) -> Float64:
-    """Return the mean speed in each column, relative to the largest of the means."""
-    columns = np.array_split(speeds, min(len(speeds), _MOST_COLUMNS))
-    means = np.array([column.mean() for column in columns])
-    largest = means.max(initial=0.0)
-    return means / largest if largest > 0.0 else means
 
 
 def _movements(caption: str, parts: Sequence[ScopeSummary]) -> Markup:

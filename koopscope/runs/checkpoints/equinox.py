@@ -12,7 +12,6 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,13 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.npz import DAMAGE, Member, described_array
 from koopscope.runs.checkpoints.snapshot import Snapshot
-from koopscope.runs.checkpoints.torch.reading import Piece, StoragePlace, TorchReader
-from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, opened
+from koopscope.runs.checkpoints.torch.reading import (
+    Piece,
+    StoragePlace,
+    TorchReader,
+    describing,
+)
+from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow
 
 _MAGIC = b"\x93NUMPY"
 
@@ -46,7 +50,8 @@ def equinox_snapshot(path: Path) -> Snapshot:
     contents = Contents(str(path))
     pieces: dict[str, tuple[Piece, ...]] = {}
     try:
-        with opened(path) as window:
+        with describing() as files:
+            window = files.whole(path)
             start, metadata = _beginning(window)
             for leaf in _leaves(window, start):
                 dtype = "bfloat16" if leaf.dtype.name == _BFLOAT16 else leaf.dtype.name
@@ -60,7 +65,7 @@ def equinox_snapshot(path: Path) -> Snapshot:
             "save it with eqx.tree_serialise_leaves(path, module), or copy it again",
         ) from None
     return replace(
-        contents.snapshot("Equinox", partial(TorchReader, pieces)),
+        contents.snapshot("Equinox", TorchReader.handed_over(pieces, files)),
         metadata=metadata,
         notes=(
             "Equinox stores leaves without names: they are numbered in the order of the module's "

@@ -13,8 +13,7 @@ import numpy as np
 
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.hdf5_tensors import (
-    Hdf5Reader,
-    datasets,
+    Hdf5File,
     must_be_written,
     read_numbers,
     tensor_dtype,
@@ -24,7 +23,7 @@ from koopscope.runs.hdf5 import safety
 from koopscope.runs.names import COUNTERS, Unit
 
 
-def hdf5_snapshot(path: Path) -> Snapshot:
+def hdf5_snapshot(file: Hdf5File) -> Snapshot:
     """Describe an HDF5 file that holds one snapshot.
 
     Raises
@@ -32,13 +31,11 @@ def hdf5_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it cannot be read.
     """
-    contents = Contents(str(path))
-    with safety.open_hdf5(path) as file, safety.hdf5_failures(path):
-        members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
-        sort_datasets(path, members, contents)
-        step = step_attribute(file)
+    contents = Contents(str(file.path))
+    sort_datasets(file.path, file.members, contents)
+    step = step_attribute(file.file)
     places = {tensor.name: tensor.name for tensor in contents.tensors}
-    return contents.snapshot("HDF5", lambda: Hdf5Reader(safety.open_hdf5(path), path, places), step)
+    return contents.snapshot("HDF5", file.reader(places), step)
 
 
 def sort_datasets(

@@ -13,14 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import h5py
-
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.hdf5 import sort_datasets, step_attribute
-from koopscope.runs.checkpoints.hdf5_tensors import Hdf5Reader, datasets
+from koopscope.runs.checkpoints.hdf5_tensors import Datasets, Hdf5File, Hdf5Reader
 from koopscope.runs.checkpoints.hdf5_trajectories import (
-    Datasets,
     StackedLayout,
     TimeLastLayout,
     step_vector,
@@ -57,11 +54,6 @@ _HOW_TO_SETTLE = (
     "does --time-axis first (or last); groups named step_1, step_2, ... say "
     "that each holds a snapshot; several such files, or their folder, say that each file does"
 )
-
-
-def all_datasets(path: Path, file: h5py.File) -> Datasets:
-    """Return every dataset of an open file by its path, numbered names in natural order."""
-    return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
 
 
 @dataclass(frozen=True)
@@ -119,12 +111,14 @@ def _possible_layouts(members: Datasets) -> tuple[Layout, ...]:
 
 
 def open_layout(
-    path: Path, readings: Readings, time_axis: TimeAxis | None = None
+    file: Hdf5File, readings: Readings, time_axis: TimeAxis | None = None
 ) -> GroupPerStep | StackedLayout | TimeLastLayout:
     """Open an HDF5 file that holds a trajectory in another layout than a run file's.
 
     Parameters
     ----------
+    file
+        The file, closed with the run that is returned.
     readings
         Of its datasets.
     time_axis
@@ -137,35 +131,43 @@ def open_layout(
     """
     layouts = (readings.with_time(time_axis) if time_axis else readings).possible
     if layouts == ("groups",):
-        return GroupPerStep(path)
+        return GroupPerStep(file)
     if len(layouts) == 1 and layouts[0] != "snapshot":
         reading = _READINGS[layouts[0]]
         if layouts[0].endswith("last"):
-            return TimeLastLayout(path, reading)
-        return StackedLayout(path, reading)
+            return TimeLastLayout(file, reading)
+        return StackedLayout(file, reading)
+    file.close()
     if len(layouts) > 1:
         ways = " or as ".join(_READINGS[layout] for layout in layouts)
-        raise KoopscopeError(f"{path} can be read as {ways}", _HOW_TO_SETTLE)
+        raise KoopscopeError(f"{file.path} can be read as {ways}", _HOW_TO_SETTLE)
     raise KoopscopeError(
-        f"{path} holds one snapshot of the weights" if layouts else f"{path} holds no weights",
+        f"{file.path} holds {'one snapshot of the weights' if layouts else 'no weights'}",
         "name the whole series, or its folder" if layouts else "record runs with Recorder",
     )
 
 
 class GroupPerStep(CheckpointSeries):
-    """A file with one group per snapshot: ``/step_100/<name>``, ``/epoch_3/<layer>/<name>``."""
+    """A file with one group per snapshot: ``/step_100/<name>``, ``/epoch_3/<layer>/<name>``.
 
-    def __init__(self, path: Path) -> None:
-        self._file = safety.open_hdf5(path)
+    Parameters
+    ----------
+    file
+        The file; it is closed with the run.
+    """
+
+    def __init__(self, file: Hdf5File) -> None:
+        path, self._file = file.path, file.file
         try:
             with safety.hdf5_failures(path):
-                listed = all_datasets(path, self._file)
-                groups = _step_groups(listed)
+                groups = _step_groups(file.members)
                 torn: list[str] = []
                 super().__init__(self._snapshots(path, groups, torn), torn=torn)
-                outside = [n for n in listed if not n.startswith(tuple(f"{g}/" for g in groups))]
+                outside = [
+                    n for n in file.members if not n.startswith(tuple(f"{g}/" for g in groups))
+                ]
         except BaseException:
-            self._file.close()
+            file.close()
             raise
         self.paths = [str(path)]
         outer = tuple(Skipped(name, "outside the groups of the steps") for name in outside)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import h5py
 import numpy as np
@@ -17,14 +19,65 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.numbering import natural_key
 from koopscope.runs.dtypes import widen_bfloat16
+from koopscope.runs.handover import Handover
 from koopscope.runs.hdf5 import safety
+from koopscope.runs.hdf5.opened import OpenedFile
 from koopscope.runs.hdf5.safety import declared_bytes
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.hdf5.values import reading_weights
 from koopscope.runs.run import FloatArray, TensorInfo
 
+Datasets: TypeAlias = dict[str, h5py.h5d.DatasetID]
+
 #: Numbers in a list of steps or of values of a metric, at most.
 NUMBERS_LIMIT = 2**24
+
+
+class Hdf5File(OpenedFile):
+    """An HDF5 file of anybody's making: opened once, its structure walked once.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    KoopscopeError
+        If it cannot be opened.
+    """
+
+    @cached_property
+    def members(self) -> Datasets:
+        """Every dataset by its path, numbered names in natural order.
+
+        Raises
+        ------
+        KoopscopeError
+            If the structure cannot be read, or something in there must not be followed or read.
+        """
+        with safety.hdf5_failures(self.path):
+            return dict(datasets(self.path, self.root))
+
+    def reader(self, places: Mapping[str, str]) -> Handover[Hdf5Reader]:
+        """Hand over the file to whoever reads its tensors, without what was remembered of it.
+
+        Parameters
+        ----------
+        places
+            As ``Hdf5Reader`` has them.
+        """
+        self.__dict__.pop("members", None)
+        path = self.path
+        return Handover(
+            Hdf5Reader(self.file, path, places),
+            lambda: Hdf5Reader(safety.open_hdf5(path), path, places),
+        )
+
+    def close(self) -> None:
+        """Close the file. Calling it twice is fine."""
+        self.__dict__.pop("members", None)
+        super().close()
 
 
 def datasets(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.hdf5_tensors import (
-    datasets,
+    Datasets,
+    Hdf5File,
     must_be_written,
     read_numbers,
     read_part,
@@ -39,20 +40,27 @@ from koopscope.runs.names import (
 )
 from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo, usual_kind
 
-Datasets: TypeAlias = dict[str, h5py.h5d.DatasetID]
-
 
 class StackedLayout(StackedRun):
-    """A file with time as the first axis of every dataset, or of its only one."""
+    """A file with time as the first axis of every dataset, or of its only one.
 
-    def __init__(self, path: Path, reading: str) -> None:
-        super().__init__(path)
+    Parameters
+    ----------
+    file
+        The file; it is closed with the run.
+    reading
+        What it was taken for.
+    """
+
+    def __init__(self, file: Hdf5File, reading: str) -> None:
+        super().__init__(file.path)
+        path = file.path
         self.paths = [str(path)]
         self.unit: Unit = "step"
-        self._file = safety.open_hdf5(path)
+        self._file = file.file
         try:
             with safety.hdf5_failures(path):
-                members = _datasets(path, self._file)
+                members = file.members
                 trajectory = _Trajectory(path, members, axis=0)
                 self.unit = trajectory.unit
                 self.description = trajectory.description(f"HDF5, {reading}")
@@ -82,21 +90,21 @@ class TimeLastLayout(SnapshotRun):
 
     Parameters
     ----------
-    path
-        The file.
+    file
+        The file; it is closed with the run.
     reading
         What it was taken for.
     """
 
-    def __init__(self, path: Path, reading: str) -> None:
-        self.path = path
+    def __init__(self, file: Hdf5File, reading: str) -> None:
+        path = self.path = file.path
         self.files = (path,)
         self.paths = [str(path)]
         self._members: Datasets = {}
-        self._file = safety.open_hdf5(path)
+        self._file = file.file
         try:
             with safety.hdf5_failures(path):
-                self._members = _datasets(path, self._file)
+                self._members = file.members
                 trajectory = _Trajectory(path, self._members, axis=-1)
                 self.unit: Unit = trajectory.unit
                 self.description = trajectory.description(f"HDF5, {reading}")
@@ -144,10 +152,6 @@ class TimeLastLayout(SnapshotRun):
                 values = widen_bfloat16(stored) if tensor.dtype == "bfloat16" else stored
                 out[:, offset : offset + slab.size] = values.reshape(slab.size, rows).T
                 offset += slab.size
-
-
-def _datasets(path: Path, file: h5py.File) -> Datasets:
-    return dict(datasets(path, h5py.h5g.open(file.id, b"/")))
 
 
 class _Trajectory:

@@ -13,7 +13,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,6 +22,8 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.hdf5_tensors import (
+    Datasets,
+    Hdf5File,
     Hdf5Reader,
     datasets,
     must_be_written,
@@ -30,8 +31,9 @@ from koopscope.runs.checkpoints.hdf5_tensors import (
     tensor_dtype,
 )
 from koopscope.runs.checkpoints.npz import DAMAGE
-from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader
 from koopscope.runs.dtypes import unread_weights, values_problem
+from koopscope.runs.handover import Handover
 from koopscope.runs.hdf5 import safety
 from koopscope.runs.run import Skipped, TensorInfo
 
@@ -67,18 +69,18 @@ class _Contents:
     skipped: tuple[Skipped, ...]
     step: int | None
 
-    def snapshot(self, path: Path, kind: str, open_file: Callable[[], h5py.File]) -> Snapshot:
+    def snapshot(self, path: Path, kind: str, reader: Callable[[], TensorReader]) -> Snapshot:
         return Snapshot(
             path=str(path),
             kind=kind,
             tensors=self.tensors,
-            open=lambda: Hdf5Reader(open_file(), path, self.places),
+            open=reader,
             step=self.step,
             skipped=self.skipped,
         )
 
 
-def keras3_snapshot(path: Path) -> Snapshot:
+def keras3_snapshot(file: Hdf5File) -> Snapshot:
     """Describe a ``.weights.h5`` file of Keras 3.
 
     Raises
@@ -86,10 +88,8 @@ def keras3_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it cannot be read.
     """
-    open_file = partial(safety.open_hdf5, path)
-    with open_file() as file, safety.hdf5_failures(path):
-        contents = _keras3_contents(path, file, {})
-    return contents.snapshot(path, "Keras 3 weights", open_file)
+    contents = _keras3_contents(file.path, file.file, file.members, {})
+    return contents.snapshot(file.path, "Keras 3 weights", file.reader(contents.places))
 
 
 def keras_archive_snapshot(path: Path) -> Snapshot:
@@ -100,15 +100,24 @@ def keras_archive_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it cannot be read.
     """
-    with _archive(path) as archive:
-        config = _config(archive)
-    open_file = partial(_open_archived, path)
-    with open_file() as file, safety.hdf5_failures(path):
-        contents = _keras3_contents(path, file, layer_names(config))
-    return contents.snapshot(path, "Keras 3 model", open_file)
+    archive = _archive(path)
+    names = layer_names(_config(archive))
+    file = _weights_of(path, archive)
+    try:
+        with safety.hdf5_failures(path):
+            members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
+            contents = _keras3_contents(path, file, members, names)
+    except BaseException:
+        file.close()
+        raise
+    reader = Handover(
+        Hdf5Reader(file, path, contents.places),
+        lambda: Hdf5Reader(_weights_of(path, _archive(path)), path, contents.places),
+    )
+    return contents.snapshot(path, "Keras 3 model", reader)
 
 
-def legacy_snapshot(path: Path) -> Snapshot:
+def legacy_snapshot(file: Hdf5File) -> Snapshot:
     """Describe a legacy ``.h5`` file, saved weights or a saved model.
 
     Raises
@@ -116,12 +125,9 @@ def legacy_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it cannot be read.
     """
-    open_file = partial(safety.open_hdf5, path)
-    with open_file() as file, safety.hdf5_failures(path):
-        members = dict(datasets(path, h5py.h5g.open(file.id, b"/")))
-        top = "" if "layer_names" in file.attrs else "model_weights/"
-        contents = _legacy_contents(file, top, members)
-    return contents.snapshot(path, "legacy Keras weights", open_file)
+    top = "" if "layer_names" in file.file.attrs else "model_weights/"
+    contents = _legacy_contents(file.file, top, file.members)
+    return contents.snapshot(file.path, "legacy Keras weights", file.reader(contents.places))
 
 
 def layer_names(config: Any, prefix: str = "") -> dict[str, str]:
@@ -153,16 +159,14 @@ def _snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _keras3_contents(path: Path, file: h5py.File, config_names: Mapping[str, str]) -> _Contents:
+def _keras3_contents(
+    path: Path, file: h5py.File, found: Datasets, config_names: Mapping[str, str]
+) -> _Contents:
     tensors: list[TensorInfo] = []
     places: dict[str, str] = {}
     skipped: list[Skipped] = []
     step = None
-    members = dict(
-        sorted(
-            datasets(path, h5py.h5g.open(file.id, b"/")), key=lambda pair: safety.address(pair[1])
-        )
-    )
+    members = dict(sorted(found.items(), key=lambda pair: safety.address(pair[1])))
     names = {place: _user_name(file, place, config_names) for place in members}
     if len(set(names.values())) < len(names):
         names = {place: place for place in members}
@@ -285,9 +289,8 @@ def _config(archive: zipfile.ZipFile) -> Any:
         return None
 
 
-def _open_archived(path: Path) -> h5py.File:
+def _weights_of(path: Path, archive: zipfile.ZipFile) -> h5py.File:
     """Open the HDF5 file inside an archive, in place where it is stored uncompressed."""
-    archive = _archive(path)
     try:
         entry = archive.getinfo(_WEIGHTS)
         stream: IO[bytes] = archive.open(entry)

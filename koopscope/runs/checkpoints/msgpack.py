@@ -25,10 +25,10 @@ from koopscope.runs.checkpoints.torch.window import (
     DamagedError,
     FileWindow,
     damage_of,
-    open_regular,
-    opened,
+    window_of,
 )
 from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.handover import Handover
 from koopscope.runs.names import plain_names
 from koopscope.runs.run import FloatArray, TensorInfo
 
@@ -59,33 +59,48 @@ def msgpack_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it is damaged, or is no mapping of arrays.
     """
-    with damage_of(path), opened(path) as window:
-        value = _Walk(window).whole()
-        if not isinstance(value, dict):
-            raise DamagedError("it holds no mapping of arrays as Flax writes it")
-        flat = _flat(value)
-        contents = Contents(str(path))
-        places: dict[str, Array] = {}
-        shown = plain_names(list(flat))
-        for name, item in flat.items():
-            if not isinstance(item, Array):
-                _add_number(contents, shown[name], item)
-                continue
-            number = partial(_number, window, item) if item.dtype in _NUMBERS else None
-            if contents.add(shown[name], item.shape, item.dtype, number) is not None:
-                places[shown[name]] = item
-    return contents.snapshot("Flax msgpack", partial(_MsgpackReader, path, places))
-
-
-def is_msgpack(path: Path) -> bool:
-    """Return whether a file begins like a mapping with names, and is one to its end."""
+    contents = Contents(str(path))
+    places: dict[str, Array] = {}
+    reader = _MsgpackReader(path, places)
     try:
-        with opened(path) as window:
-            if not window.size or not _is_mapping(window.read(0, 1)[0]):
-                return False
-            return isinstance(_Walk(window).whole(), dict)
-    except (DamagedError, OSError):
+        with damage_of(path):
+            places.update(_places(reader.window, contents))
+        again = partial(_MsgpackReader, path, places)
+        return contents.snapshot("Flax msgpack", Handover(reader, again))
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _places(window: FileWindow, contents: Contents) -> dict[str, Array]:
+    """Return where each weight lies, after sorting all that is there into ``contents``."""
+    value = _Walk(window).whole()
+    if not isinstance(value, dict):
+        raise DamagedError("it holds no mapping of arrays as Flax writes it")
+    flat = _flat(value)
+    places: dict[str, Array] = {}
+    shown = plain_names(list(flat))
+    for name, item in flat.items():
+        if not isinstance(item, Array):
+            _add_number(contents, shown[name], item)
+            continue
+        number = partial(_number, window, item) if item.dtype in _NUMBERS else None
+        if contents.add(shown[name], item.shape, item.dtype, number) is not None:
+            places[shown[name]] = item
+    return places
+
+
+def is_msgpack(window: FileWindow) -> bool:
+    """Return whether a file begins like a mapping with names, and is one to its end.
+
+    Raises
+    ------
+    OSError, DamagedError
+        If it cannot be read as far as that takes.
+    """
+    if not window.size or not _is_mapping(window.read(0, 1)[0]):
         return False
+    return isinstance(_Walk(window).whole(), dict)
 
 
 def _is_mapping(first: int) -> bool:
@@ -314,8 +329,8 @@ class _MsgpackReader:
         self._path = path
         self._places = places
         with damage_of(path):
-            descriptor = open_regular(path)
-        self._window = FileWindow(descriptor, 0, os.fstat(descriptor).st_size)
+            self.window = window_of(path)
+        self._is_open = True
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
@@ -326,7 +341,7 @@ class _MsgpackReader:
                 low, high = max(start, first), min(stop, first + count)
                 if low < high:
                     at = offset + (low - first) * words.itemsize
-                    raw = np.frombuffer(self._window.read(at, (high - low) * words.itemsize), words)
+                    raw = np.frombuffer(self.window.read(at, (high - low) * words.itemsize), words)
                     part = out[low - start : high - start]
                     if tensor.dtype == "bfloat16":
                         widen_bfloat16(raw.astype(np.uint16, copy=False), part)
@@ -335,5 +350,7 @@ class _MsgpackReader:
                 first += count
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._window.descriptor)
+        """Close the file. Calling it twice is fine."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.window.descriptor)

@@ -22,6 +22,7 @@ import numpy as np
 from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.snapshot import Snapshot
+from koopscope.runs.handover import Handover
 from koopscope.runs.names import plain_names
 from koopscope.runs.run import FloatArray, TensorInfo
 
@@ -78,20 +79,21 @@ def npz_snapshot(path: Path) -> Snapshot:
     KoopscopeError
         If it is damaged.
     """
-    members = members_of(path)
-    shown = plain_names([member.name for member in members])
     contents = Contents(str(path))
     places: dict[str, Member] = {}
-    for member in members:
-        number = partial(_number, path, member) if member.dtype.kind in "iuf" else None
-        tensor = contents.add(shown[member.name], member.shape, member.dtype.name, number)
-        if tensor is not None:
-            places[tensor.name] = member
-    return contents.snapshot("npz", partial(_NpzReader, path, places))
-
-
-def _number(path: Path, member: Member) -> float:
-    return float(read_member(path, member).reshape(-1)[0])
+    reader = _NpzReader(path, places)
+    try:
+        members = reader.members()
+        shown = plain_names([member.name for member in members])
+        for member in members:
+            number = partial(reader.number, member) if member.dtype.kind in "iuf" else None
+            tensor = contents.add(shown[member.name], member.shape, member.dtype.name, number)
+            if tensor is not None:
+                places[tensor.name] = member
+        return contents.snapshot("npz", Handover(reader, partial(_NpzReader, path, places)))
+    except BaseException:
+        reader.close()
+        raise
 
 
 class _NpzReader:
@@ -104,12 +106,21 @@ class _NpzReader:
         self._current: tuple[str, IO[bytes]] | None = None
         self._array: tuple[str, np.ndarray[Any, Any]] | None = None
 
+    def members(self) -> list[Member]:
+        """Return every array of the archive, in its order."""
+        return _members(self._path, self._archive)
+
+    def number(self, member: Member) -> float:
+        """Return the first number of an array."""
+        return float(_read(self._path, self._archive, member).reshape(-1)[0])
+
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (stop - start) with those weights of the flattened tensor."""
         member = self._places[tensor.name]
         if member.fortran:
             if self._array is None or self._array[0] != member.name:
-                self._array = (member.name, read_member(self._path, member).reshape(-1))
+                whole = _read(self._path, self._archive, member)
+                self._array = (member.name, whole.reshape(-1))
             out[...] = self._array[1][start:stop]
             return
         try:
@@ -151,28 +162,32 @@ def members_of(path: Path) -> list[Member]:
     KoopscopeError
         If it is damaged.
     """
-    members = []
     with _opened(path) as archive:
-        for entry in archive.namelist():
-            name = entry.removesuffix(".npy")
-            if name == entry:
-                continue
-            stored = archive.getinfo(entry)
-            try:
-                if stored.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    # Python unpacks bzip2 and lzma as a whole: a gigabyte out of a kilobyte.
-                    raise ValueError("it is packed in a way that NumPy does not pack")
-                with archive.open(entry) as stream:
-                    member = described_array(name, stream)
-                if member.fortran and stored.file_size > max(
-                    _SMALL, _RATIO_LIMIT * stored.compress_size
-                ):
-                    raise ValueError(f"it would unpack to {stored.file_size} bytes at once")
-                if stored.file_size < member.end:
-                    raise ValueError("it declares more values than it stores")
-                members.append(member)
-            except DAMAGE as error:
-                raise _unreadable(path, name, error) from None
+        return _members(path, archive)
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> list[Member]:
+    members = []
+    for entry in archive.namelist():
+        name = entry.removesuffix(".npy")
+        if name == entry:
+            continue
+        stored = archive.getinfo(entry)
+        try:
+            if stored.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # Python unpacks bzip2 and lzma as a whole: a gigabyte out of a kilobyte.
+                raise ValueError("it is packed in a way that NumPy does not pack")
+            with archive.open(entry) as stream:
+                member = described_array(name, stream)
+            if member.fortran and stored.file_size > max(
+                _SMALL, _RATIO_LIMIT * stored.compress_size
+            ):
+                raise ValueError(f"it would unpack to {stored.file_size} bytes at once")
+            if stored.file_size < member.end:
+                raise ValueError("it declares more values than it stores")
+            members.append(member)
+        except DAMAGE as error:
+            raise _unreadable(path, name, error) from None
     return members
 
 
@@ -207,8 +222,13 @@ def read_member(path: Path, member: Member) -> np.ndarray[Any, Any]:
     KoopscopeError
         If it is damaged.
     """
+    with _opened(path) as archive:
+        return _read(path, archive, member)
+
+
+def _read(path: Path, archive: zipfile.ZipFile, member: Member) -> np.ndarray[Any, Any]:
     try:
-        with _opened(path) as archive, archive.open(f"{member.name}.npy") as stream:
+        with archive.open(f"{member.name}.npy") as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except DAMAGE as error:
         raise _unreadable(path, member.name, error) from None

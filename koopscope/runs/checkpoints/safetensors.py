@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from koopscope.runs.bounded_json import loaded
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.snapshot import Snapshot
 from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
+from koopscope.runs.handover import Handover
 from koopscope.runs.names import COUNTERS, Unit, plain_names
 from koopscope.runs.run import FloatArray, TensorInfo
 
@@ -66,7 +68,8 @@ def stored_tensors(path: Path) -> tuple[list[HeaderEntry], dict[str, str]]:
     KoopscopeError
         If it is damaged.
     """
-    header, base = _header(path)
+    with closing(_Files()) as files:
+        header, base = _header(path, files)
     said = _said(header.pop("__metadata__", {}))
     entries = sorted(header.items(), key=lambda entry: _offsets(path, *entry))
     return [HeaderEntry(n, *_checked_entry(path, n, entry, base)) for n, entry in entries], said
@@ -137,11 +140,22 @@ def read_index(index: Path) -> dict[str, str]:
 
 
 def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | None) -> Snapshot:
+    opened = _Files()
+    try:
+        return _described(path, files, weight_map, opened)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _described(
+    path: Path, files: list[Path], weight_map: Mapping[str, str] | None, opened: _Files
+) -> Snapshot:
     infos: dict[str, tuple[tuple[int, ...], str]] = {}
     places: dict[str, _Place] = {}
     said: dict[str, str] = {}
     for file in files:
-        header, base = _header(file)
+        header, base = _header(file, opened)
         said |= _said(header.pop("__metadata__", {}))
         for name, entry in header.items():
             shape, dtype, start = _checked_entry(file, name, entry, base)
@@ -163,7 +177,7 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
     contents = Contents(str(path))
     homes: dict[str, _Place] = {}
     for name, (shape, dtype) in infos.items():
-        number = partial(_number, places[name], dtype) if dtype in _WORDS else None
+        number = partial(_number, opened, places[name], dtype) if dtype in _WORDS else None
         if contents.add(shown[name], shape, dtype, number) is not None:
             homes[shown[name]] = places[name]
     # safetensors.torch.save_model stores a tied tensor once and notes its other names.
@@ -171,17 +185,32 @@ def _snapshot(path: Path, files: list[Path], weight_map: Mapping[str, str] | Non
         if owner in infos:
             contents.leave_out(name, f"tied to {owner}")
     kind = "safetensors" if weight_map is None else "sharded safetensors"
-    return contents.snapshot(kind, partial(SafetensorsReader, homes), _step(said))
+    reader = Handover(
+        SafetensorsReader(homes, opened), partial(SafetensorsReader, homes), len(opened)
+    )
+    return contents.snapshot(kind, reader, _step(said))
 
 
-def _number(place: _Place, dtype: str) -> float:
+def _number(opened: _Files, place: _Place, dtype: str) -> float:
     """Return the only value of a tensor."""
     words = np.dtype(_WORDS[dtype])
-    with place.path.open("rb") as file:
-        raw = _read_at(file.fileno(), place.start, words.itemsize)
+    raw = _read_at(opened[place.path], place.start, words.itemsize)
     if len(raw) < words.itemsize:
         raise KoopscopeError(f"{place.path} ends inside a number", _COPY_AGAIN)
     return float(np.frombuffer(raw, words)[0])
+
+
+class _Files(dict[Path, int]):
+    """Descriptors of files, opened when they are first asked for."""
+
+    def __missing__(self, path: Path) -> int:
+        self[path] = os.open(path, os.O_RDONLY)
+        return self[path]
+
+    def close(self) -> None:
+        """Close them all."""
+        while self:
+            os.close(self.popitem()[1])
 
 
 class SafetensorsReader:
@@ -191,11 +220,13 @@ class SafetensorsReader:
     ----------
     places
         Where each tensor is.
+    files
+        Those that are open already; they are closed with the reader.
     """
 
-    def __init__(self, places: Mapping[str, _Place]) -> None:
+    def __init__(self, places: Mapping[str, _Place], files: _Files | None = None) -> None:
         self._places = places
-        self._files: dict[Path, int] = {}
+        self._files = _Files() if files is None else files
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (stop - start) with those weights of the flattened tensor.
@@ -208,8 +239,6 @@ class SafetensorsReader:
         place = self._places[tensor.name]
         words = STORED_AS[tensor.dtype].newbyteorder("<")
         try:
-            if place.path not in self._files:
-                self._files[place.path] = os.open(place.path, os.O_RDONLY)
             raw = _read_at(
                 self._files[place.path],
                 place.start + start * words.itemsize,
@@ -229,8 +258,7 @@ class SafetensorsReader:
 
     def close(self) -> None:
         """Close the files."""
-        while self._files:
-            os.close(self._files.popitem()[1])
+        self._files.close()
 
 
 def _read_at(file: int, offset: int, size: int) -> bytes:
@@ -244,21 +272,21 @@ def _read_at(file: int, offset: int, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _header(path: Path, files: _Files) -> tuple[dict[str, Any], int]:
     """Return a file's header and where its bytes begin."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > size - 8:
-                raise KoopscopeError(
-                    f"{path} is truncated: its header should take {length} bytes and the file has "
-                    f"{size}",
-                    _COPY_AGAIN,
-                )
-            if length > HEADER_LIMIT:
-                raise KoopscopeError(f"{path} has a header of {length} bytes", _COPY_AGAIN)
-            header = loaded(file.read(length))
+        file = files[path]
+        size = os.fstat(file).st_size
+        length = int.from_bytes(_read_at(file, 0, 8), "little")
+        if size < 8 or length > size - 8:
+            raise KoopscopeError(
+                f"{path} is truncated: its header should take {length} bytes and the file has "
+                f"{size}",
+                _COPY_AGAIN,
+            )
+        if length > HEADER_LIMIT:
+            raise KoopscopeError(f"{path} has a header of {length} bytes", _COPY_AGAIN)
+        header = loaded(_read_at(file, 8, length))
     except OSError as error:
         raise KoopscopeError(f"{path} cannot be read: {error.strerror}", "check the path") from None
     except ValueError:

@@ -22,6 +22,7 @@ from koopscope.runs.checkpoints.numbering import (
     steps_from_names,
 )
 from koopscope.runs.checkpoints.snapshot import Snapshot, TensorReader
+from koopscope.runs.handover import Handover
 from koopscope.runs.names import Unit, conventional
 from koopscope.runs.run import FloatArray, Run, RunDescription, TensorInfo
 
@@ -130,6 +131,9 @@ class CheckpointSeries(SnapshotRun):
         """Close the files."""
         for index in tuple(self._open):
             self.release(index)
+        for waiting in self._open_snapshot:
+            if isinstance(waiting, Handover):
+                waiting.close()
 
 
 def _matching(snapshots: Iterable[Snapshot], keep: Callable[[str], bool]) -> list[Snapshot]:

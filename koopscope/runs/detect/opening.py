@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -55,20 +56,22 @@ def open_run(
         needed.
     """
     sources = _sources([source] if isinstance(source, (str, os.PathLike)) else source)
-    structure.walk_first([Path(source) for source in sources], open_run)
-    if len(sources) == 1:
-        look = _look(sources[0])
-        if look.kind == "run file":
-            if time_axis is not None:
-                raise KoopscopeError(
-                    f"{look.path} is a run file, in which time is always the first axis",
-                    "leave --time-axis out",
-                )
-            with structure.reading(look.path):
-                run = RunFile(look.path, look.committed)
-            return _with_weights(run, weights_for) if weights_for else run
-        sources = [look]
-    return open_foreign(sources, key=key, time_axis=time_axis)
+    look = _look_at_one(sources)
+    if look is None or look.kind != "run file":
+        return _foreign(sources, look, key=key, time_axis=time_axis)
+    run = _recorded(look, time_axis)
+    return _with_weights(run, weights_for) if weights_for else run
+
+
+def _recorded(look: Look, time_axis: TimeAxis | None) -> RunFile:
+    if time_axis is not None:
+        look.close()
+        raise KoopscopeError(
+            f"{look.path} is a run file, in which time is always the first axis",
+            "leave --time-axis out",
+        )
+    with structure.reading(look.path):
+        return RunFile(look.path, opened=look.opened)
 
 
 def _with_weights(run: Run, purpose: str) -> Run:
@@ -105,27 +108,39 @@ def open_foreign(
     KoopscopeError
         If it cannot be read, or nothing here knows how to read it.
     """
+    look = _look_at_one(paths)
+    if look is not None and look.kind == "run file":
+        look.close()
+        raise KoopscopeError(
+            f"{look.path} is a run file already", "use it as it is: it needs no conversion"
+        )
+    return _foreign(paths, look, key=key, time_axis=time_axis, step_pattern=step_pattern, keep=keep)
+
+
+def _foreign(
+    sources: Sequence[Path | Look],
+    look: Look | None,
+    *,
+    key: str | None,
+    time_axis: TimeAxis | None,
+    step_pattern: str | None = None,
+    keep: Callable[[str], bool] = lambda name: True,
+) -> ForeignRun:
+    """Open what is no run file, and was looked at if it stands alone."""
     from koopscope.runs.checkpoints.hdf5_layouts import open_layout
     from koopscope.runs.checkpoints.series import CheckpointSeries
     from koopscope.runs.detect.sources import snapshots_of
 
-    structure.walk_first([Path(path) for path in paths], open_run)
-    looks = [_look(path) if len(paths) == 1 else _still(path) for path in paths]
-    look = looks[0] if len(looks) == 1 else None
-    if isinstance(look, Look) and look.kind == "run file":
-        raise KoopscopeError(
-            f"{look.path} is a run file already", "use it as it is: it needs no conversion"
-        )
-    if isinstance(look, Look) and look.readings is not None:
+    if look is not None and look.readings is not None:
         with structure.reading(look.path):
-            return open_layout(look.path, look.readings, time_axis)
+            return open_layout(look.opened(), look.readings, time_axis)
     if time_axis is not None:
         raise KoopscopeError(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
     torn: list[str] = []
-    snapshots = snapshots_of(looks, key, torn)
+    snapshots = snapshots_of(sources if look is None else [look], key, torn)
     return CheckpointSeries(snapshots, step_pattern=step_pattern, keep=keep, torn=torn)
 
 
@@ -173,7 +188,10 @@ def group_sources(paths: Sequence[Source]) -> list[list[Look]]:
     """
     runs: list[list[Look]] = []
     series: list[Look] | None = None
-    for source in _sources(paths):
+    sources = _sources(paths)
+    with suppress(KoopscopeError):  # what is wrong with one of them is said where it is opened
+        structure.walk_first(sources, open_run)
+    for source in sources:
         look = _look_or_unread(Path(source))
         if look.kind == "folder" or not look.holds_one_snapshot:
             runs.append([look])
@@ -191,17 +209,14 @@ def _sources(sources: Sequence[Source]) -> list[Path | Look]:
     return [source if isinstance(source, Look) else Path(source) for source in sources]
 
 
-def _look(source: Path | Look) -> Look:
-    """Look at a path, unless what was seen before still holds."""
+def _look_at_one(sources: Sequence[Path | Look]) -> Look | None:
+    """Look at a source that stands alone, unless what was seen before still holds."""
     from koopscope.runs.detect.sources import look_at
 
-    seen = _still(source)
-    return seen if isinstance(seen, Look) else patiently(lambda: look_at(seen))
-
-
-def _still(source: Path | Look) -> Path | Look:
-    """Return a look that still holds, or else the path."""
-    return source.path if isinstance(source, Look) and not source.is_current() else source
+    structure.walk_first([Path(source) for source in sources], open_run)
+    if len(sources) != 1:
+        return None
+    return patiently(partial(look_at, sources[0]))
 
 
 def _look_or_unread(path: Path) -> Look:
@@ -209,6 +224,7 @@ def _look_or_unread(path: Path) -> Look:
     from koopscope.runs.detect.sources import look_at
 
     try:
+        structure.walk_first([path], open_run)
         if path.is_dir() or path.is_file():
             return look_at(path)
     except KoopscopeError:

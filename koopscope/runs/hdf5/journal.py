@@ -142,7 +142,7 @@ class PatchedFile:
 
 def view_of(path: Path) -> PatchedFile:
     """Return a file for reading, its pending journal applied in the reading if it has one."""
-    return view_on(os.open(path, os.O_RDONLY | _OPENING))
+    return view_on(opened_for_reading(path))
 
 
 def view_on(descriptor: int) -> PatchedFile:
@@ -225,6 +225,11 @@ class JournaledFile(PatchedFile):
         if not self._decided and self._forks == _forks:
             self._decided = True
             os.ftruncate(self._descriptor, self._old_end)
+
+
+def opened_for_reading(path: Path) -> int:
+    """Return a descriptor of a file, which is not waited for if it is a pipe."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _OPENING)
 
 
 def opened_for_writing(path: Path, more: int = 0) -> int:

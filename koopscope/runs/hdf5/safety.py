@@ -8,6 +8,7 @@ stores before anything is allocated. Whatever HDF5 says went wrong becomes one s
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import numpy as np
 
 from koopscope.errors import KoopscopeError
 from koopscope.runs.hdf5 import structure
-from koopscope.runs.hdf5.journal import view_of
+from koopscope.runs.hdf5.journal import pending_journal, view_of
 from koopscope.runs.hdf5.superblock import superblock_of, unmarked
 
 #: A dataset that declares more than this must store at least a thousandth of it.
@@ -87,7 +88,7 @@ def hdf5_failures(path: Path, what: str = "") -> Iterator[None]:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open a file for reading without taking a lock that could stop its writer.
+    """Open a file for reading, once, without taking a lock that could stop its writer.
 
     Raises
     ------
@@ -103,14 +104,60 @@ def open_hdf5(path: Path) -> h5py.File:
                 f"{path} {'does not exist' if missing else 'is not a regular file'}",
                 "check the path",
             )
+    except OSError as error:
+        raise _not_readable(path, error) from error
+    refusal: OSError | None = None
+    with hdf5_failures(path):
+        try:
+            file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+        except OSError as error:
+            refusal = error
+        else:
+            if _is_alone(file) and not _has_journal(path, file):
+                return file
+            file.close()
+    return _opened_otherwise(path, refusal)
+
+
+def _is_alone(file: h5py.File) -> bool:
+    """Return whether this process has no other handle on the file.
+
+    HDF5 lets all handles of one process on one file share what it remembers of the file, so a
+    second handle would see the file as it was when the first was opened.
+    """
+    return bool(h5py.h5f.get_obj_count(file.id, h5py.h5f.OBJ_FILE) == 1)
+
+
+def _has_journal(path: Path, file: h5py.File) -> bool:
+    descriptor = descriptor_of(file)
+    if descriptor is None:
+        return bool(view_of(path).patches)
+    return pending_journal(descriptor) is not None
+
+
+def descriptor_of(file: h5py.File) -> int | None:
+    """Return the descriptor by which HDF5 has a file open, ``None`` where it cannot be shared.
+
+    It is closed with the file, and good for reads that move no position alone.
+    """
+    if file.driver != "sec2" or not hasattr(os, "preadv"):
+        return None
+    return int(file.id.get_vfd_handle())
+
+
+def _opened_otherwise(path: Path, refusal: OSError | None) -> h5py.File:
+    """Open a file that HDF5 refuses or would not see as it is: through a view on its bytes.
+
+    Parameters
+    ----------
+    refusal
+        Why HDF5 did not open it, if it did not.
+    """
+    try:
         head = superblock_of(path)
         is_empty = head is None and path.stat().st_size == 0
-    except PermissionError:
-        raise KoopscopeError(
-            f"{path} may not be read by this user", "change its permissions, or ask its owner"
-        ) from None
     except (OSError, ValueError) as error:
-        raise KoopscopeError(f"{path} cannot be read: {error}", "check the path") from error
+        raise _not_readable(path, error) from error
     if is_empty:
         raise KoopscopeError(f"{path} is empty", "nothing has been recorded in it")
     if head is None:
@@ -121,26 +168,22 @@ def open_hdf5(path: Path) -> h5py.File:
         if head.writer == "alone":
             return h5py.File(unmarked(path, head.offset), "r", rdcc_nbytes=0)
         view = view_of(path)
-        file = None if view.patches else _opened_alone(path)
-        return file or h5py.File(view, "r", rdcc_nbytes=0)
+        if refusal is not None and not view.patches and not _is_open_here(refusal):
+            raise refusal
+        return h5py.File(view, "r", rdcc_nbytes=0)
 
 
-def _opened_alone(path: Path) -> h5py.File | None:
-    """Open a file that this process does not have open yet, or return ``None``.
+def _is_open_here(refusal: OSError) -> bool:
+    """Return whether HDF5 refuses a file because this process has it open in another way."""
+    return "locking flag" in str(refusal) or "already open" in str(refusal)
 
-    HDF5 lets all handles of one process on one file share what it remembers of the file, so a
-    second handle would see the file as it was when the first was opened.
-    """
-    try:
-        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
-    except OSError as error:
-        if "locking flag" in str(error) or "already open" in str(error):
-            return None
-        raise
-    if h5py.h5f.get_obj_count(file.id, h5py.h5f.OBJ_FILE) == 1:
-        return file
-    file.close()
-    return None
+
+def _not_readable(path: Path, error: OSError | ValueError) -> KoopscopeError:
+    if isinstance(error, PermissionError):
+        return KoopscopeError(
+            f"{path} may not be read by this user", "change its permissions, or ask its owner"
+        )
+    return KoopscopeError(f"{path} cannot be read: {error}", "check the path")
 
 
 def members(group: h5py.h5g.GroupID, depth: int = 0) -> Iterator[tuple[str, Member]]:

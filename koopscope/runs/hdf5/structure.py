@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from koopscope.errors import KoopscopeError
+from koopscope.runs.stamps import stamp_of
 
 
 class Closable(Protocol):
@@ -79,7 +80,11 @@ _announce: Callable[[str], None] | None = None
 _walks_are_needed = True
 
 _limits: list[_Limit] = []
-_walked: set[tuple[int, int, int, int]] = set()
+#: Files that need no walk as they are.
+_known: set[tuple[int, int, int, int]] = set()
+
+#: Files whose structure has no end as they are: to find that out takes time.
+_endless: set[tuple[int, int, int, int]] = set()
 
 
 def contained(announce: Callable[[str], None]) -> None:
@@ -185,25 +190,31 @@ def walk_first(paths: Iterable[str | os.PathLike[str]], opener: Opener) -> None:
     """
     if not _walks_are_needed or OUT_OF_TIME is None:
         return
-    unseen = {stamp: path for path in paths if (stamp := _stamp(path)) and stamp not in _walked}
-    if not unseen:
+    names = {file: os.path.abspath(path) for path in paths if (file := _unseen(path)) is not None}
+    if not names:
         return
-    names = [os.path.abspath(path) for path in unseen.values()]
-    number = _walk(names, opener)
+    for file in names.keys() & _endless:
+        raise lost(names[file], OUT_OF_TIME)
+    number = _walk(list(names.values()), opener)
     if number:
-        for name in names if len(names) > 1 else ():
-            alone = _walk([name], opener)
+        passed: list[tuple[int, int, int, int]] = []
+        for file, name in names.items():
+            alone = _walk([name], opener) if len(names) > 1 else number
+            if alone == OUT_OF_TIME:
+                _endless.add(file)
             if alone:
+                _known.update(passed)
                 raise lost(name, alone)
-        raise lost(names[0], number)
-    _walked.update(unseen)
+            passed.append(file)
+        raise lost(next(iter(names.values())), number)
+    _known.update(names)
 
 
 def written_here(path: str | os.PathLike[str]) -> None:
     """Say that this process itself has written a file as it is now: it needs no walk."""
-    stamp = _stamp(path)
+    stamp = stamp_of(path)
     if stamp is not None:
-        _walked.add(stamp)
+        _known.add(stamp.file)
 
 
 def lost(path: str, number: int, what: str = "structure") -> KoopscopeError:
@@ -222,20 +233,22 @@ def lost(path: str, number: int, what: str = "structure") -> KoopscopeError:
     )
 
 
-def _stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
-    """Identify an HDF5 file, or an archive that may hold one, as it is; others need no walk."""
-    try:
-        if not os.path.isfile(path):
-            return None
-        with open(path, "rb") as file:
-            if not file.read(8).startswith(_HDF5):
-                return None
-            status = os.fstat(file.fileno())
-    except (OSError, ValueError):
+def _unseen(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
+    """Identify an HDF5 file, or an archive that may hold one, that is unknown as it is.
+
+    A file is opened for the answer once.
+    """
+    stamp = stamp_of(path)
+    if stamp is None or stamp.file in _known:
         return None
-    if str(path).endswith(".npz"):
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    with contextlib.suppress(OSError, ValueError):
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                if file.read(8).startswith(_HDF5) and not str(path).endswith(".npz"):
+                    return stamp.file
+                if stamp.is_old and stamp_of(file.fileno()) == stamp:
+                    _known.add(stamp.file)
+    return None
 
 
 def _walk(names: list[str], opener: Opener) -> int:

@@ -7,7 +7,7 @@ Reading takes no lock that could stop the recorder.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,10 @@ import numpy.typing as npt
 from koopscope.errors import KoopscopeError
 from koopscope.runs.dtypes import unread_weights, values_problem
 from koopscope.runs.hdf5 import safety, structure
+from koopscope.runs.hdf5.opened import OpenedFile
 from koopscope.runs.hdf5.slabs import Slab
 from koopscope.runs.hdf5.stacked import StackedRun, patiently, prepared, read_slab
-from koopscope.runs.native.committed import Committed, Content, committed_now
+from koopscope.runs.native.committed import Committed, Content, committed_in
 from koopscope.runs.native.header import checked_version, generation_of, read_metadata, said_skipped
 from koopscope.runs.native.sketch_layout import GROUP as SKETCH
 from koopscope.runs.native.sketch_reader import KeptRun, SketchTable
@@ -44,7 +45,9 @@ class RunFile(StackedRun):
     path
         The file.
     committed
-        What an earlier look found committed; looked up by default.
+        What was found committed before the file is opened, if somebody looked.
+    opened
+        Opens the file, or hands over what was opened for a look; the run closes it.
 
     Raises
     ------
@@ -52,28 +55,26 @@ class RunFile(StackedRun):
         If it cannot be read, is not a run file of a known major version, or is not safe to read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], committed: Committed | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        committed: Committed | None = None,
+        opened: Callable[[], OpenedFile] | None = None,
+    ) -> None:
         super().__init__(Path(path))
         structure.walk_first([self.path], RunFile)
         self._skipped: list[Skipped] = []
         self._notes: list[str] = []
         self._sketches: SketchTable | None = None
         self._kept: tuple[TensorInfo, ...] = ()
-        # The end of the file is fixed at opening, so the snapshots are counted by an earlier look:
-        # whatever was committed then lies before the end that the second opening sees.
-        counted = committed or self._counted()
-        self._file = patiently(lambda: self._open(counted.snapshots))
-        while self.description.generation != counted.generation:
-            # Snapshots were taken out in between, so the count may run ahead of what is there.
-            self.close()
-            counted = self._counted()
-            self._file = patiently(partial(self._open, counted.snapshots))
+        opened = opened or partial(OpenedFile, self.path)
+        while (counted := patiently(partial(self._open, opened, committed))) is not None:
+            committed = counted
 
-    def _counted(self) -> Committed:
-        return patiently(lambda: committed_now(self.path))
-
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor.
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(rows), stop - start) with those weights of some snapshots.
 
         Raises
         ------
@@ -83,7 +84,7 @@ class RunFile(StackedRun):
         """
         if self._sketches is not None:
             super().with_weights("reading")
-        super().read(tensor, start, stop, out)
+        super().read_rows(tensor, start, stop, rows, out)
         self._content.check()
 
     def sketched(self, tensor: TensorInfo) -> TensorSketch:
@@ -149,30 +150,40 @@ class RunFile(StackedRun):
 
     def close(self) -> None:
         """Close the file."""
-        super().close()
         self._content.close()
+        super().close()
 
-    def _open(self, committed: int) -> h5py.File:
-        content = Content(self.path)
-        file: h5py.File | None = None
+    def _open(self, opener: Callable[[], OpenedFile], before: Committed | None) -> Committed | None:
+        """Open the file and describe the run; or only count what is committed, and return that.
+
+        HDF5 fixes the end of a file when it opens it: what is committed later lies behind that end.
+        So snapshots count that surely were there before: those of a file that nobody has written to
+        since, or those that were counted before it was opened, unless some were taken out between.
+        """
+        content: Content | None = None
+        opened = opener()
         try:
+            now = committed_in(opened)
+            if not opened.is_unchanged():
+                if before is None or before.generation != now.generation:
+                    opened.close()
+                    return now
+                now = before
             self._tensors.clear()
             self._skipped.clear()
             self._notes.clear()
-            file = safety.open_hdf5(self.path)
             with safety.hdf5_failures(self.path):
-                root = h5py.h5g.open(file.id, b"/")
-                self.description = self._describe(root, committed)
-                content.generation = self.description.generation
+                self.description = self._describe(opened.root, now.snapshots)
+            content = Content(opened, now.generation)
             content.check()
         except BaseException:
             self._tensors.clear()
-            content.close()
-            if file is not None:
-                file.close()
+            if content is not None:
+                content.close()
+            opened.close()
             raise
-        self._content = content
-        return file
+        self._content, self._file = content, opened.file
+        return None
 
     def _describe(self, root: h5py.h5g.GroupID, committed: int) -> RunDescription:
         layout = checked_version(self.path, root, self._notes)
@@ -284,7 +295,7 @@ class RunFile(StackedRun):
             values = np.full(snapshots, np.nan)
             rows = min(snapshots, member.shape[0])
             if rows:
-                read_slab(member, Slab((), ()), values[:rows, None])
+                read_slab(member, Slab((), ()), range(rows), values[:rows, None])
             yield name, values
 
     def _found_metrics(

@@ -11,9 +11,9 @@ from koopscope.analysis.summary import summarized
 from koopscope.report.text.eigenvalue_rows import Folded, folded, residual_level
 from koopscope.report.text.spectrum import half_life_cell, residual_cell
 from koopscope.report.text.terminal_style import Page
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.confidence import confidence
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.measured import MeasuredGram
 from tests.known_systems import EIGENVALUES, trajectory
 

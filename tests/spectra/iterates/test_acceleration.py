@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from koopscope.errors import KoopscopeError
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.dmd import dmd
-from koopscope.spectra.gram import gram_of
 from koopscope.spectra.iterates.acceleration import (
     anderson_step,
     iterations_worth,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koopscope.errors import KoopscopeError
-from koopscope.spectra.gram import gram_of
+from koopscope.spectra.accumulating import gram_of
 from koopscope.spectra.iterates.fixed_point import fixed_point
 from tests import iterated_maps as maps
 

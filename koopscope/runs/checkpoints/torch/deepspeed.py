@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from koopscope.runs.checkpoints.torch.archive import content_of
 from koopscope.runs.checkpoints.torch.content import Content
 from koopscope.runs.checkpoints.torch.description import described
 from koopscope.runs.checkpoints.torch.modules import entries
-from koopscope.runs.checkpoints.torch.reading import Piece, place_of
+from koopscope.runs.checkpoints.torch.reading import Files, Piece, describing, place_of
 from koopscope.runs.checkpoints.torch.snapshots import piece_of, snapshot_of, torch_snapshot
 from koopscope.runs.checkpoints.torch.tensors import Storage, StoredTensor, is_count
-from koopscope.runs.checkpoints.torch.window import DamagedError, damage_of, opened
+from koopscope.runs.checkpoints.torch.window import DamagedError, damage_of
 from koopscope.runs.hdf5.slabs import slabs
 
 _RANK = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_(model|optim)_states\.pt")
@@ -79,7 +78,7 @@ def deepspeed_snapshot(path: Path, key: str | None = None) -> Snapshot:
 
 def _joined(path: Path) -> Snapshot:
     folder = path.parent
-    with ExitStack() as files, damage_of(folder):
+    with damage_of(folder), describing() as files:
         model = _content(files, path)
         said = entries(model.value)
         shares = _Shares(files, folder, model)
@@ -90,14 +89,14 @@ def _joined(path: Path) -> Snapshot:
             if isinstance(owner, str) and owner in module:
                 module.setdefault(name, module[owner])
         value = {k: v for k, v in said.items() if k not in _ABOUT_SHARES} | {"module": module}
-        description = described(folder, value, shares.locate)
-    return snapshot_of(folder, "DeepSpeed ZeRO stage 3", description)
+        description = described(folder, value, shares.locate, files)
+        return snapshot_of(folder, "DeepSpeed ZeRO stage 3", description, files)
 
 
 class _Shares:
     """What the ranks hold, and where."""
 
-    def __init__(self, files: ExitStack, folder: Path, model: Content) -> None:
+    def __init__(self, files: Files, folder: Path, model: Content) -> None:
         self._files, self._folder, self._model = files, folder, model
         self._said = entries(model.value)
         self._path = folder / "zero_pp_rank_0_mp_rank_00_model_states.pt"
@@ -214,11 +213,11 @@ class _Shares:
         return [(path, content, tensor) for tensor in groups]
 
 
-def _content(files: ExitStack, path: Path) -> Content:
+def _content(files: Files, path: Path) -> Content:
     if not path.is_file():
         raise DamagedError(f"{path.name} is missing")
     with damage_of(path):
-        return content_of(files.enter_context(opened(path)))
+        return content_of(files.whole(path))
 
 
 def _pieces(

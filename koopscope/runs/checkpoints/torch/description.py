@@ -17,7 +17,7 @@ from koopscope.runs.checkpoints.snapshot import plain_names
 from koopscope.runs.checkpoints.torch.dtypes import READ_AS
 from koopscope.runs.checkpoints.torch.inert import Bulk, Inert
 from koopscope.runs.checkpoints.torch.modules import entries
-from koopscope.runs.checkpoints.torch.reading import Piece, scalar
+from koopscope.runs.checkpoints.torch.reading import Files, Piece, scalar
 from koopscope.runs.checkpoints.torch.search import Weights, find_weights, holds
 from koopscope.runs.checkpoints.torch.tensors import OtherTensor, StoredTensor
 from koopscope.runs.dtypes import unread_weights
@@ -45,7 +45,9 @@ class Described:
     notes: tuple[str, ...]
 
 
-def described(path: Path, value: Any, locate: Locate, key: str | None = None) -> Described:
+def described(
+    path: Path, value: Any, locate: Locate, files: Files, key: str | None = None
+) -> Described:
     """Describe the weights in what a file holds.
 
     Parameters
@@ -58,6 +60,8 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
         Where a tensor lies.
     key
         See ``find_weights``.
+    files
+        Those that single numbers are read from.
 
     Raises
     ------
@@ -89,14 +93,14 @@ def described(path: Path, value: Any, locate: Locate, key: str | None = None) ->
             widened[tensor.dtype] = read_as
         tensors.append(TensorInfo(shown[name], tensor.shape, read_as, usual_kind(shown[name])))
         pieces[shown[name]] = places
-    step, unit = _step(value, locate)
+    step, unit = _step(value, locate, files)
     return Described(
         tensors=tuple(tensors),
         pieces=pieces,
         skipped=(*skipped, *taken.left),
         step=step,
         unit=unit,
-        metrics=_metrics(value, locate),
+        metrics=_metrics(value, locate, files),
         notes=(*_taken(taken, value), *(f"{a} values are read as {b}" for a, b in widened.items())),
     )
 
@@ -155,19 +159,19 @@ def _unread(name: str, tensor: Any) -> int | None:
     return unread_weights(name, tensor.shape, tensor.dtype)
 
 
-def _step(value: Any, locate: Locate) -> tuple[int | None, Unit]:
+def _step(value: Any, locate: Locate, files: Files) -> tuple[int | None, Unit]:
     held = entries(value)
     for name in how_far(name for name in held if isinstance(name, str)):
-        number, unit = _number(held[name], locate), counter_of(name)
+        number, unit = _number(held[name], locate, files), counter_of(name)
         if isinstance(number, int) and 0 <= number < _FURTHEST and unit is not None:
             return number, unit
     return None, "step"
 
 
-def _metrics(value: Any, locate: Locate) -> dict[str, float]:
+def _metrics(value: Any, locate: Locate, files: Files) -> dict[str, float]:
     held = entries(value)
     numbers = {
-        name: _number(part, locate)
+        name: _number(part, locate, files)
         for name, part in held.items()
         if isinstance(name, str) and is_metric(name)
     }
@@ -178,7 +182,7 @@ def _metrics(value: Any, locate: Locate) -> dict[str, float]:
     }
 
 
-def _number(value: Any, locate: Locate) -> int | float | None:
+def _number(value: Any, locate: Locate, files: Files) -> int | float | None:
     """Return a number, or what a tensor of one element holds."""
     if isinstance(value, (bool, Bulk)):
         return None
@@ -186,5 +190,5 @@ def _number(value: Any, locate: Locate) -> int | float | None:
         return value
     if not isinstance(value, StoredTensor) or value.size != 1:
         return None
-    number = scalar(locate(value)[0].place)
+    number = scalar(locate(value)[0].place, files)
     return None if isinstance(number, bool) or number is None or math.isnan(number) else number

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from koopscope.runs.checkpoints.torch.description import described
 from koopscope.runs.checkpoints.torch.dtypes import WIDTHS
 from koopscope.runs.checkpoints.torch.inert import Inert, Name, is_a
 from koopscope.runs.checkpoints.torch.modules import entries
-from koopscope.runs.checkpoints.torch.reading import Piece, place_of
+from koopscope.runs.checkpoints.torch.reading import Files, Piece, describing, place_of
 from koopscope.runs.checkpoints.torch.snapshots import snapshot_of
 from koopscope.runs.checkpoints.torch.tensors import (
     OtherTensor,
@@ -59,18 +58,22 @@ def distributed_snapshot(path: Path, key: str | None = None) -> Snapshot:
         If a file is missing or damaged, or the parts do not make up the tensors.
     """
     folder = path.parent
-    with damage_of(path), opened(path) as window:
-        if window.size and window.read(0, 1) != b"\x80":
-            raise DamagedError("it is no pickle")
-        metadata = content_of(window).value
-        if not is_a(metadata, "Metadata", "torch.distributed"):
-            raise DamagedError("it is not the metadata of a distributed checkpoint")
-        parts = _Parts(folder, metadata.attributes)
-        try:
-            description = described(folder, parts.value(), parts.locate, key)
-        finally:
-            parts.close()
-    return snapshot_of(folder, "distributed checkpoint", description, _iteration(folder / _BESIDE))
+    with damage_of(path), describing() as files:
+        with opened(path) as window:
+            metadata = _metadata(window)
+        parts = _Parts(folder, metadata.attributes, files)
+        description = described(folder, parts.value(), parts.locate, files, key)
+        step = _iteration(folder / _BESIDE)
+        return snapshot_of(folder, "distributed checkpoint", description, files, step)
+
+
+def _metadata(window: FileWindow) -> Any:
+    if window.size and window.read(0, 1) != b"\x80":
+        raise DamagedError("it is no pickle")
+    metadata = content_of(window).value
+    if not is_a(metadata, "Metadata", "torch.distributed"):
+        raise DamagedError("it is not the metadata of a distributed checkpoint")
+    return metadata
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,11 @@ class _Held:
 class _Parts:
     """What the metadata says, and the files it names, opened as far as they are needed."""
 
-    def __init__(self, folder: Path, said: Mapping[Any, Any]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, said: Mapping[Any, Any], files: Files) -> None:
+        self._folder, self._files = folder, files
         self._described = entries(said.get("state_dict_metadata"))
         self._paths = entries(said.get("planner_data"))
         self._held = _held(folder, entries(said.get("storage_data")))
-        self._windows: dict[Path, FileWindow] = {}
-        self._files = ExitStack()
 
     def value(self) -> dict[str, Any]:
         """Return what was saved: mappings with tensors, and the numbers that tell the step."""
@@ -123,10 +124,6 @@ class _Parts:
         _must_fill(name, tensor, corners)
         return tuple(self._piece(name, tensor, *box) for box in corners)
 
-    def close(self) -> None:
-        """Close the files."""
-        self._files.close()
-
     def _entry(self, name: str, about: Any, last: str) -> Any:
         if is_a(about, "TensorStorageMetadata"):
             return _tensor(name, about)
@@ -152,11 +149,10 @@ class _Parts:
         return Piece(corner, place_of(held.path, part, region, content.big_endian))
 
     def _window(self, name: str, held: _Held) -> FileWindow:
-        if held.path not in self._windows:
-            if not held.path.is_file():
-                raise DamagedError(f"{held.path.name} is missing, which holds {name}")
-            self._windows[held.path] = self._files.enter_context(opened(held.path))
-        window = self._windows[held.path]
+        try:
+            window = self._files.whole(held.path)
+        except FileNotFoundError:
+            raise DamagedError(f"{held.path.name} is missing, which holds {name}") from None
         if held.offset + held.size > window.size:
             raise DamagedError(
                 f"{held.path.name} has {window.size:,} bytes, and {name} should end at "

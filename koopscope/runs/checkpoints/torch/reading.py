@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ from koopscope.runs.checkpoints.torch.window import (
     DamagedError,
     FileWindow,
     damage_of,
-    open_regular,
+    window_of,
 )
+from koopscope.runs.handover import Handover
 from koopscope.runs.hdf5.slabs import slabs
 from koopscope.runs.run import FloatArray, TensorInfo
 
@@ -113,6 +116,22 @@ class Files:
         self._open: dict[Path, FileWindow] = {}
         self._unpacked: dict[tuple[Path, Packed], tuple[Any, FileWindow]] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def whole(self, path: Path) -> FileWindow:
+        """Return the bytes of a file.
+
+        Raises
+        ------
+        OSError, DamagedError
+            If it cannot be opened, or is no regular file.
+        """
+        window = self._open.get(path)
+        if window is None:
+            window = self._open[path] = window_of(path)
+        return window
+
     def window(self, place: StoragePlace) -> FileWindow:
         """Return the bytes that a place counts in.
 
@@ -121,11 +140,7 @@ class Files:
         OSError, DamagedError
             If they cannot be read.
         """
-        window = self._open.get(place.path)
-        if window is None:
-            descriptor = open_regular(place.path)
-            window = FileWindow(descriptor, 0, os.fstat(descriptor).st_size)
-            self._open[place.path] = window
+        window = self.whole(place.path)
         if place.packed is None:
             return window
         known = (place.path, place.packed)
@@ -141,6 +156,17 @@ class Files:
             self._unpacked.popitem()[1][0].close()
 
 
+@contextmanager
+def describing() -> Iterator[Files]:
+    """Yield files that stay open for whoever reads what is described, unless that fails."""
+    files = Files()
+    try:
+        yield files
+    except BaseException:
+        files.close()
+        raise
+
+
 class TorchReader:
     """One snapshot in PyTorch's files.
 
@@ -148,11 +174,20 @@ class TorchReader:
     ----------
     pieces
         What makes up each tensor.
+    files
+        Those that are open already; they are closed with the reader.
     """
 
-    def __init__(self, pieces: Mapping[str, Sequence[Piece]]) -> None:
+    def __init__(self, pieces: Mapping[str, Sequence[Piece]], files: Files | None = None) -> None:
         self._pieces = pieces
-        self._files = Files()
+        self._files = Files() if files is None else files
+
+    @classmethod
+    def handed_over(
+        cls, pieces: Mapping[str, Sequence[Piece]], files: Files
+    ) -> Handover[TorchReader]:
+        """Hand over the files that were opened to describe a snapshot to whoever reads it."""
+        return Handover(cls(pieces, files), partial(cls, pieces), len(files))
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (stop - start) with those weights of the flattened tensor.
@@ -221,7 +256,7 @@ def read_range(
                 np.negative(values, out=values)
 
 
-def scalar(place: StoragePlace) -> int | float | bool | None:
+def scalar(place: StoragePlace, files: Files) -> int | float | bool | None:
     """Return the one element of a tensor, ``None`` if it has another number of them.
 
     Raises
@@ -231,13 +266,9 @@ def scalar(place: StoragePlace) -> int | float | bool | None:
     """
     if any(n != 1 for n in place.shape):
         return None
-    files = Files()
-    try:
-        with damage_of(place.path):
-            kind = words(place.dtype, place.big_endian)
-            raw = np.frombuffer(files.window(place).read(place.start, kind.itemsize), kind)
-    finally:
-        files.close()
+    with damage_of(place.path):
+        kind = words(place.dtype, place.big_endian)
+        raw = np.frombuffer(files.window(place).read(place.start, kind.itemsize), kind)
     if place.dtype == "bool" or kind.kind == "i" or place.dtype == "uint8":
         return bool(raw[0]) if place.dtype == "bool" else int(raw[0])
     if place.dtype.startswith(("complex", "q", "u")):

@@ -25,9 +25,9 @@ from koopscope.runs.checkpoints.torch.archive import (
 from koopscope.runs.checkpoints.torch.content import Content
 from koopscope.runs.checkpoints.torch.description import Described, described
 from koopscope.runs.checkpoints.torch.modules import entries
-from koopscope.runs.checkpoints.torch.reading import Piece, TorchReader, place_of
+from koopscope.runs.checkpoints.torch.reading import Files, Piece, TorchReader, describing, place_of
 from koopscope.runs.checkpoints.torch.tensors import StoredTensor
-from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, damage_of, opened
+from koopscope.runs.checkpoints.torch.window import FileWindow, damage_of
 
 #: A stable-baselines3 archive: its weights, and what says how far training was.
 _POLICY, _ABOUT_POLICY = "policy.pth", "data"
@@ -50,11 +50,11 @@ def torch_snapshot(path: Path, key: str | None = None) -> Snapshot:
     KoopscopeError
         If it is damaged, or has no weights in it.
     """
-    with damage_of(path), opened(path) as window:
-        content, step = _content(window)
-        description = described(path, content.value, partial(piece_of, path, content), key)
-        kind = _kind(content)
-    return snapshot_of(path, kind, description, step)
+    with damage_of(path), describing() as files:
+        content, step = _content(files.whole(path))
+        locate = partial(piece_of, path, content)
+        description = described(path, content.value, locate, files, key)
+        return snapshot_of(path, _kind(content), description, files, step)
 
 
 def sharded_torch_snapshot(index: Path, key: str | None = None) -> Snapshot:
@@ -67,41 +67,55 @@ def sharded_torch_snapshot(index: Path, key: str | None = None) -> Snapshot:
     """
     weight_map = read_index(index)
     parts: list[Described] = []
-    for shard in [index.with_name(name) for name in dict.fromkeys(weight_map.values())]:
-        if not shard.is_file():
-            raise KoopscopeError(f"the shard {shard} is missing, which {index.name} names", _WHOLE)
-        with damage_of(shard), opened(shard) as window:
-            content = content_of(window)
-            parts.append(described(shard, content.value, partial(piece_of, shard, content), key))
-    description = _joined(index, parts)
-    known = {*description.pieces, *(skip.name for skip in description.skipped)}
-    for name in plain_names(list(weight_map)).values():
-        if name not in known:
-            raise KoopscopeError(f"{name} is in none of the shards of {index}", _WHOLE)
-    return snapshot_of(index, "sharded PyTorch", description)
+    with describing() as files:
+        for shard in [index.with_name(name) for name in dict.fromkeys(weight_map.values())]:
+            if not shard.is_file():
+                raise KoopscopeError(
+                    f"the shard {shard} is missing, which {index.name} names", _WHOLE
+                )
+            with damage_of(shard):
+                content = content_of(files.whole(shard))
+                locate = partial(piece_of, shard, content)
+                parts.append(described(shard, content.value, locate, files, key))
+        description = _joined(index, parts)
+        known = {*description.pieces, *(skip.name for skip in description.skipped)}
+        for name in plain_names(list(weight_map)).values():
+            if name not in known:
+                raise KoopscopeError(f"{name} is in none of the shards of {index}", _WHOLE)
+        return snapshot_of(index, "sharded PyTorch", description, files)
 
 
-def is_torch(path: Path) -> bool:
-    """Return whether a file, whatever its name, begins like one that ``torch_snapshot`` reads."""
-    try:
-        with opened(path) as window:
-            head = window.read(0, min(512, window.size))
-            if head.startswith(ZIP):
-                with open_zip(window) as archive:
-                    names = archive.namelist()
-                return _POLICY in names or any(n.endswith("/data.pkl") for n in names)
-            return is_stream(head) or is_old_tar(window)
-    except (DamagedError, OSError):
-        return False
+def is_torch(window: FileWindow) -> bool:
+    """Return whether a file, whatever its name, begins like one that ``torch_snapshot`` reads.
+
+    Raises
+    ------
+    OSError, DamagedError
+        If it cannot be read as far as that takes.
+    """
+    head = window.read(0, min(512, window.size))
+    if head.startswith(ZIP):
+        with open_zip(window) as archive:
+            names = archive.namelist()
+        return _POLICY in names or any(n.endswith("/data.pkl") for n in names)
+    return is_stream(head) or is_old_tar(window)
 
 
-def snapshot_of(path: Path, kind: str, description: Described, step: int | None = None) -> Snapshot:
-    """Return a snapshot of what was described; ``step`` is what something beside it says."""
+def snapshot_of(
+    path: Path, kind: str, description: Described, files: Files, step: int | None = None
+) -> Snapshot:
+    """Return a snapshot of what was described; ``step`` is what something beside it says.
+
+    Parameters
+    ----------
+    files
+        Those that are open from describing it: who reads it first has them.
+    """
     return Snapshot(
         path=str(path),
         kind=kind,
         tensors=description.tensors,
-        open=partial(TorchReader, description.pieces),
+        open=TorchReader.handed_over(description.pieces, files),
         step=description.step if step is None else step,
         unit=description.unit if step is None else "step",
         metrics=description.metrics,

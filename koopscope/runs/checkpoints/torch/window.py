@@ -118,26 +118,29 @@ def opened(path: Path) -> Iterator[FileWindow]:
     DamagedError
         If it is no regular file.
     """
-    descriptor = open_regular(path)
+    window = window_of(path)
     try:
-        yield FileWindow(descriptor, 0, os.fstat(descriptor).st_size)
+        yield window
     finally:
-        os.close(descriptor)
+        os.close(window.descriptor)
 
 
-def open_regular(path: Path) -> int:
-    """Return a descriptor of a regular file; see ``opened``.
+def window_of(path: Path) -> FileWindow:
+    """Return the bytes of a regular file, whose descriptor whoever asks has to close.
 
     Raises
     ------
+    OSError
+        If it cannot be opened.
     DamagedError
         If it is a folder, a pipe or a device.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
         os.close(descriptor)
         raise DamagedError("it is no regular file")
-    return descriptor
+    return FileWindow(descriptor, 0, about.st_size)
 
 
 class _Stream(io.RawIOBase):
