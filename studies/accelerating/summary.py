@@ -169,8 +169,8 @@ def choosing_table() -> str:
 def freezing_table() -> str:
     """Return what freezing saved, and the losses with and without it."""
     lines = [
-        "| network | optimizer, schedule | seed | frozen | gradients saved | loss, without and with "
-        "| validation loss, without and with |",
+        "| network | optimizer, schedule | seed | frozen | gradients saved | loss without, with "
+        "| validation loss without, with |",
         "|---" * 7 + "|",
     ]
     rows = read(FREEZING)
