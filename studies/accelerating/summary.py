@@ -16,6 +16,7 @@ from statistics import median
 
 RESULTS = Path(__file__).with_name("results.csv")
 CHOOSING = Path(__file__).with_name("choosing.csv")
+FREEZING = Path(__file__).with_name("freezing.csv")
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (DOCS / "guide" / "accelerating.md", DOCS / "evidence" / "accelerating.md")
 
@@ -129,8 +130,9 @@ def short_table(rows: list[Row]) -> str:
         late = sum(part == -math.inf for part in parts)
         ratios = [_middle(held_out_ratios(rows, way, m)) for m in MEASURES]
         lines.append(
-            f"| {name} | {cell(parts).partition(' (')[0]} | {len(slower)} of {len(by_network(rows))} "
-            f"| {late} of {len(parts)} | {ratios[0]} times | {ratios[1]} times |"
+            f"| {name} | {cell(parts).partition(' (')[0]} "
+            f"| {len(slower)} of {len(by_network(rows))} | {late} of {len(parts)} "
+            f"| {ratios[0]} times | {ratios[1]} times |"
         )
     return "\n".join(lines)
 
@@ -164,6 +166,25 @@ def choosing_table() -> str:
     return "\n".join(lines)
 
 
+def freezing_table() -> str:
+    """Return what freezing saved, and the losses with and without it."""
+    lines = [
+        "| network | optimizer, schedule | seed | frozen | gradients saved | loss without, with "
+        "| validation loss without, with |",
+        "|---" * 7 + "|",
+    ]
+    rows = read(FREEZING)
+    for plain, frozen in zip(rows[::2], rows[1::2], strict=False):
+        names = frozen["frozen"].replace("+", ", ") or "none"
+        lines.append(
+            f"| {plain['network']} | {plain['optimizer']}, {plain['schedule']} | {plain['seed']} "
+            f"| {names} | {percent(float(frozen['gradients_saved']))} "
+            f"| {float(plain['loss']):.3g}, {float(frozen['loss']):.3g} "
+            f"| {float(plain['held_out']):.3g}, {float(frozen['held_out']):.3g} |"
+        )
+    return "\n".join(lines)
+
+
 def count_line(rows: list[Row]) -> str:
     """Return how many trainings the tables rest on."""
     networks = len({row["network"] for row in rows})
@@ -184,6 +205,7 @@ def tables() -> dict[str, str]:
         "time": time_table(rows),
         "validation": ratio_table(rows, "held_out_at_end"),
         "choosing": choosing_table(),
+        "freezing": freezing_table(),
     }
 
 

@@ -54,8 +54,8 @@ class RunningAverage:
         self._values: list[Any] = []
         self.steps = 0
         register = getattr(optimizer, "register_step_post_hook", None)
-        self.hooked = callable(register)
-        if self.hooked:
+        self.hooked = register is not None
+        if register is not None:
             # An accelerator that nobody holds any more is not followed either.
             here = weakref.ref(self)
             register(lambda *_: _follow(here))
