@@ -47,7 +47,7 @@ def sketched_grams(
     for tensor in tensors:
         sketch = run.sketched(tensor)
         if sketch.whole:
-            grams.put(tensor, _described(_products(sketch.values), sketch, tensor))
+            grams.put(tensor, _described(products_of(sketch.values), sketch, tensor))
         else:
             groups = sketch_groups(sketch)
             grams.put(tensor, [_described(group, sketch, tensor) for group in groups])
@@ -68,7 +68,7 @@ def sketch_groups(sketch: TensorSketch) -> list[Anchored]:
     are centred on the whole: their spread is the jackknife's.
     """
     k = sketch.values.shape[1]
-    parts = [_scaled(_products(sketch.values[:, g::GROUPS]), 1.0) for g in range(GROUPS)]
+    parts = [_scaled(products_of(sketch.values[:, g::GROUPS]), 1.0) for g in range(GROUPS)]
     whole = _corrected(_sum(parts), sketch)
     left_out = []
     for g in range(GROUPS):
@@ -83,7 +83,8 @@ def sketch_groups(sketch: TensorSketch) -> list[Anchored]:
     ]
 
 
-def _products(values: Float64) -> Anchored:
+def products_of(values: Float64) -> Anchored:
+    """Return products of changes, of the first snapshot with them, and its square, of [T, k]."""
     changes = np.diff(values, axis=0)
     return changes @ changes.T, changes @ values[0], float(values[0] @ values[0])
 

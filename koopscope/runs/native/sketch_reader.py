@@ -296,9 +296,11 @@ class KeptRun(StackedRun):
         self._tensors = dict(tensors)
         self._file = file
 
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (kept snapshots, stop - start) with those weights."""
-        super().read(tensor, start, stop, out)
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(rows), stop - start) with those weights of some kept snapshots."""
+        super().read_rows(tensor, start, stop, rows, out)
         self._check()
 
     def close(self) -> None:
