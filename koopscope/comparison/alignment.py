@@ -24,7 +24,7 @@ from koopscope.comparison.matching import (
 from koopscope.comparison.pairing import Pairing
 from koopscope.comparison.scales import LastDistances, last_distances
 from koopscope.comparison.timeline import Timeline
-from koopscope.runs.run import Run, TensorInfo
+from koopscope.runs.run import BLOCK_BYTES, Run, TensorInfo
 from koopscope.runs.views.realigned import AxisOrder, Realigned
 
 TOO_LARGE = f"more than {MOST_UNITS:,} units, or {MOST_WEIGHTS:,} weights in a matrix"
@@ -197,7 +197,11 @@ def _reader(run: Run, snapshots: Sequence[int], partners: Mapping[str, TensorInf
     def read(slot: Slot, index: int) -> Floating:
         tensor = partners.get(slot.tensor.name, slot.tensor)
         values = np.empty((1, tensor.size), run.read_dtype(tensor))
-        run.read_snapshots(tensor, [snapshots[index]], 0, tensor.size, values)
+        row = range(snapshots[index], snapshots[index] + 1)
+        width = max(1, BLOCK_BYTES // (max(1, run.description.snapshots) * values.itemsize))
+        for start in range(0, tensor.size, width):
+            stop = min(start + width, tensor.size)
+            run.read_rows(tensor, start, stop, row, values[:, start:stop])
         wide: Floating = values.astype(np.float32) if values.itemsize < 4 else values
         return wide.reshape(slot.shape)
 

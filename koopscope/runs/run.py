@@ -189,21 +189,16 @@ class Run(ABC):
         ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
         """
 
-    def read_snapshots(
-        self, tensor: TensorInfo, snapshots: Sequence[int], start: int, stop: int, out: FloatArray
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
     ) -> None:
-        """Fill ``out`` (len(snapshots), stop - start) with the weights of some snapshots.
+        """Fill ``out`` (len(rows), stop - start) with those weights of some snapshots alone.
 
-        What lies uncompressed is read for these snapshots alone; other sources read all of them,
-        in blocks of bounded size.
+        A source that has to read all snapshots for it holds them for that moment.
         """
-        T = max(1, self.description.snapshots)
-        width = max(1, BLOCK_BYTES // (T * out.dtype.itemsize))
-        for first in range(start, stop, width):
-            last = min(stop, first + width)
-            block = np.empty((T, last - first), out.dtype)
-            self.read(tensor, first, last, block)
-            out[:, first - start : last - start] = block[list(snapshots)]
+        every = np.empty((self.description.snapshots, stop - start), out.dtype)
+        self.read(tensor, start, stop, every)
+        out[...] = every[rows.start : rows.stop : rows.step]
 
     @property
     def parts(self) -> Mapping[TensorInfo, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,21 +60,11 @@ class Extents:
                     size = count * self.stored.itemsize
                     os.posix_fadvise(self.descriptor, first, size, os.POSIX_FADV_WILLNEED)
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: npt.NDArray[np.floating[Any]],
-        rows: Sequence[int] | None = None,
-    ) -> bool:
-        """Fill ``out`` (rows, stop - start), or tell that the file is too short for it.
-
-        The first rows, or those that are named.
-        """
+    def read(self, start: int, stop: int, rows: range, out: npt.NDArray[np.floating[Any]]) -> bool:
+        """Fill ``out`` (len(rows), stop - start), or tell that the file is too short for it."""
         widened = np.empty(min(stop - start, self.stride), self.stored)
         for first, count, offset, places in self._runs(start, stop):
-            named = range(len(out)) if rows is None else rows
-            for t, row in zip(named, out[:, first : first + count], strict=True):
+            for t, row in zip(rows, out[:, first : first + count], strict=True):
                 deep, layer = divmod(t, self.deep)
                 place = int(places[deep]) + (layer * self.stride + offset) * self.stored.itemsize
                 words: npt.NDArray[Any] = row if row.dtype == self.stored else widened[:count]

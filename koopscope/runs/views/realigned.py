@@ -68,17 +68,15 @@ class Realigned(Run):
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor, as seen."""
         self._seen(tensor, start, stop, out, lambda *at: self._run.read(tensor, *at))
 
-    def read_snapshots(
-        self, tensor: TensorInfo, snapshots: Sequence[int], start: int, stop: int, out: FloatArray
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
     ) -> None:
-        """Fill ``out`` (len(snapshots), stop - start) with the weights of some, as seen."""
-        self._seen(
-            tensor,
-            start,
-            stop,
-            out,
-            lambda *at: self._run.read_snapshots(tensor, snapshots, *at),
-        )
+        """Fill ``out`` (len(rows), stop - start) with the weights of some snapshots, as seen."""
+
+        def read(first: int, last: int, into: FloatArray) -> None:
+            self._run.read_rows(tensor, first, last, rows, into)
+
+        self._seen(tensor, start, stop, out, read)
 
     def _seen(
         self,
