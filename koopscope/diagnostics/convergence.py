@@ -337,7 +337,9 @@ DIAGNOSTIC = Diagnostic(
             "share of the total improvement that is still to come, and calls the first step "
             "at which training could have stopped, from the snapshots up to that step alone. "
             "A recorded training loss joins in naming the state; a recorded validation loss "
-            "joins in calling the stop."
+            "joins in calling the stop. A recorded learning rate (lr) joins in naming the "
+            "state, and in calling the stop where no validation loss does: by how it changed, "
+            "never by its value."
         ),
         to_do=(
             "Still training: go on. Converged: stop, or go back to the stop step next time. "
