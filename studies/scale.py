@@ -1,8 +1,7 @@
-"""What fewer, coarser and measured snapshots cost: ``python -m studies.scale --corpus DIR``.
+"""What fewer snapshots cost: ``python -m studies.scale --corpus DIR``.
 
 The held-out runs that were recorded at 81 snapshots or more are thinned to fewer, over the same
-steps; verdicts are held against what became of the run, and against those from all snapshots. The
-sample runs are judged from every weight and from a sample (``--method compressed``).
+steps; verdicts are held against what became of the run, and against those from all snapshots.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.settings import Settings
-from koopscope.diagnostics import convergence, initialization
-from koopscope.runs.detect.opening import open_run
+from koopscope.diagnostics import convergence
 from koopscope.spectra.gram import SnapshotGram
 from studies import corpus, measures
 from studies.corpus import Case
@@ -86,35 +84,10 @@ def print_by_count(cases: Sequence[Case]) -> None:
             )
 
 
-def print_sampled(folder: Path) -> None:
-    """Print how verdicts on the sample runs change when a sample of the weights is read."""
-    states, inside, restarts, names = 0, 0, [], 0
-    for path in sorted(folder.glob("*.h5")):
-        with open_run(path) as run:
-            exact, sampled = (
-                Analysis.of(run, Settings(method=method)) for method in ("exact", "compressed")
-            )
-        ours, theirs = (convergence.ask(each).evidence for each in (exact, sampled))
-        if not ours["stop_history"] or not theirs["stop_history"]:
-            continue
-        names += 1
-        states += ours["state"] == theirs["state"]
-        low, high = theirs["stop_history"][-1]["interval"]
-        inside += low <= ours["stop_history"][-1]["statistic"] <= high
-        scores = [initialization.ask(each).evidence["score"] for each in (exact, sampled)]
-        if None not in scores:
-            restarts.append(abs(scores[0] - scores[1]))
-    print(
-        f"{names} sample runs from a sample of the weights: state the same in {states}, improvement"
-        f" ahead inside the interval in {inside}, restart score at most {max(restarts):.3f} apart"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True)
     options = parser.parse_args()
-    print_sampled(Path("sample_runs"))
     print_by_count(corpus.load(options.corpus / "runs", HELD_OUT))
 
 
