@@ -122,7 +122,7 @@ def _verdict(evidence: WastedEvidence, first: int) -> Finding:
             # Convergence names another step on the same screen: say why, and which one counts.
             message += (
                 f" Convergence calls the stop at step {evidence.stop_step} already, from what was "
-                f"known there; looking back, a little was still gained until step {useful}."
+                f"known there; looking back, yet more was still gained until step {useful}."
             )
     wasteful = evidence.state == "wasted"
     return DIAGNOSTIC.finding(
