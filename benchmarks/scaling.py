@@ -188,6 +188,7 @@ def main(words: Sequence[str]) -> None:
     small = "--small" in words
     folder, *chosen = (word for word in words if word != "--small")
     runs = Runs(Path(folder), small)
+    runs.folder.mkdir(parents=True, exist_ok=True)
     print(machine(), flush=True)
     print("| run | measured | bound | met |\n|---|---|---|---|", flush=True)
     for rows in ROWS:

@@ -45,7 +45,8 @@ def command(run: str, once: bool, interval: float, idle: float | None, reading: 
     """Watch a RUN while it is being recorded: eigenvalues, convergence, findings.
 
     RUN need not exist yet. Watching never locks the file, and each new snapshot costs one row of
-    the Gram matrix. Where stdout is not a terminal, one line is printed per look that found
+    the Gram matrix; of more than 500 snapshots every second is judged, or every fourth, and so on.
+    Where stdout is not a terminal, one line is printed per look that found
     something new.
     """
     from koopscope.report.watch_frame import recording, render
@@ -148,31 +149,29 @@ class Watcher:
         """Look once; return whether there was something new."""
         from koopscope.diagnostics.diagnosis import diagnose
 
-        before = self._snapshots
+        before = self._follower.recorded
         try:
-            news = self._follower.look()
+            changed = self._follower.look()
             analysis = self._follower.analysis
-            diagnosis = diagnose(analysis) if news and analysis else self.seen.diagnosis
+            diagnosis = diagnose(analysis) if changed and analysis else self.seen.diagnosis
+            news = changed or self._follower.recorded != before
             trouble, self.hint = None, None
         except (KoopscopeError, OSError) as error:
             news, diagnosis, trouble = False, self.seen.diagnosis, str(error)
             # A file that is not there yet needs no advice but to wait.
             self.hint = getattr(error, "hint", None) if os.path.exists(self.seen.path) else None
         if news:
-            self._note_arrival(self._snapshots - before)
+            self._note_arrival(self._follower.recorded - before)
         self.seen = replace(
             self.seen,
             diagnosis=diagnosis,
+            recorded=self._follower.recorded,
+            every=self._follower.every,
             trouble=trouble,
             quiet_seconds=self._quiet_seconds(),
             usual_seconds=median(self._intervals) if self._intervals else None,
         )
         return news
-
-    @property
-    def _snapshots(self) -> int:
-        analysis = self._follower.analysis
-        return analysis.description.snapshots if analysis is not None else 0
 
     def _note_arrival(self, count: int) -> None:
         now = time.monotonic()

@@ -27,6 +27,7 @@ from koopscope.diagnostics.finding import (
     usable,
 )
 from koopscope.diagnostics.statistics.end_state import State, lost_again, training_state
+from koopscope.diagnostics.statistics.rest_of_way import rest_of_way
 from koopscope.diagnostics.statistics.stopping import (
     EARLIEST_STOP,
     GAIN_FLOOR,
@@ -35,10 +36,7 @@ from koopscope.diagnostics.statistics.stopping import (
     stop_rule,
     stop_score,
 )
-from koopscope.diagnostics.statistics.trajectory import RANK, course_of, trained_network
-from koopscope.spectra.dmd import dmd
-from koopscope.spectra.geometry import WINDOW
-from koopscope.spectra.remainder import remainder
+from koopscope.diagnostics.statistics.trajectory import course_of, trained_network
 
 #: No state is named before this many snapshots, as many as twelve epochs leave. Of 40 held-out runs
 #: thinned to 12, 13 and 16 snapshots the state was right for 24, 27 and 27 with losses and for 23,
@@ -176,12 +174,10 @@ def ask(analysis: Analysis) -> Finding:
         errors = analysis.measured_spread("convergence", lambda part: stop_score(course_of(part)))
     rule = stop_rule(course, errors)
     drawn = training_state(course)
-    recent = dmd(network.window(max(0, len(steps) - WINDOW), len(steps)), "increments", rank=RANK)
-    rest = remainder(recent)
+    rest = rest_of_way(analysis)
     motion = analysis.motion()
     coarse = motion.unchanged > COARSE and motion.rounding > COARSE_ROUNDING
     stop = None if coarse else rule.stop
-    travelled = network.displacement()
     evidence = ConvergenceEvidence(
         state="inconclusive" if coarse else drawn.state,
         training_loss_ratio=drawn.training_loss_ratio,
@@ -201,10 +197,8 @@ def ask(analysis: Analysis) -> Finding:
         coarse=coarse,
         lost=None if course.training is None else lost_again(course.training),
         cluster=_cluster(analysis),
-        remaining=rest.distance / travelled if travelled > 0.0 else None,
-        remaining_interval=(rest.low / travelled, rest.high / travelled)
-        if travelled > 0.0
-        else None,
+        remaining=None if rest is None else rest.part,
+        remaining_interval=None if rest is None else (rest.low, rest.high),
     )
     return _verdict(evidence, rule, stop, steps)
 

@@ -23,13 +23,13 @@ from koopscope.diagnostics.finding import (
 from koopscope.diagnostics.statistics.standstill import dead_since
 from koopscope.diagnostics.statistics.unit_motion import (
     ROUNDING,
-    STILL,
     Adapter,
     LayerUnits,
     adapters,
     looked_at,
     unit_layers,
 )
+from koopscope.runs.sketches import STILL
 
 State = Literal["none", "some", "many", "adapters do not train", "inconclusive"]
 
@@ -54,7 +54,7 @@ class DeadUnits:
         How many it has, how many stand still in the last quarter, and how many of those stood
         still in the first quarter, too.
     indices
-        Of the dead ones, the first 64.
+        Of the dead ones, the first 64; none where a sketch only counted them.
     """
 
     tensor: str
@@ -82,7 +82,9 @@ class DeadUnitsEvidence(StatedEvidence):
     layers
         Tensors with dead units, in model order.
     looked_at, units
-        Tensors whose units were told apart, and how many units they have.
+        Tensors whose units were told apart, and how many units were looked at.
+    sampled
+        Of those tensors, how many had only a sample of their units looked at.
     not_told_apart
         Tensors whose units were not: of a sample or a sketch, or too coarsely stored, or still.
     adapters, idle_adapters
@@ -95,6 +97,7 @@ class DeadUnitsEvidence(StatedEvidence):
     layers: tuple[DeadUnits, ...] = ()
     looked_at: int = 0
     units: int = 0
+    sampled: int = 0
     not_told_apart: int = 0
     adapters: int = 0
     idle_adapters: tuple[IdleAdapter, ...] = ()
@@ -115,7 +118,7 @@ def ask(analysis: Analysis) -> Finding:
     idle = tuple(
         IdleAdapter(pair.first, pair.second, pair.zero) for pair in pairs if not pair.trains
     )
-    dead = tuple(_counted(layer) for layer in layers if layer.still.any())
+    dead = tuple(_counted(layer) for layer in layers if layer.dead)
     part = max((layer.dead / layer.units for layer in dead), default=0.0)
     state: State = "many" if part >= DEAD_PART else "some" if dead else "none"
     if idle:
@@ -126,7 +129,8 @@ def ask(analysis: Analysis) -> Finding:
         state=state,
         layers=dead,
         looked_at=len(layers),
-        units=sum(len(layer.still) for layer in layers),
+        units=sum(layer.units for layer in layers),
+        sampled=sum(layer.sampled for layer in layers),
         not_told_apart=sum(1 for _ in looked_at(analysis)) - len(layers),
         adapters=len(pairs),
         idle_adapters=idle,
@@ -142,10 +146,10 @@ def ask(analysis: Analysis) -> Finding:
 def _counted(layer: LayerUnits) -> DeadUnits:
     return DeadUnits(
         tensor=layer.tensor,
-        units=len(layer.still),
-        dead=int(layer.still.sum()),
-        never_moved=int(layer.always.sum()),
-        indices=tuple(int(unit) for unit in layer.still.nonzero()[0][:64]),
+        units=layer.units,
+        dead=layer.dead,
+        never_moved=layer.never_moved,
+        indices=layer.indices,
     )
 
 
@@ -172,7 +176,10 @@ def _nothing_to_judge(analysis: Analysis, evidence: DeadUnitsEvidence) -> Findin
             f"{window.snapshots} of its {analysis.description.snapshots} snapshots."
         )
     elif analysis.description.sketch is not None:
-        message = "A sketch keeps nothing of single units: none can be called dead, nor alive."
+        message = (
+            "Units were not counted while the sketch was recorded, or not in one go from its "
+            "start, or no weight matrix moves enough at the end to tell them apart."
+        )
     elif all(analysis.grams[each.name].units is None for each in looked_at(analysis)):
         message = "Units cannot be told apart in a sample of the weights."
     else:

@@ -34,7 +34,8 @@ def record_words(snapshots: int, units: int = 0) -> int:
 
 def words_of(gram: SnapshotGram) -> int:
     """Return how many words a Gram matrix takes."""
-    return record_words(gram.snapshots, gram.units.units if gram.units else 0)
+    units = gram.units.units if isinstance(gram.units, UnitMoments) else 0
+    return record_words(gram.snapshots, units)
 
 
 def pack(gram: SnapshotGram) -> Float64:
@@ -51,7 +52,7 @@ def pack(gram: SnapshotGram) -> Float64:
             [gram.anchor_square, gram.size, changes.still, changes.compared, changes.twins],
             changes.unchanged,
             gram.nonfinite,
-            *([] if gram.units is None else [gram.units.values.ravel()]),
+            *([gram.units.values.ravel()] if isinstance(gram.units, UnitMoments) else []),
         ]
     )
     return words

@@ -18,10 +18,11 @@ from koopscope.engine.local import refuse_empty
 from koopscope.engine.sampled import MeasuredGrams
 from koopscope.engine.source import ProgressListener
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.runs.sketches import TensorSketch
+from koopscope.runs.sketches import LATER_FACTS, TensorSketch
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.measured import GROUPS
+from koopscope.spectra.units import UnitCounts
 
 #: A change shorter than this part of the weights' norm is no change: squared norms that were summed
 #: in float32 cannot tell it.
@@ -46,7 +47,7 @@ def sketched_grams(
     for tensor in tensors:
         sketch = run.sketched(tensor)
         if sketch.whole:
-            grams.put(tensor, _described(_products(sketch.values), sketch, tensor))
+            grams.put(tensor, _described(products_of(sketch.values), sketch, tensor))
         else:
             groups = sketch_groups(sketch)
             grams.put(tensor, [_described(group, sketch, tensor) for group in groups])
@@ -67,7 +68,7 @@ def sketch_groups(sketch: TensorSketch) -> list[Anchored]:
     are centred on the whole: their spread is the jackknife's.
     """
     k = sketch.values.shape[1]
-    parts = [_scaled(_products(sketch.values[:, g::GROUPS]), 1.0) for g in range(GROUPS)]
+    parts = [_scaled(products_of(sketch.values[:, g::GROUPS]), 1.0) for g in range(GROUPS)]
     whole = _corrected(_sum(parts), sketch)
     left_out = []
     for g in range(GROUPS):
@@ -82,7 +83,8 @@ def sketch_groups(sketch: TensorSketch) -> list[Anchored]:
     ]
 
 
-def _products(values: Float64) -> Anchored:
+def products_of(values: Float64) -> Anchored:
+    """Return products of changes, of the first snapshot with them, and its square, of [T, k]."""
     changes = np.diff(values, axis=0)
     return changes @ changes.T, changes @ values[0], float(values[0] @ values[0])
 
@@ -160,7 +162,14 @@ def _described(products: Anchored, sketch: TensorSketch, tensor: TensorInfo) -> 
         size=tensor.size,
         nonfinite=_counts(sketch.fact("nonfinite")),
         changes=_changes(sketch),
+        units=_units(sketch),
     )
+
+
+def _units(sketch: TensorSketch) -> UnitCounts | None:
+    """Return the units counted up to the last snapshot; ``None`` where they were not."""
+    counts = [sketch.fact(name)[-1] for name in LATER_FACTS]
+    return UnitCounts(*map(int, counts)) if np.isfinite(counts).all() else None
 
 
 def _changes(sketch: TensorSketch) -> ChangeCounts:

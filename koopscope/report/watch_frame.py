@@ -52,6 +52,10 @@ class Watched:
         Since the last snapshot came, ``None`` if that is not known.
     usual_seconds
         Median time between two snapshots, ``None`` before it is known.
+    recorded
+        Snapshots in the file; those of the diagnosis where it is 0.
+    every
+        Of so many of them one is judged.
     """
 
     path: str
@@ -59,6 +63,8 @@ class Watched:
     trouble: str | None = None
     quiet_seconds: float | None = None
     usual_seconds: float | None = None
+    recorded: int = 0
+    every: int = 1
 
     @property
     def silent(self) -> bool:
@@ -109,8 +115,10 @@ def recording(watched: Watched) -> str:
     if watched.diagnosis is None:
         return f"waiting: {watched.trouble or 'no snapshot yet'}"
     run = watched.diagnosis.analysis.description
-    recorded = count(run.snapshots, "snapshot")
-    said = f"{recorded}, step {run.steps[-1]:,}; {run.parameters:,} weights"
+    said = count(watched.recorded or run.snapshots, "snapshot")
+    if watched.every > 1:
+        said += f" (one in {watched.every} judged)"
+    said += f", step {run.steps[-1]:,}; {run.parameters:,} weights"
     if watched.usual_seconds is not None:
         said += f"; one every {_seconds(watched.usual_seconds)}"
     if watched.trouble is not None:

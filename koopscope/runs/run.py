@@ -189,6 +189,17 @@ class Run(ABC):
         ``out`` is C-contiguous with the dtype that ``read_dtype`` names.
         """
 
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(rows), stop - start) with those weights of some snapshots alone.
+
+        A source that has to read all snapshots for it holds them for that moment.
+        """
+        every = np.empty((self.description.snapshots, stop - start), out.dtype)
+        self.read(tensor, start, stop, every)
+        out[...] = every[rows.start : rows.stop : rows.step]
+
     @property
     def parts(self) -> Mapping[TensorInfo, int]:
         """How many weights went into the sketch of tensors of which only a part is here."""

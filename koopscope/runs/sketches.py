@@ -28,10 +28,26 @@ FACTS = (
     "twins",
     "units",
     "units_unchanged",
+    "units_judged",
+    "units_dead",
+    "units_never",
 )
+
+#: Of those, the ones that files of the first recorders lack.
+LATER_FACTS = ("units_judged", "units_dead", "units_never")
 
 #: Facts that hold between a snapshot and the one before it, and not between any others.
 BETWEEN_NEIGHBOURS = ("change", "product", "unchanged", "units_unchanged")
+
+#: Facts on the whole run up to a snapshot: known only where all of it was recorded in one go.
+SINCE_THE_START = ("start", "moved", "twins", *LATER_FACTS)
+
+#: A unit that turned by less than this part of what its layer's units turned on average (root mean
+#: square) stands still: what rounding and the last of a momentum leave is below it.
+STILL = 1e-3
+
+#: A layer whose units turned by less than this part of their own length did not move.
+MOVES = 1e-6
 
 _COLUMN = {name: column for column, name in enumerate(FACTS)}
 
@@ -92,7 +108,10 @@ class TensorSketch:
         - ``compared``, ``unchanged``, ``moved``: entries of a sample, those of them that are what
           they were in the snapshot before, and those that changed at any time so far;
         - ``twins``: entries of the sample that are in four early snapshots what another one is;
-        - ``units``, ``units_unchanged``: rows in the sample, and those that did not change.
+        - ``units``, ``units_unchanged``: rows in the sample, and those that did not change;
+        - ``units_judged``, ``units_dead``, ``units_never``: of a matrix, how many units of a sample
+          could be judged, how many of them stood still in the last quarter of the run up to here,
+          and how many of those did in the first quarter, too.
     whole
         Whether ``values`` are the weights themselves, none left out.
     resolution
@@ -120,7 +139,8 @@ class TensorSketch:
         far[1:] |= far[:-1]  # a product takes three snapshots in a row
         facts[far, _COLUMN["product"]] = np.nan
         if len(indices) and indices[0] != 0:
-            facts[:, _COLUMN["start"]] = np.nan
+            for name in ("start", *LATER_FACTS):
+                facts[:, _COLUMN[name]] = np.nan
         return replace(self, values=self.values[indices], facts=facts)
 
 

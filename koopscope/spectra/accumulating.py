@@ -8,7 +8,7 @@ import numpy as np
 
 from koopscope.spectra.changes import ChangeCounts, Values
 from koopscope.spectra.gram import SnapshotGram
-from koopscope.spectra.units import UnitAxis, UnitMoments, joined_units
+from koopscope.spectra.units import UnitAxis, UnitCounts, UnitMoments, joined_units
 
 #: Precision of the products; see ``GramAccumulator``.
 Precision = Literal["double", "single"]
@@ -60,7 +60,7 @@ class GramAccumulator:
         self._sum = np.zeros((snapshots, snapshots))
         self._nonfinite = np.zeros(snapshots, np.int64)
         self._changes = ChangeCounts.none(snapshots)
-        self._units: UnitMoments | None = None
+        self._units: UnitMoments | UnitCounts | None = None
         self._size = 0
 
     def add(self, values: Values, begin: int = 0, axis: UnitAxis | None = None) -> None:
@@ -90,7 +90,7 @@ class GramAccumulator:
             self._add_units(UnitMoments.of(values, begin, axis))
         self._size += width
 
-    def _add_units(self, units: UnitMoments | None) -> None:
+    def _add_units(self, units: UnitMoments | UnitCounts | None) -> None:
         self._units = joined_units(self._units, units) if self._size else units
 
     def _turn_complex(self) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.spectra.changes import ChangeCounts
-from koopscope.spectra.units import UnitMoments, joined_units
+from koopscope.spectra.units import UnitCounts, UnitMoments, joined_units
 
 #: Inner products: float64, or complex128 and Hermitian where the snapshots are complex.
 Products = npt.NDArray[Any]
@@ -53,8 +53,9 @@ class SnapshotGram:
     changes
         Counts of entries that did not change; no product rests on them.
     units
-        How each unit's weights moved, where the pass knew which axis numbers the units; of all
-        snapshots, so a window has none.
+        How each unit's weights moved, where the pass knew which axis numbers the units, or how many
+        stood still, where they were counted while recording; of all snapshots, so a window has
+        none.
     """
 
     increments: Products
@@ -63,7 +64,7 @@ class SnapshotGram:
     size: int
     nonfinite: npt.NDArray[np.int64]
     changes: ChangeCounts
-    units: UnitMoments | None = None
+    units: UnitMoments | UnitCounts | None = None
 
     @classmethod
     def of_increments(cls, products: Products, size: int) -> SnapshotGram:

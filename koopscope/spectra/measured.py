@@ -91,7 +91,10 @@ class MeasuredGram:
         mean = _mean(groups)
         if not self.counted_alike:
             return mean
-        return replace(mean, changes=groups[0].changes, nonfinite=groups[0].nonfinite)
+        counted = groups[0]
+        return replace(
+            mean, changes=counted.changes, nonfinite=counted.nonfinite, units=counted.units
+        )
 
     def each(self, change: Callable[[SnapshotGram], SnapshotGram]) -> MeasuredGram:
         """Return the measurement with every group changed alike: a window, a filter."""

@@ -100,6 +100,23 @@ class UnitMoments:
         return parts
 
 
+@dataclass(frozen=True)
+class UnitCounts:
+    """How many units of a sample stand still, as it was counted while a run was recorded.
+
+    Attributes
+    ----------
+    judged
+        Units of the sample; 0 where the layer as a whole stood still.
+    dead, never
+        Of those, how many stood still in the last quarter, and how many of these in the first, too.
+    """
+
+    judged: int
+    dead: int
+    never: int
+
+
 def spans(snapshots: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the first and the last quarter of so many snapshots, as first and last index."""
     last = snapshots - 1
@@ -107,8 +124,13 @@ def spans(snapshots: int) -> tuple[tuple[int, int], tuple[int, int]]:
     return (0, min(quarter, last)), (max(0, last - quarter), last)
 
 
-def joined_units(first: UnitMoments | None, second: UnitMoments | None) -> UnitMoments | None:
-    """Join the moments of two sets of weights; ``None`` where they are not of the same units."""
-    if first is None or second is None or first.units != second.units:
+def joined_units(
+    first: UnitMoments | UnitCounts | None, second: UnitMoments | UnitCounts | None
+) -> UnitMoments | None:
+    """Join the moments of two sets of weights; ``None`` where they are not of the same units.
+
+    Counts are of one tensor, and not joined.
+    """
+    if not isinstance(first, UnitMoments) or not isinstance(second, UnitMoments):
         return None
-    return first + second
+    return first + second if first.units == second.units else None

@@ -87,14 +87,14 @@ def source_text() -> tasks.Task:
     folder = Path(sysconfig.get_paths()["stdlib"])
     found = (folder / f"{name}.py" for name in SOURCES)
     text = "".join(path.read_text(encoding="utf-8") for path in found if path.exists())
-    codes = np.array([0 if c == "\n" else ord(c) - 31 for c in text if " " <= c <= "~" or c == "\n"])
+    codes = np.array(
+        [0 if c == "\n" else ord(c) - 31 for c in text if " " <= c <= "~" or c == "\n"]
+    )
     rows = codes[: len(codes) // (CONTEXT + 1) * (CONTEXT + 1)].reshape(-1, CONTEXT + 1)
     order = np.random.default_rng(7).permutation(len(rows))
     pieces = torch.as_tensor(rows[order], dtype=torch.int64)
     train, held = pieces[:4096], pieces[4096:4352]
-    return tasks.Task(
-        train[:, :-1], train[:, 1:], held[:, :-1], held[:, 1:], tasks.cross_entropy
-    )
+    return tasks.Task(train[:, :-1], train[:, 1:], held[:, :-1], held[:, 1:], tasks.cross_entropy)
 
 
 @cache
@@ -133,30 +133,26 @@ def _mlp(*sizes: int) -> Callable[[], nn.Module]:
 
 
 NETWORKS: dict[str, Network] = {
-    "digits_mlp": Network(digits, _family("digits_mlp"), 50, 16, tuning=True),
-    "digits_coder_131k": Network(
-        reconstruction, _mlp(64, 512, 64, 512, 64), 30, 16, tuning=True
-    ),
+    "digits_mlp": Network(digits, _family("digits_mlp"), 40, 16, tuning=True),
+    "digits_coder_131k": Network(reconstruction, _mlp(64, 512, 64, 512, 64), 24, 16, tuning=True),
     "grammar_transformer": Network(
         cache(FAMILIES["grammar_transformer"].task),
         _family("grammar_transformer"),
-        30,
+        24,
         12,
         tuning=True,
     ),
-    "digits_residual": Network(digits, _family("digits_residual"), 40, 16),
-    "diabetes_mlp": Network(
-        cache(FAMILIES["diabetes_mlp"].task), _family("diabetes_mlp"), 40, 16
-    ),
-    "grammar_gru": Network(cache(FAMILIES["grammar_gru"].task), _family("grammar_gru"), 30, 12),
-    "digits_conv_117k": Network(digit_images, WideConv, 20, 16),
-    "teacher_mlp_381k": Network(teacher, _mlp(32, 600, 600, 1), 24, 16),
+    "digits_residual": Network(digits, _family("digits_residual"), 30, 16),
+    "diabetes_mlp": Network(cache(FAMILIES["diabetes_mlp"].task), _family("diabetes_mlp"), 30, 16),
+    "grammar_gru": Network(cache(FAMILIES["grammar_gru"].task), _family("grammar_gru"), 24, 12),
+    "digits_conv_117k": Network(digit_images, WideConv, 16, 16, 16),
+    "teacher_mlp_381k": Network(teacher, _mlp(32, 600, 600, 1), 20, 16),
     "code_transformer_166k": Network(
         source_text,
         lambda: networks.Transformer((CHARACTERS, 96, CHARACTERS), CONTEXT, 2, True),
-        24,
-        12,
-        16,
+        20,
+        10,
+        8,
     ),
-    "code_gru_121k": Network(source_text, lambda: GatedText(CHARACTERS), 24, 12, 16),
+    "code_gru_121k": Network(source_text, lambda: GatedText(CHARACTERS), 20, 10, 8),
 }

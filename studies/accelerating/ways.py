@@ -6,7 +6,6 @@ evaluations, of which a forward pass is a third.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from koopscope.integrations.torch.accelerator import KoopmanAccelerator
+from koopscope.integrations.torch.parameter_window import ForecastRule
 from studies.accelerating.networks import Network
 from studies.forecasting.accelerated import Published, StraightWindow
-from koopscope.integrations.torch.parameter_window import ForecastRule
 from studies.training import make_optimizer
 
 #: Of a gradient evaluation, what a forward pass costs.
@@ -105,9 +104,7 @@ class PlainAveraged(Way):
             f"ema_{decay:g}": average
             for decay, average in zip(EMA_DECAYS, self.averages, strict=True)
         }
-        found["lawa"] = [
-            torch.stack(values).mean(0) for values in zip(*self.latest, strict=True)
-        ]
+        found["lawa"] = [torch.stack(values).mean(0) for values in zip(*self.latest, strict=True)]
         return found
 
 
@@ -166,6 +163,11 @@ class Looking(Koopman):
     def after_epoch(self, loss: float) -> None:
         self.draw(self.trial)
         super().after_epoch(loss)
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        with self.accelerator.averaged():
+            yield
 
 
 class Pdt(Way):
@@ -235,7 +237,6 @@ class ScheduleFree(Way):
 WAYS: dict[str, Callable[[Trial], Way]] = {
     "plain": PlainAveraged,
     "straight": Straight,
-    "koopman": Koopman,
     "evaluate": Looking,
     "pdt": Pdt,
     "lookahead": Lookahead,

@@ -244,6 +244,19 @@ def test_plots_are_drawn_into_a_folder_and_kept(call, small, tmp_path):
     assert "exists and is kept" in err
 
 
+def test_figures_come_for_one_column_and_for_several_runs(call, small, tmp_path):
+    words = ("--plots", tmp_path / "plots", "--plot-format", "svg", "--figure-size", "one-column")
+    code, out, _ = call("analyze", small, SAMPLES / "per_step.h5", *words)
+    assert code == 0
+    drawn = (tmp_path / "plots" / "sweep.svg").read_text()
+    assert "2 runs, best first" in drawn
+    assert 'width="241.2pt"' in drawn  # 3.35 in
+    assert "Ranking" in out
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "sweep.svg", small.stem, "per_step",
+    }  # fmt: skip
+
+
 def test_nan_weights_are_named_and_the_rest_is_analysed(call):
     code, out, _ = call("analyze", SAMPLES / "diverging.h5")
     assert code == 0

@@ -18,6 +18,7 @@ import pytest
 import koopscope
 from koopscope import KoopscopeError, Recorder, open_run
 from koopscope.cli.containment import can_contain
+from koopscope.runs.detect.opening import group_sources
 from koopscope.runs.hdf5 import structure
 
 pytestmark = pytest.mark.walks
@@ -293,3 +294,22 @@ def test_a_block_that_is_read_for_ever_ends_with_a_sentence() -> None:
     assert said.stdout == "worked\n"
     assert said.returncode == 2
     assert said.stderr.startswith("error: sick.h5 cannot be read: reading its weights comes to no")
+
+
+def test_without_a_child_files_are_walked_before_they_are_looked_at(
+    sound: Path, endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the command cannot work in a child: macOS, Windows."""
+    walks: list[list[str]] = []
+    real = structure._walk
+    monkeypatch.setattr(
+        structure, "_walk", lambda names, opener: walks.append(names) or real(names, opener)
+    )
+    looks = group_sources([sound, endless])
+    assert walks == [[str(sound), str(endless)], [str(sound)], [str(endless)]]
+    assert [look.kind for (look,) in looks] == ["run file", "unread"]
+    with open_run(looks[0]) as run:
+        assert run.description.snapshots == 12
+    with pytest.raises(KoopscopeError, match=r"endless\.h5 cannot be read.*comes to no end"):
+        open_run(looks[1])
+    assert len(walks) == 3  # nothing is walked again: that it has no end is known

@@ -105,3 +105,15 @@ def test_a_drift_has_no_fixed_point_to_write(call, tmp_path):
     code, _, err = call("contraction", path, "--fixed-point", tmp_path / "x.npz")
     assert code == 2
     assert "drift" in err
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_iterates_of_every_kind_are_drawn(call, tmp_path, kind):
+    path = record(tmp_path / "run.h5", *OPERATORS[kind](), 20)
+    words = ("--plots", tmp_path, "--plot-format", "svg", "--figure-size", "one-column")
+    assert call("contraction", path, *words)[0] == 0
+    drawn = (tmp_path / "contraction.svg").read_text()
+    assert "Distance to the fixed point" in drawn
+    assert "ratio of successive increments" in drawn
+    factor = json.loads(call("contraction", path, "--format", "json")[1])["contraction"]["factor"]
+    assert f"factor {factor:.4g}" in drawn

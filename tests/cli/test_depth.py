@@ -39,3 +39,22 @@ def test_a_missing_file_is_one_sentence_and_a_hint(capsys, tmp_path):
     assert not out
     assert err.startswith("error: there is no file")
     assert "hint:" in err
+
+
+@pytest.mark.parametrize("size", ["two-column", "one-column"])
+def test_a_picture_shows_the_scale_of_each_layer(capsys, signal, tmp_path, size):
+    words = ("--plots", tmp_path / "plots", "--plot-format", "svg", "--figure-size", size)
+    assert called(capsys, "depth", "--signal", signal, *words)[0] == 0
+    drawn = (tmp_path / "plots" / "depth.svg").read_text()
+    assert "Fourier transform: 2 layers" in drawn
+    assert "y.npy asks for 2 layers" in drawn
+    code, _, err = called(capsys, "depth", "--signal", signal, *words)
+    assert code == 2
+    assert "exists and is kept" in err
+
+
+def test_a_signal_without_a_frequency_is_drawn_as_one(capsys, tmp_path):
+    np.save(tmp_path / "flat.npy", np.ones(50))
+    words = ("--signal", tmp_path / "flat.npy", "--plots", tmp_path, "--plot-format", "svg")
+    assert called(capsys, "depth", *words)[0] == 0
+    assert "no frequency above zero was found" in (tmp_path / "depth.svg").read_text()

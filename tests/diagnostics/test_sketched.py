@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 import koopscope
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.sketched import on_sketch
+from koopscope.diagnostics.statistics.rest_of_way import rest_of_way
 from koopscope.diagnostics.statistics.trajectory import course_of
 from koopscope.report.analysis_json import run_document
 from koopscope.report.envelope import schema
@@ -32,10 +35,6 @@ def sketched(tmp_path_factory):
 def test_verdicts_are_those_from_the_weights_and_say_what_they_rest_on(sketched):
     full = koopscope.analyze(SAMPLES / "stopped_early.h5")
     for found, other in zip(full.findings, sketched.findings, strict=True):
-        if found.id == "dead-units":  # what a sketch cannot know is not guessed
-            assert other.status == "inconclusive"
-            assert "keeps nothing of single units" in other.message
-            continue
         assert other.status == found.status, found.id
         assert found.basis is None
         assert other.basis.numbers == 64
@@ -44,6 +43,46 @@ def test_verdicts_are_those_from_the_weights_and_say_what_they_rest_on(sketched)
     error = sketched.finding("convergence").basis.standard_error
     assert 0.0 < error < 0.1
     assert sketched.finding("sampling").basis.standard_error == 0.0
+
+
+def test_the_rest_of_the_way_is_less_sure_on_a_sketch(sketched):
+    full = koopscope.analyze(SAMPLES / "stopped_early.h5").finding("convergence").evidence
+    coarse = sketched.finding("convergence").evidence
+    low, high = full["remaining_interval"]
+    lower, higher = coarse["remaining_interval"]
+    assert lower < coarse["remaining"] < higher
+    assert np.log(higher / lower) > np.log(high / low)
+    assert lower < full["remaining"] < higher
+
+
+def test_the_rest_of_the_way_from_the_weights_lies_in_the_interval_of_the_sketch(tmp_path):
+    inside = []
+    for name in ("bfloat16", "cnn_adam", "dead_units", "frozen", "overfitting", "plateau", "spike"):
+        path = tmp_path / f"{name}.h5"
+        with open_run(SAMPLES / f"{name}.h5") as run:
+            known = rest_of_way(Analysis.of(run, Settings()))
+            tensors = run.description.tensors
+            convert_to_sketch(run, path, SketchInfo(16, 0), tensors=tensors, metrics={})
+        with open_run(path) as run:
+            found = rest_of_way(Analysis.of(run, Settings()))
+        assert np.log(found.high / found.low) > 0.0
+        inside.append(found.low <= known.part <= found.high)
+    assert sum(inside) >= 0.8 * len(inside)
+
+
+@pytest.mark.parametrize("name", ["dead_units", "mlp_sgd", "cnn_adam", "plateau"])
+def test_units_are_counted_as_from_the_weights(tmp_path, name):
+    path = tmp_path / "run.h5"
+    with open_run(SAMPLES / f"{name}.h5") as run:
+        tensors = run.description.tensors
+        convert_to_sketch(run, path, SketchInfo(64, 0), tensors=tensors, metrics={})
+    found, full = (koopscope.analyze(each).finding("dead-units") for each in (path, run.path))
+    assert found.status == full.status
+    assert found.value == full.value
+    for layer, other in zip(found.evidence["layers"], full.evidence["layers"], strict=True):
+        for key in ("tensor", "units", "dead", "never_moved"):
+            assert layer[key] == other[key]
+        assert layer["indices"] == []
 
 
 def test_intervals_are_widened_by_what_the_sketch_costs(sketched):

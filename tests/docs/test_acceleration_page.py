@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from studies.accelerating import summary as new_summary
 from studies.forecasting import acceleration_summary as summary
 from tests.frameworks import framework
 
@@ -22,6 +23,14 @@ def test_the_loop_jumps():
     space: dict[str, object] = {}
     exec(loop, space)
     assert space["report"].kept > 0
+    assert space["weights"]
+
+
+@pytest.mark.parametrize("page", new_summary.PAGES, ids=lambda page: page.parent.name)
+def test_the_new_studys_tables_are_those_of_its_files(page: Path):
+    text = page.read_text(encoding="utf-8")
+    assert "<!-- table: short -->" in text
+    assert new_summary.written(text, new_summary.tables()) == text
 
 
 @pytest.mark.parametrize(

@@ -49,4 +49,6 @@ def test_the_readme_s_picture_says_what_the_analysis_found() -> None:
         f"stopped it at step {stop:,}: validation loss {losses[stop]:.4f}, "
         f"against {losses[steps[-1]]:.4f} where training ended"
     ) in text
-    assert f"stop: {stop:,}" in (REPOSITORY / "docs" / "convergence.svg").read_text("utf-8")
+    assert f"stop: {stop:,}" in (REPOSITORY / "docs" / "pictures" / "summary.svg").read_text(
+        "utf-8"
+    )

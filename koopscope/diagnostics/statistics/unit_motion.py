@@ -20,17 +20,14 @@ from koopscope.analysis.scope import Scope
 from koopscope.runs.nodes import outputs_among
 from koopscope.runs.roles import role
 from koopscope.runs.run import TensorInfo
-from koopscope.spectra.units import UnitMoments
-
-#: A unit that turned by less than this part of what its layer's units turned on average (root mean
-#: square) stands still: what rounding and the last of a momentum leave is below it.
-STILL = 1e-3
-
-#: A layer whose units turned by less than this part of their own length did not move.
-MOVES = 1e-6
+from koopscope.runs.sketches import MOVES, STILL
+from koopscope.spectra.units import UnitCounts, UnitMoments
 
 #: Rounding of the stored weights, as part of an increment, from which on stillness may be rounding.
 ROUNDING = 0.01
+
+#: Dead units of a tensor that are named by their index.
+_MOST_INDICES = 64
 
 #: The two halves of a low-rank adapter, in the spellings of the usual libraries.
 _LORA_A = re.compile(r"lora_(?:embedding_)?a(?![a-z0-9])", re.IGNORECASE)
@@ -44,15 +41,24 @@ class LayerUnits:
     ----------
     tensor
         Its name.
-    still
-        bool [units], which do not move in the last quarter although others of them do.
-    always
-        bool [units], which did not in the first quarter either.
+    units
+        How many were looked at: all of them, or the sample that a sketch counts.
+    dead
+        How many do not move in the last quarter although others of them do.
+    never_moved
+        How many of those did not in the first quarter either.
+    indices
+        Of the dead ones, the first 64; empty where they were only counted.
+    sampled
+        Whether only a sample of the tensor's units was looked at.
     """
 
     tensor: str
-    still: npt.NDArray[np.bool_]
-    always: npt.NDArray[np.bool_]
+    units: int
+    dead: int
+    never_moved: int
+    indices: tuple[int, ...] = ()
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,11 @@ def _units(analysis: Analysis, tensor: TensorInfo, bias: TensorInfo | None) -> L
     """Return a matrix's units; ``None`` where it does not move, or rounding hides how."""
     scope = Scope("tensor", tensor.name)
     gram = analysis.gram(scope)
-    if gram.units is None or gram.units.units < 2:
+    if gram.units is None or analysis.motion(scope).rounding > ROUNDING:
         return None
-    if analysis.motion(scope).rounding > ROUNDING:
+    if isinstance(gram.units, UnitCounts):
+        return _counted(tensor, gram.units)
+    if gram.units.units < 2:
         return None
     own = None if bias is None else analysis.gram(Scope("tensor", bias.name)).units
     moves_late = _moving(gram.units, own, 1)
@@ -112,11 +120,25 @@ def _units(analysis: Analysis, tensor: TensorInfo, bias: TensorInfo | None) -> L
     moves_early = _moving(gram.units, own, 0)
     still = ~moves_late
     never = still & ~moves_early if moves_early is not None else np.zeros_like(still)
-    return LayerUnits(tensor.name, still, never)
+    return LayerUnits(
+        tensor.name,
+        len(still),
+        int(still.sum()),
+        int(never.sum()),
+        tuple(int(unit) for unit in still.nonzero()[0][:_MOST_INDICES]),
+    )
+
+
+def _counted(tensor: TensorInfo, counts: UnitCounts) -> LayerUnits | None:
+    """Return what a recorder counted; ``None`` where the layer as a whole stood still."""
+    if counts.judged < 2:
+        return None
+    sampled = counts.judged not in tensor.shape
+    return LayerUnits(tensor.name, counts.judged, counts.dead, counts.never, sampled=sampled)
 
 
 def _moving(
-    weights: UnitMoments, bias: UnitMoments | None, span: int
+    weights: UnitMoments, bias: UnitMoments | UnitCounts | None, span: int
 ) -> npt.NDArray[np.bool_] | None:
     """Return bool [units], which units move in a span; ``None`` where the whole layer does not."""
     turned = weights.turned(span)
@@ -125,7 +147,7 @@ def _moving(
     if not typical > MOVES * length:
         return None
     moving: npt.NDArray[np.bool_] = turned > STILL * typical
-    if bias is not None and bias.units == weights.units:
+    if isinstance(bias, UnitMoments) and bias.units == weights.units:
         # By how much a bias changed beside what the same decay as of its weights would do.
         moved, along, square = bias.values[span]
         decay = weights.stretched(span)

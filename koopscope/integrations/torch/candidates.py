@@ -5,6 +5,7 @@ Names places; what weights lie there is the window's.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,22 +108,40 @@ class Record:
         """Return the next longer level, or ``None``."""
         return level + 1 if level < self._last_level else None
 
-    def note(self, tried: list[tuple[Way, int, float]], stay: float, best: Way | None) -> None:
-        """Take note of a look: successes widen a way's horizon, failures narrow it."""
+    def shorter(self, way: Way, level: int) -> int | None:
+        """Return the next shorter level, or ``None``."""
+        return level - 1 if level > way.shortest else None
+
+    def note(self, tried: list[tuple[Way, int, float]], best: Way | None) -> None:
+        """Take note of a look: the next begins where this one ended, a level lower if it failed.
+
+        Parameters
+        ----------
+        tried
+            Ways with their levels and losses; infinite where staying was better.
+        best
+            The way that was taken.
+        """
         for way in self._ways:
             way.idle += 1
-        for way in {id(way): way for way, _, _ in tried}.values():
-            levels = [(loss, level) for other, level, loss in tried if other is way]
-            loss, level = min(levels)
+        for way, level, loss in tried:
             way.idle = 0
+            way.level = level if loss < math.inf else max(way.shortest, level - 1)
+        for way in {id(way): way for way, _, _ in tried}.values():
             way.score = MEMORY * way.score + (1.0 - MEMORY) * (way is best)
-            if loss < stay:
-                longest = max(other for _, other in levels)
-                way.level = min(level + 1, self._last_level) if level == longest else level
-            else:
-                way.level = max(way.shortest, min(other for _, other in levels) - 1)
+        if best is not None:
+            best.level = max(level for way, level, loss in tried if way is best and loss < math.inf)
 
     def taken_back(self, way: Way) -> None:
         """A jump that looked good was taken back later."""
         way.score *= MEMORY
         way.level = max(way.shortest, way.level - 1)
+
+
+def first_ways() -> list[Way]:
+    """Return the ways that are tried, as they are before anything is known of them."""
+    return [
+        Way("straight", averaged=False, masked=True),
+        Way("network", averaged=False, masked=True),
+        Way("layer", averaged=False, masked=True),
+    ]

@@ -16,6 +16,9 @@ try:
 except ImportError as absent:
     raise KoopscopeError("PyTorch is not installed", "pip install 'koopscope[torch]'") from absent
 
+#: Modules beside this one take ``torch`` from here, so that its absence is one sentence.
+__all__ = ["FlatRows", "Grain", "Piece", "torch", "trainable"]
+
 #: Which weights go together: all, those of a layer, or those of a tensor.
 Grain = Literal["network", "layer", "tensor"]
 
@@ -87,19 +90,35 @@ class FlatRows:
         """Whether every parameter still takes part in training."""
         return all(p.requires_grad for members in self._members for p in members)
 
-    def read(self, row: int) -> None:
-        """Copy the parameters into a row."""
+    def read(self, row: int, instead: Mapping[int, Any] | None = None) -> None:
+        """Copy the parameters, or what stands for them by their ids, into a row."""
         with torch.no_grad():
             for buffer, members in zip(self.buffers, self._members, strict=True):
-                torch.cat([p.reshape(-1) for p in members], out=buffer[row])
+                values = members if instead is None else [instead[id(p)] for p in members]
+                values = [v.reshape(-1).to(buffer.dtype) for v in values]
+                torch.cat(values, out=buffer[row])
 
-    def write(self, row: int) -> None:
-        """Copy a row into the parameters."""
+    def write(self, row: int, instead: Mapping[int, Any] | None = None) -> None:
+        """Copy a row into the parameters, or into what stands for them."""
         with torch.no_grad():
-            for buffer, members in zip(self.buffers, self._members, strict=True):
-                parts = buffer[row].split([p.numel() for p in members])
-                values = [v.view(p.shape) for v, p in zip(parts, members, strict=True)]
-                torch._foreach_copy_(members, values)
+            for index, members in enumerate(self._members):
+                into = members if instead is None else [instead[id(p)] for p in members]
+                torch._foreach_copy_(into, self._shaped(index, row))
+
+    def shift(self, start: int, end: int) -> None:
+        """Add the difference of two rows to the parameters."""
+        with torch.no_grad():
+            for index, members in enumerate(self._members):
+                rows = zip(
+                    members, self._shaped(index, start), self._shaped(index, end), strict=True
+                )
+                for parameter, from_there, to_here in rows:
+                    parameter.add_(to_here - from_there)
+
+    def _shaped(self, buffer: int, row: int) -> list[Any]:
+        members = self._members[buffer]
+        parts = self.buffers[buffer][row].split([p.numel() for p in members])
+        return [values.view(p.shape) for values, p in zip(parts, members, strict=True)]
 
     def pieces(self, grain: Grain) -> list[Piece]:
         """Return the columns that go together; neighbours of one scope as one piece."""
@@ -122,3 +141,12 @@ def _scope(name: str, grain: Grain) -> str:
     if grain == "network":
         return "network"
     return name if grain == "tensor" else name.rpartition(".")[0]
+
+
+def trainable(model: Any) -> dict[str, Any]:
+    """Return the parameters that may be moved, tied ones once."""
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.is_floating_point() and parameter.numel()
+    }

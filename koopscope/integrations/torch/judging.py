@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from koopscope.errors import KoopscopeError
 from koopscope.integrations.torch.flat_rows import torch
 
 #: A loss that differs by more than this, relative to itself, when it is asked for twice in a row
@@ -42,6 +43,27 @@ class Judge:
         self._model, self._evaluate = model, evaluate
         self.questions = 0
         self.error: Exception | None = None
+        self._known_repeatable = False
+
+    def first_loss(self, possible: bool = True) -> float:
+        """Return the loss of the weights as they are; NaN where it cannot be had twice the same.
+
+        Raises
+        ------
+        KoopscopeError
+            If the function answers differently when it is asked again: every rank raises it.
+        """
+        found = self.loss(possible)
+        if self._known_repeatable or not math.isfinite(found):
+            return found
+        again = self.loss(possible)
+        if not abs(again - found) <= REPEATABLE * abs(found):
+            raise KoopscopeError(
+                f"evaluate returned {found:.6g} and then {again:.6g} for the same weights",
+                "let it use the same minibatches for every call within one after_epoch",
+            )
+        self._known_repeatable = True
+        return found
 
     def loss(self, possible: bool = True) -> float:
         """Return the loss, the mean over ranks; NaN where the function fails on any of them.

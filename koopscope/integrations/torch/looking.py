@@ -38,7 +38,7 @@ def look(
 
     Every rank asks for as many losses as the others: what happens next depends on nothing else.
     """
-    stay = judge.loss(possible)
+    stay = judge.first_loss(possible)
     found = Look(None, None, 0.0, stay, stay)
     if not math.isfinite(stay):
         return found
@@ -46,24 +46,25 @@ def look(
     formed: Candidate | None = None
     try:
         for way in record.ordered():
-            if len(tried) >= tries:
-                break
             level: int | None = max(way.level, way.shortest)
-            so_far = math.inf
-            while level is not None and len(tried) < tries:
+            while level is not None and len(tried) < tries and found.way in (None, way):
                 formed = way.at(level)
                 share = _go(window, formed)
                 loss = judge.loss(share > 0.0)
-                loss = loss if math.isfinite(loss) else math.inf
-                tried.append((way, level, loss))
-                if loss < found.loss:
+                good = loss <= stay
+                tried.append((way, level, loss if good else math.inf))
+                if good:  # the farthest that is no worse: what comes of it shows later
                     found = Look(way, formed, share, stay, loss)
-                if not loss < min(stay, so_far):
+                    level = record.longer(level)
+                elif found.way is way:
                     break
-                so_far, level = loss, record.longer(level)
+                else:
+                    level = record.shorter(way, level)
+            if found.way is not None or len(tried) >= tries:
+                break
     finally:
         window.put_back()
-    record.note(tried, stay, found.way)
+    record.note(tried, found.way)
     if found.candidate is not None and found.candidate != formed:
         window.form(found.candidate)
     return found
@@ -74,7 +75,7 @@ def _go(window: ParameterWindow, candidate: Candidate) -> float:
     try:
         share = window.form(candidate)
         if share:
-            window.adopt()
+            window.try_on()
         return share
     except Exception:  # the other ranks wait for this one's answer
         return 0.0

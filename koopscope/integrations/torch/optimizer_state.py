@@ -54,8 +54,9 @@ class SavedState:
                 for name in MOMENTA
                 if torch.is_tensor(values.get(name))
             ]
-            with torch.no_grad():
-                torch._foreach_mul_(found, slowdown)
+            if found:
+                with torch.no_grad():
+                    torch._foreach_mul_(found, slowdown)
 
     def put_back(self) -> None:
         """Give the optimizer the state that was taken."""
@@ -72,7 +73,12 @@ class SavedState:
 def _copied(value: Any, spare: Any) -> Any:
     if not torch.is_tensor(value):
         return copy.deepcopy(value)
-    if torch.is_tensor(spare) and spare.shape == value.shape and spare.dtype == value.dtype:
-        if spare.device == value.device and spare.stride() == value.stride():
-            return spare.copy_(value)
+    if torch.is_tensor(spare) and _alike(value, spare):
+        return spare.copy_(value)
     return value.detach().clone()
+
+
+def _alike(value: Any, spare: Any) -> bool:
+    return all(
+        getattr(value, name) == getattr(spare, name) for name in ("shape", "dtype", "device")
+    ) and bool(value.stride() == spare.stride())

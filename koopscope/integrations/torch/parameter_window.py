@@ -15,8 +15,9 @@ from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.forecasting.choices import Acceptance
 from koopscope.integrations.tensors import spread_over_ranks
+from koopscope.integrations.torch.averages import RunningAverage
 from koopscope.integrations.torch.candidates import Candidate
-from koopscope.integrations.torch.flat_rows import FlatRows, Grain, Piece, torch
+from koopscope.integrations.torch.flat_rows import FlatRows, Grain, Piece, torch, trainable
 from koopscope.spectra.gram import Observable, SnapshotGram
 from koopscope.spectra.law_of_motion import laws_of_motion
 
@@ -74,6 +75,9 @@ class ParameterWindow:
         How many starts a forecast is made from, at least 3.
     prediction
         How ``forecast`` goes about it.
+    average
+        What moves in the parameters' place, with less noise: increments are those of the average,
+        and a jump takes the parameters along with it.
 
     Raises
     ------
@@ -81,8 +85,18 @@ class ParameterWindow:
         If the model has no trainable floating parameter, or this rank has only a part of one.
     """
 
-    def __init__(self, model: Any, starts: int, prediction: ForecastRule) -> None:
+    def __init__(
+        self,
+        model: Any,
+        starts: int,
+        prediction: ForecastRule,
+        average: RunningAverage | None = None,
+    ) -> None:
         self._model, self._most, self._prediction = model, starts, prediction
+        self._average = average
+        self._taken = 0
+        self._held: int | None = None  # the row that is what the model or its average is now
+        self._laws: dict[tuple[str, float], dict[str, Float64]] = {}
         named = trainable(model)
         if not named:
             raise KoopscopeError(
@@ -110,11 +124,13 @@ class ParameterWindow:
 
         If other parameters are trainable than before, the earlier starts are forgotten.
         """
+        if self._average is not None:
+            self._average.check()
         named = trainable(self._model)
         if _identity(named) != self._laid_out:
             self._lay_out(named)
         if self._held is None:
-            self._rows.read(self._end)
+            self._rows.read(self._end, self._averages)
             self._held = self._end
         if self._taken:
             self._append_increment(self._held)
@@ -124,10 +140,14 @@ class ParameterWindow:
 
     def survey(self) -> bool:
         """Take the parameters as the end of the interval; return whether a forecast is possible."""
-        self._laws: dict[tuple[str, float], dict[str, Float64]] = {}
+        self._laws = {}
         if not self._rows.trainable:
             return False
-        self._rows.read(self._end)
+        if self._average is not None:
+            if any(key not in self._average.values for key, _, _ in self._laid_out):
+                return False
+            self._rows.read(self._own)
+        self._rows.read(self._end, self._averages)
         self._held = self._end
         return all(np.isfinite(products).all() for products in self._products)
 
@@ -166,15 +186,22 @@ class ParameterWindow:
             finite = finite and bool(torch.isfinite(work.check))
         return moved / self._rows.size if finite else 0.0
 
+    def try_on(self) -> None:
+        """Give the model what ``form`` predicted, to be looked at; of an average, the average."""
+        self._rows.write(self._candidate)
+
     def adopt(self) -> None:
         """Give the model the predicted parameters; those it had stay for ``restore``."""
-        self._rows.write(self._candidate)
+        if self._average is None:
+            self._rows.write(self._candidate)
+        else:
+            self._rows.write(self._candidate, self._averages)
+            self._rows.shift(self._end, self._candidate)
         self._held = self._candidate
 
     def put_back(self) -> None:
         """Give the model the parameters of the last survey's moment, bit for bit."""
-        self._rows.write(self._end)
-        self._held = self._end
+        self._rows.write(self._end if self._average is None else self._own)
 
     def restore(self) -> None:
         """Put back the parameters, and begin anew.
@@ -182,7 +209,14 @@ class ParameterWindow:
         What came after a jump that was taken back tells nothing of where training goes.
         """
         self.put_back()
+        if self._average is not None:
+            self._rows.write(self._end, self._averages)
+        self._held = self._end
         self._taken = 0
+
+    @property
+    def _averages(self) -> dict[int, Any] | None:
+        return None if self._average is None else self._average.values
 
     def slowdown(self, candidate: Candidate) -> float:
         """Return how fast the law moves at the horizon, relative to now; at most 1."""
@@ -198,14 +232,14 @@ class ParameterWindow:
     def _lay_out(self, named: dict[str, Any]) -> None:
         self._laid_out = _identity(named)
         increments = self._most - 1
-        self._rows = FlatRows(named, increments + 3)
+        self._rows = FlatRows(named, increments + (3 if self._average is None else 4))
         self._start, self._end, self._candidate = range(increments, increments + 3)
+        self._own = increments + 3  # the parameters at the last survey, where there is an average
         grain = self._prediction.grain or self._prediction.operator
         self._pieces = self._rows.pieces(grain)
         self._order = list(range(increments))  # slots of the increments, the oldest first
         self._products = [np.zeros((increments, increments)) for _ in self._pieces]
-        self._taken = 0
-        self._held: int | None = None
+        self._taken, self._held = 0, None
 
     def _append_increment(self, row: int) -> None:
         """Write the increment that leads to a row over the oldest one, and take its products."""
@@ -291,9 +325,10 @@ class _Scratch:
         dtype = buffer.dtype if buffer.dtype.itemsize >= 4 else torch.float32
         self._ahead = torch.empty(1, width, dtype=dtype, device=buffer.device)
         self._update = torch.empty(width, dtype=dtype, device=buffer.device)
-        self._nothing = torch.zeros((), dtype=dtype, device=buffer.device)
+        # Numbers in place of truth values: a processor compares and counts them much faster.
+        self._fits, self._also = torch.empty_like(self._update), torch.empty_like(self._update)
         #: Weights that moved, and a sum that is finite where all targets are.
-        self.moved = torch.zeros((), dtype=torch.int64, device=buffer.device)
+        self.moved = torch.zeros((), dtype=_sums(buffer), device=buffer.device)
         self.check = torch.zeros((), dtype=dtype, device=buffer.device)
 
     def form(
@@ -335,15 +370,17 @@ class _Scratch:
                 self.moved += width
                 self.check += target.sum(dtype=dtype)
                 continue
-            # In units of the interval's own update: 1 is where training ended by itself.
-            beyond.div_(update).sub_(1.0)
-            least, most = (0.0, horizon - 1.0) if accept == "pdt" else (-1.0, float("inf"))
-            fits = torch.logical_and(beyond >= least, beyond <= most)
-            if accept == "sign":
-                fits = torch.logical_and(beyond > least, torch.isfinite(beyond))
-            self.moved += torch.count_nonzero(fits)
-            torch.where(fits, beyond, self._nothing, out=beyond)
-            torch.addcmul(end, beyond, update, out=target)
+            # In units of the interval's own update, from where training ended by itself.
+            beyond.div_(update).sub_(1.0).nan_to_num_(-1.0, -1.0, -1.0)
+            fits, also = self._fits[:width], self._also[:width]
+            if accept == "pdt":
+                torch.ge(beyond, 0.0, out=fits)
+                torch.le(beyond, horizon - 1.0, out=also)
+                fits.mul_(also)
+            else:
+                torch.gt(beyond, -1.0, out=fits)
+            self.moved += fits.sum()
+            torch.addcmul(end, beyond.mul_(fits), update, out=target)
             self.check += target.sum(dtype=dtype)
 
 
@@ -356,15 +393,6 @@ def _working(buffer: Any, size: int) -> Any:
 
 def _sums(buffer: Any) -> Any:
     return torch.float32 if buffer.device.type == "mps" else torch.float64
-
-
-def trainable(model: Any) -> dict[str, Any]:
-    """Return the parameters that may be moved, tied ones once."""
-    return {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.is_floating_point() and parameter.numel()
-    }
 
 
 def _identity(named: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -116,10 +116,10 @@ def draw_spectrum(axes: Axes, spectrum: Spectrum, known: Uncertainty | None = No
         Whose intervals to draw; none without.
     """
     frame = zoomed(spectrum)
-    draw_frame(axes, frame, f"per {interval(spectrum.spacing_steps)}")
+    draw_frame(axes, frame, f"{spectrum.observable}, per {interval(spectrum.spacing_steps)}")
     shown = int(np.count_nonzero(frame.holds(spectrum.eigenvalues)))
     some = f"{shown} of {spectrum.rank}" if shown < spectrum.rank else str(shown)
-    axes.set_title(f"Spectrum of the {spectrum.observable}: {some} values")
+    axes.set_title(f"Spectrum, {some} value{'' if some == '1' else 's'}")
     if not spectrum.rank:
         nothing_to_show(axes, "nothing moved")
         return
@@ -152,7 +152,7 @@ def zoomed(spectrum: Spectrum) -> Frame:
 
 def draw_frame(axes: Axes, frame: Frame, unit: str) -> None:
     """Draw the unit circle and the axes of the plane inside a frame."""
-    angles = np.linspace(-0.2, math.pi + 0.2, 2000)
+    angles = np.linspace(-0.2, math.pi + 0.2, 500)
     axes.plot(np.cos(angles), np.sin(angles), color=INK, linewidth=0.8, zorder=1)
     axes.axhline(0.0, color=FAINT, linewidth=0.5, zorder=0)
     axes.axvline(0.0, color=FAINT, linewidth=0.5, zorder=0)
@@ -211,7 +211,7 @@ def draw_intervals(axes: Axes, spectrum: Spectrum, known: Uncertainty) -> None:
 
 def _half_lives(axes: Axes, spectrum: Spectrum) -> None:
     """Draw circles of equal decay and write the half-life in steps on each."""
-    angles = np.linspace(-0.1, 0.5, 400)
+    angles = np.linspace(-0.1, 0.5, 60)
     for magnitude in MARKED_MAGNITUDES:
         steps = spectrum.spacing_steps * math.log(2.0) / -math.log(magnitude)
         circle: Complex128 = magnitude * np.exp(1j * angles)

@@ -22,7 +22,7 @@ from koopscope.report.figures.style import (
 from koopscope.report.loss_marks import LossMark, loss_marks, plateau_of, recorded_losses
 
 #: A loss that spans more than this has a logarithmic scale.
-_WIDE = 30.0
+_WIDE = 10.0
 
 #: Marks of one kind that the key names; further ones are drawn and not named.
 _NAMED = 2

@@ -76,21 +76,13 @@ def _ranking(report: Report, ranking: Mapping[str, Any]) -> Markup:
     """Return the runs of the page in their order, the best one first, and what that rests on."""
     places = {each.analysis.description.path: k for k, each in enumerate(report.diagnoses)}
     by = ranking["by"]
-    heads = (
-        "",
-        "run",
-        "state",
-        *([f"best {by}", "at step"] if by else []),
-        "restart",
-        "rate",
-        "do",
-    )
+    measured = [f"best {by}", "at step"] if by else []
+    heads = ("run", "state", *measured, "restart", "rate", "do")
     rows = []
     for run in ranking["runs"]:
         step = "" if run["step"] is None else f"{run['step']:,}"
         rows.append(
             (
-                run["rank"],
                 element("a", run["path"], href=f"#run-{places[run['path']]}"),
                 run["state"],
                 *([_cell(run["value"], "{:.4g}"), step] if by else []),
@@ -99,7 +91,7 @@ def _ranking(report: Report, ranking: Mapping[str, Any]) -> Markup:
                 run["do"],
             )
         )
-    right = frozenset((0, *range(3, len(heads) - 1)))
+    right = frozenset(range(2, len(heads) - 1))
     legend = "restart: 0 is a good start, 1 a bad one; rate: the largest recorded learning rate."
     said = [element("p", ranking["sentence"]), element("p", legend, class_="faint")]
     return joined(

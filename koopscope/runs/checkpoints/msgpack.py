@@ -25,7 +25,6 @@ from koopscope.runs.checkpoints.torch.window import (
     DamagedError,
     FileWindow,
     damage_of,
-    opened,
     window_of,
 )
 from koopscope.runs.dtypes import STORED_AS, widen_bfloat16
@@ -91,15 +90,17 @@ def _places(window: FileWindow, contents: Contents) -> dict[str, Array]:
     return places
 
 
-def is_msgpack(path: Path) -> bool:
-    """Return whether a file begins like a mapping with names, and is one to its end."""
-    try:
-        with opened(path) as window:
-            if not window.size or not _is_mapping(window.read(0, 1)[0]):
-                return False
-            return isinstance(_Walk(window).whole(), dict)
-    except (DamagedError, OSError):
+def is_msgpack(window: FileWindow) -> bool:
+    """Return whether a file begins like a mapping with names, and is one to its end.
+
+    Raises
+    ------
+    OSError, DamagedError
+        If it cannot be read as far as that takes.
+    """
+    if not window.size or not _is_mapping(window.read(0, 1)[0]):
         return False
+    return isinstance(_Walk(window).whole(), dict)
 
 
 def _is_mapping(first: int) -> bool:

@@ -238,23 +238,24 @@ class SafetensorsReader:
         """
         place = self._places[tensor.name]
         words = STORED_AS[tensor.dtype].newbyteorder("<")
+        is_direct = out.dtype == words and out.flags.c_contiguous
+        stored: FloatArray = out if is_direct else np.empty(stop - start, words)
         try:
-            raw = _read_at(
+            count = _fill(
                 self._files[place.path],
                 place.start + start * words.itemsize,
-                (stop - start) * words.itemsize,
+                stored.view(np.uint8).data,
             )
         except OSError as error:
             raise KoopscopeError(
                 f"{tensor.name} of {place.path} cannot be read: {error}", _COPY_AGAIN
             ) from None
-        if len(raw) < (stop - start) * words.itemsize:
+        if count < stored.nbytes:
             raise KoopscopeError(f"{place.path} ends inside {tensor.name}", _COPY_AGAIN)
-        values = np.frombuffer(raw, words)
         if tensor.dtype == "bfloat16":
-            widen_bfloat16(values.astype(np.uint16, copy=False), out)
-        else:
-            out[...] = values
+            widen_bfloat16(stored.astype(np.uint16, copy=False), out)
+        elif not is_direct:
+            out[...] = stored
 
     def close(self) -> None:
         """Close the files."""
@@ -262,14 +263,16 @@ class SafetensorsReader:
 
 
 def _read_at(file: int, offset: int, size: int) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        part = os.pread(file, size, offset)
-        if not part:
-            break
-        parts.append(part)
-        offset, size = offset + len(part), size - len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    content = bytearray(size)
+    return bytes(content[: _fill(file, offset, memoryview(content))])
+
+
+def _fill(file: int, offset: int, out: memoryview) -> int:
+    """Read into ``out`` from an offset on; return how many bytes there were."""
+    done = 0
+    while done < len(out) and (count := os.preadv(file, [out[done:]], offset + done)):
+        done += count
+    return done
 
 
 def _header(path: Path, files: _Files) -> tuple[dict[str, Any], int]:

@@ -27,7 +27,7 @@ from koopscope.runs.native.storable import StorableNames
 from koopscope.runs.native.tensor_datasets import chunk_shape
 from koopscope.runs.native.tensor_plan import TensorPlan
 from koopscope.runs.native.writer import RunWriter, open_for_appending
-from koopscope.runs.run import TensorInfo
+from koopscope.runs.run import FloatArray, TensorInfo
 
 #: Weights copied at once.
 PART = 2**20
@@ -115,10 +115,13 @@ def copy_snapshot(
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write the weights of one snapshot, a part at a time; it still has to be committed."""
+    buffers: dict[np.dtype[Any], FloatArray] = {}  # memory that was used costs no page faults
     for tensor in tensors:
         dtype = run.read_dtype(tensor)
         for start, stop in aligned_ranges(tensor.shape, chunk_shape(tensor.shape), PART):
-            part = np.empty(stop - start, dtype)
+            if dtype not in buffers or buffers[dtype].size < stop - start:
+                buffers[dtype] = np.empty(stop - start, dtype)
+            part = buffers[dtype][: stop - start]
             run.read_snapshot(index, tensor, start, stop, part)
             writer.write_part(tensor.name, start, StoredArray(dtype.name, part).cast(tensor.dtype))
             if on_progress is not None:

@@ -59,6 +59,11 @@ class Look:
         return str(self.path)
 
     @property
+    def is_hdf5(self) -> bool:
+        """Whether it was opened as HDF5."""
+        return self._file is not None
+
+    @property
     def is_keras(self) -> bool:
         """Whether Keras saved it, as HDF5."""
         return self.kind in ("Keras 2 file", "Keras 3 file")
@@ -120,7 +125,14 @@ def _told(file: Hdf5File, suffix: str) -> Look:
     return Look(file.path, "HDF5 file", suffix, readings=Readings.of(file.members))
 
 
-def look_at_other(path: Path, suffix: str) -> Look:
+def still(source: Path | Look) -> Path | Look:
+    """Return a look that still holds, or else the path."""
+    if isinstance(source, Look) and not source.is_current():
+        source.close()
+        return source.path
+    return source
+
+
+def look_at_other(path: Path, kind: Kind, suffix: str = "") -> Look:
     """Return the look at a folder, or at a file that its name or first bytes say is no HDF5."""
-    kind: Kind = "folder" if path.is_dir() else "checkpoint"
     return Look(path, kind, suffix, _stamp=stamp_of(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -58,6 +59,11 @@ def open_run(
     look = _look_at_one(sources)
     if look is None or look.kind != "run file":
         return _foreign(sources, look, key=key, time_axis=time_axis)
+    run = _recorded(look, time_axis)
+    return _with_weights(run, weights_for) if weights_for else run
+
+
+def _recorded(look: Look, time_axis: TimeAxis | None) -> RunFile:
     if time_axis is not None:
         look.close()
         raise KoopscopeError(
@@ -65,8 +71,7 @@ def open_run(
             "leave --time-axis out",
         )
     with structure.reading(look.path):
-        run = RunFile(look.path, opened=look.opened)
-    return _with_weights(run, weights_for) if weights_for else run
+        return RunFile(look.path, opened=look.opened)
 
 
 def _with_weights(run: Run, purpose: str) -> Run:
@@ -121,6 +126,7 @@ def _foreign(
     step_pattern: str | None = None,
     keep: Callable[[str], bool] = lambda name: True,
 ) -> ForeignRun:
+    """Open what is no run file, and was looked at if it stands alone."""
     from koopscope.runs.checkpoints.hdf5_layouts import open_layout
     from koopscope.runs.checkpoints.series import CheckpointSeries
     from koopscope.runs.detect.sources import snapshots_of
@@ -133,9 +139,8 @@ def _foreign(
             "a time axis was given for checkpoints with one snapshot each",
             "name one HDF5 file that holds the whole trajectory, or leave --time-axis out",
         )
-    looks = [_still(source) for source in sources] if look is None else [look]
     torn: list[str] = []
-    snapshots = snapshots_of(looks, key, torn)
+    snapshots = snapshots_of(sources if look is None else [look], key, torn)
     return CheckpointSeries(snapshots, step_pattern=step_pattern, keep=keep, torn=torn)
 
 
@@ -211,16 +216,7 @@ def _look_at_one(sources: Sequence[Path | Look]) -> Look | None:
     structure.walk_first([Path(source) for source in sources], open_run)
     if len(sources) != 1:
         return None
-    seen = _still(sources[0])
-    return seen if isinstance(seen, Look) else patiently(lambda: look_at(seen))
-
-
-def _still(source: Path | Look) -> Path | Look:
-    """Return a look that still holds, or else the path."""
-    if isinstance(source, Look) and not source.is_current():
-        source.close()
-        return source.path
-    return source
+    return patiently(partial(look_at, sources[0]))
 
 
 def _look_or_unread(path: Path) -> Look:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,20 @@ from koopscope.runs.claims import sole_writer
 from koopscope.runs.detect.converting import plans_of
 from koopscope.runs.native.creating import create_run
 from koopscope.runs.native.sketch_layout import SketchedTensor
+from koopscope.runs.nodes import outputs_among
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.runs.sketches import FACTS, SketchInfo
+from koopscope.runs.sketches import FACTS, LATER_FACTS, SketchInfo
 from koopscope.runs.sketching.facts import Remembered, sampled_places
 from koopscope.runs.sketching.pattern import Pattern, TensorPattern
 from koopscope.runs.sketching.projection import Sums, sums_of
 from koopscope.runs.sketching.sketcher import numbers_of, room_for
+from koopscope.runs.sketching.unit_motion import UnitHistory, UnitSample
 
 #: Bytes of cells of a tensor's snapshots that are held at once.
 _CELL_BYTES = 64 * 2**20
+
+#: Where the facts on units are.
+_UNIT_COLUMNS = [FACTS.index(name) for name in LATER_FACTS]
 
 
 def convert_to_sketch(
@@ -83,7 +89,8 @@ def _write(
     facts = np.zeros((snapshots, len(tensors), len(FACTS)))
     column = 0
     for place, (tensor, each) in enumerate(zip(tensors, layout, strict=True)):
-        values, facts[:, place] = _sketched(run, tensor, info, room, on_progress)
+        counter = _UnitCounter.of(run, tensor, tensors, info)
+        values, facts[:, place] = _sketched(run, tensor, info, room, counter, on_progress)
         finite = facts[:, place, FACTS.index("nonfinite")] == 0.0
         changes[:, column : column + each.numbers] = _changes(values, finite)
         column += each.numbers
@@ -118,18 +125,56 @@ def _changes(values: Float64, finite: npt.NDArray[np.bool_]) -> npt.NDArray[np.f
     return changes
 
 
+@dataclass(frozen=True)
+class _UnitCounter:
+    """Counts the units of one matrix that stand still, snapshot by snapshot."""
+
+    sample: UnitSample
+    bias: Float64 | None
+    history: UnitHistory
+
+    @classmethod
+    def of(
+        cls, run: Run, tensor: TensorInfo, tensors: Sequence[TensorInfo], info: SketchInfo
+    ) -> _UnitCounter | None:
+        """Return the counter of a matrix of real numbers, ``None`` for other tensors."""
+        if len(tensor.shape) < 2 or tensor.is_complex or not tensor.size:
+            return None
+        axis, bias = outputs_among(tensor, {each.name: each for each in tensors})
+        sample = UnitSample.of(tensor.shape, axis)
+        beside = None
+        if bias is not None and not bias.is_complex:
+            chosen = UnitSample.of(bias.shape, 0).places
+            beside = np.empty((run.description.snapshots, len(chosen)))
+            for block in run.blocks([bias]):
+                inside = (chosen >= block.start) & (chosen < block.stop)
+                beside[:, inside] = block.values[:, chosen[inside] - block.start]
+        signs = Pattern.of(info.numbers, info.seed).signs
+        return cls(sample, beside, UnitHistory(signs, sample.inputs))
+
+    def counts(self, t: int, entries: npt.NDArray[np.generic]) -> tuple[float, float, float]:
+        """Return how many units are judged, dead, and always were, up to snapshot t."""
+        weights = entries.astype(np.float64).reshape(self.sample.units, self.sample.inputs)
+        return self.history.add(weights, None if self.bias is None else self.bias[t])
+
+
 def _sketched(
     run: Run,
     tensor: TensorInfo,
     info: SketchInfo,
     room: int,
+    counter: _UnitCounter | None,
     on_progress: Callable[[int], None] | None,
 ) -> tuple[Float64, Float64]:
     """Return the sketches [T, k] and the facts [T, len(FACTS)] of a tensor."""
     pairs = 2 if tensor.is_complex else 1
     own = Pattern.of(info.numbers, info.seed).tensor(tensor.name, pairs * tensor.size)
     wide = tensor.dtype in ("float64", "complex128")
-    places, rows, _ = sampled_places(tensor.shape)
+    sampled, rows, _ = sampled_places(tensor.shape)
+    places = np.arange(tensor.size)[sampled] if isinstance(sampled, slice) else sampled
+    compared = len(places)
+    if counter is not None:
+        places = np.concatenate([places, counter.sample.places])
     memory = Remembered(room, np.float64 if wide else np.float32, max(1, rows))
     snapshots = run.description.snapshots
     together = max(1, _CELL_BYTES // (8 * own.cells))
@@ -139,7 +184,9 @@ def _sketched(
         sums, samples = _read(run, tensor, own, places, (first, stop), on_progress)
         for t in range(first, stop):
             values[t] = own.reduced(sums[t - first].cells)
-            facts[t] = memory.facts(sums[t - first], samples[t - first])
+            facts[t] = memory.facts(sums[t - first], samples[t - first, :compared])
+            if counter is not None:
+                facts[t, _UNIT_COLUMNS] = counter.counts(t, samples[t - first, compared:])
         on_progress = None  # later passes over the same tensor read nothing new
     return values, facts
 
@@ -148,13 +195,12 @@ def _read(
     run: Run,
     tensor: TensorInfo,
     own: TensorPattern,
-    places: slice | npt.NDArray[np.intp],
+    chosen: npt.NDArray[np.intp],
     window: tuple[int, int],
     on_progress: Callable[[int], None] | None,
 ) -> tuple[list[Sums], npt.NDArray[np.generic]]:
     """Return the cells of some snapshots and their sampled entries, from one pass."""
     first, stop = window
-    chosen = np.arange(tensor.size)[places] if isinstance(places, slice) else places
     count = stop - first
     cells = np.zeros((count, own.cells))
     square, largest, bad = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)

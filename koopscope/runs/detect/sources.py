@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from koopscope.errors import KoopscopeError
@@ -35,9 +37,11 @@ from koopscope.runs.checkpoints.torch.snapshots import (
     sharded_torch_snapshot,
     torch_snapshot,
 )
+from koopscope.runs.checkpoints.torch.window import DamagedError, opened
 from koopscope.runs.checkpoints.torn import newest
-from koopscope.runs.detect.look import Kind, Look, look_at_hdf5, look_at_other
+from koopscope.runs.detect.look import Kind, Look, look_at_hdf5, look_at_other, still
 from koopscope.runs.hdf5 import safety, structure
+from koopscope.runs.run import Skipped
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 
@@ -93,21 +97,52 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
 KNOWN = ", ".join(suffix for suffix in KINDS if suffix[0] == "." and "index" not in suffix)
 
 
-def look_at(path: Path) -> Look:
+@dataclass(frozen=True)
+class _Found:
+    """A checkpoint that lies somewhere, and what describes it: settled when it was found.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    describe
+        Describes it; called with the key, see ``snapshots_of``.
+    beside
+        What lies beside the checkpoints and is none.
+    notes
+        What is to be said of the place, asked for once.
+    """
+
+    path: Path
+    describe: Callable[[str | None], Snapshot]
+    beside: tuple[Skipped, ...] = ()
+    notes: Callable[[], tuple[str, ...]] = tuple
+
+
+def look_at(source: Path | Look) -> Look:
     """Look at a file or folder: HDF5 files are opened for it, and stay open for who reads them.
+
+    Parameters
+    ----------
+    source
+        Where to look; or an earlier look, which is returned if it still holds.
 
     Raises
     ------
     KoopscopeError
         If it cannot be read.
     """
-    if path.is_dir():
-        return look_at_other(path, "")
-    suffix = _suffix(path)
+    seen = still(source)
+    if isinstance(seen, Look):
+        return seen
+    if seen.is_dir():
+        return look_at_other(seen, "folder")
+    suffix = _suffix(seen)
     # A run file's name may end in anything that no other kind claims.
-    is_unclaimed = not suffix and not path.name.lower().endswith(REFUSED_SUFFIXES)
-    is_hdf5 = is_unclaimed or suffix in HDF5_SUFFIXES
-    return look_at_hdf5(path, suffix) if is_hdf5 else look_at_other(path, suffix)
+    is_unclaimed = not suffix and not seen.name.lower().endswith(REFUSED_SUFFIXES)
+    if suffix in HDF5_SUFFIXES or is_unclaimed:
+        return look_at_hdf5(seen, suffix)
+    return look_at_other(seen, "checkpoint", suffix)
 
 
 def snapshots_of(
@@ -121,7 +156,7 @@ def snapshots_of(
     Parameters
     ----------
     sources
-        Files and folders, or looks at them that are taken for what is there now.
+        Files and folders, or looks at them.
     key
         Where in each file of PyTorch the weights lie, if not where they are looked for.
     torn
@@ -133,33 +168,23 @@ def snapshots_of(
     KoopscopeError
         If something is missing, unreadable, of no known kind, or a folder is ambiguous.
     """
-    listed = [(path, source) for source in sources for path in checkpoints_in(Path(source))]
+    listed = [found for source in sources for found in _found_at(source)]
     first = True
-    for path, source in listed:
+    for found in listed:
         try:
-            with structure.reading(path):
-                described = _described(path, source, key)
-                if first and is_revision(path):
-                    notes = (*described.notes, *notes_on(path, weights_in))
-                    described = replace(described, notes=notes)
+            with structure.reading(found.path):
+                described = found.describe(key)
+                if first:
+                    skipped = (*described.skipped, *found.beside)
+                    notes = (*described.notes, *found.notes())
+                    described = replace(described, skipped=skipped, notes=notes)
         except KoopscopeError as error:
-            if torn is None or torn or path != newest([path for path, _ in listed]):
+            if torn is None or torn or found.path != newest([each.path for each in listed]):
                 raise
             torn.append(f"the newest checkpoint is left out, it is not whole: {error.message}")
             continue
         first = False
         yield described
-
-
-def _described(path: Path, source: Path | Look, key: str | None) -> Snapshot:
-    if is_revision(path):
-        return replace(folder_snapshot(folder_of(path), key), path=str(path))
-    if path.is_dir():
-        return with_trial(folder_snapshot(path, key), path)
-    describer = _describer(path)
-    if describer is _hdf5 and key is None and isinstance(source, Look) and source.path == path:
-        return with_trial(_hdf5_as_seen(source), path)
-    return with_trial(describe(describer, path, key), path)
 
 
 def checkpoints_in(source: Path) -> list[Path]:
@@ -170,22 +195,34 @@ def checkpoints_in(source: Path) -> list[Path]:
     KoopscopeError
         If a folder holds none, or several kinds.
     """
-    if not source.is_dir():
-        return [source]
+    return [found.path for found in _found_at(source)]
+
+
+def _found_at(source: Path | Look) -> list[_Found]:
+    seen = still(source)
+    path = Path(seen)
+    if isinstance(seen, Look) and seen.is_hdf5:
+        return [_Found(path, partial(_looked_at, seen))]
+    if path.is_dir():
+        return _in_folder(path)
+    return [_revision(path) if is_revision(path) else _Found(path, partial(_unsorted, path))]
+
+
+def _in_folder(source: Path) -> list[_Found]:
     revisions = revisions_in(source, weights_in)
     if revisions is not None:
-        return revisions
+        return [_revision(path) for path in revisions]
     below = sorted(source.iterdir(), key=lambda path: natural_key(path.name))
     folders = [path for path in below if path.is_dir() and not path.name.startswith(".")]
     numbered = [path for path in folders if path.name.startswith("checkpoint-")]
     if numbered:
-        return [path for path in numbered if weights_in(path)] or _nothing(source)
+        return _numbered(numbered) or _nothing(source)
     if weights_in(source):
-        return [source]
-    files = [path for path in below if path.is_file() and _suffix(path) and _is_weights(path)]
-    indexed = [path for path in files if _suffix(path).endswith(".index.json")]
-    files = [path for path in files if not (indexed and _SHARD.fullmatch(path.name))]
-    kinds = {_describer(path): _suffix(path) for path in files}
+        return [_Found(source, partial(_folder, source))]
+    files = [(path, suffix) for path in below if (suffix := _suffix_of_weights(path))]
+    if any(suffix.endswith(".index.json") for _, suffix in files):
+        files = [(path, suffix) for path, suffix in files if not _SHARD.fullmatch(path.name)]
+    kinds = {KINDS[suffix]: suffix for _, suffix in files}
     if len(kinds) > 1:
         endings = sorted(set(kinds.values()))
         raise KoopscopeError(
@@ -193,34 +230,80 @@ def checkpoints_in(source: Path) -> list[Path]:
             f"name those of one kind, for example {source}/*{endings[0]}",
         )
     if files:
-        return files
-    return [path for folder in folders for path in _only_one(folder)] or _nothing(source)
+        return [_Found(path, partial(_file, KINDS[suffix], path)) for path, suffix in files]
+    return [found for folder in folders for found in _only_one(folder)] or _nothing(source)
 
 
-def _only_one(folder: Path) -> list[Path]:
+def _revision(path: Path) -> _Found:
+    if not is_revision(path):
+        return _Found(path, partial(_folder, path))
+
+    def describe(key: str | None) -> Snapshot:
+        return replace(folder_snapshot(folder_of(path), key), path=str(path))
+
+    return _Found(path, describe, notes=partial(notes_on, path, weights_in))
+
+
+def _numbered(folders: Sequence[Path]) -> list[_Found]:
+    """Return the folders ``checkpoint-N`` with weights, and with them the names of the others."""
+    whole = [folder for folder in folders if weights_in(folder)]
+    beside = tuple(
+        Skipped(folder.name, "a folder without weights that are read")
+        for folder in folders
+        if folder not in whole
+    )
+    return [_Found(folder, partial(_folder, folder), beside) for folder in whole]
+
+
+def _folder(path: Path, key: str | None) -> Snapshot:
+    return with_trial(folder_snapshot(path, key), path)
+
+
+def _file(describer: Callable[[Path], Snapshot], path: Path, key: str | None) -> Snapshot:
+    return with_trial(describe(describer, path, key), path)
+
+
+def _unsorted(path: Path, key: str | None) -> Snapshot:
+    """Describe a file that was named by itself, if there is one."""
+    return _file(_describer(path), path, key)
+
+
+def _looked_at(look: Look, key: str | None) -> Snapshot:
+    """Describe an HDF5 file as it was seen, and as it is open."""
+    return _file(lambda path: _hdf5_as_seen(look), look.path, key)
+
+
+def _only_one(folder: Path) -> list[_Found]:
     """Return the checkpoint of a folder per step; a folder without one is passed over."""
-    weights = weights_in(folder)
-    if weights:
-        return [folder]
-    candidates = [p for p in folder.iterdir() if p.is_file() and _suffix(p) and _is_weights(p)]
-    if len(candidates) > 1:
+    if weights_in(folder):
+        return [_Found(folder, partial(_folder, folder))]
+    files = [(path, suffix) for path in folder.iterdir() if (suffix := _suffix_of_weights(path))]
+    if len(files) > 1:
         raise KoopscopeError(
-            f"{folder} holds {len(candidates)} files that could be its checkpoint",
+            f"{folder} holds {len(files)} files that could be its checkpoint",
             "name the checkpoint files themselves",
         )
-    return candidates
+    return [_Found(path, partial(_file, KINDS[suffix], path)) for path, suffix in files]
 
 
-def _is_weights(path: Path) -> bool:
-    return not path.name.startswith(".") and not _STATE_FILE.fullmatch(path.name)
+def _suffix_of_weights(path: Path) -> str:
+    """Return how the name of a file of a folder ends, nothing where it holds no weights."""
+    is_weights = not path.name.startswith(".") and not _STATE_FILE.fullmatch(path.name)
+    return _suffix(path) if is_weights and path.is_file() else ""
 
 
 def _suffix(path: Path) -> str:
     """Return how a name ends; what has another name but the bytes of PyTorch's counts as such."""
     known = next((suffix for suffix in KINDS if path.name.lower().endswith(suffix)), "")
-    if not known and _NAMED_BY_FLAX.fullmatch(path.name) and is_msgpack(path):
-        return ".msgpack"
-    return known or (".pt" if is_torch(path) else "")
+    if known:
+        return known
+    with suppress(DamagedError, OSError), opened(path) as window:
+        if _NAMED_BY_FLAX.fullmatch(path.name):
+            with suppress(DamagedError):
+                if is_msgpack(window):
+                    return ".msgpack"
+        return ".pt" if is_torch(window) else ""
+    return ""
 
 
 def _describer(path: Path) -> Callable[[Path], Snapshot]:
@@ -237,6 +320,6 @@ def _describer(path: Path) -> Callable[[Path], Snapshot]:
     return KINDS[suffix]
 
 
-def _nothing(source: Path) -> list[Path]:
+def _nothing(source: Path) -> list[_Found]:
     refuse_known(source)
     raise KoopscopeError(f"{source} holds no checkpoint", f"the kinds known are: {KNOWN}")

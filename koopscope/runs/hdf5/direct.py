@@ -60,11 +60,11 @@ class Extents:
                     size = count * self.stored.itemsize
                     os.posix_fadvise(self.descriptor, first, size, os.POSIX_FADV_WILLNEED)
 
-    def read(self, start: int, stop: int, out: npt.NDArray[np.floating[Any]]) -> bool:
-        """Fill ``out`` (T, stop - start), or tell that the file is too short for it."""
+    def read(self, start: int, stop: int, rows: range, out: npt.NDArray[np.floating[Any]]) -> bool:
+        """Fill ``out`` (len(rows), stop - start), or tell that the file is too short for it."""
         widened = np.empty(min(stop - start, self.stride), self.stored)
         for first, count, offset, places in self._runs(start, stop):
-            for t, row in enumerate(out[:, first : first + count]):
+            for t, row in zip(rows, out[:, first : first + count], strict=True):
                 deep, layer = divmod(t, self.deep)
                 place = int(places[deep]) + (layer * self.stride + offset) * self.stored.itemsize
                 words: npt.NDArray[Any] = row if row.dtype == self.stored else widened[:count]

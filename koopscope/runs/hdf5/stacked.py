@@ -80,7 +80,13 @@ class StackedRun(Run):
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
         """Fill ``out`` (T, stop - start) with those weights of the flattened tensor."""
-        if self._read_directly(tensor, start, stop, out):
+        self.read_rows(tensor, start, stop, range(len(out)), out)
+
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(rows), stop - start) with those weights of some snapshots alone."""
+        if self._read_directly(tensor, start, stop, rows, out):
             return
         parts = list(slabs(tensor.shape, start, stop))
         unpacked = 2 * self._tensors[tensor.name].packed * len(parts)
@@ -93,21 +99,23 @@ class StackedRun(Run):
             ):
                 dataset = self._unpacked(tensor)
                 if len(parts) == 1:
-                    read_slab(dataset, parts[0], out)
+                    read_slab(dataset, parts[0], rows, out)
                     return
                 offset = 0
                 for part in parts:
                     values = np.empty((out.shape[0], part.size), out.dtype)
-                    read_slab(dataset, part, values)
+                    read_slab(dataset, part, rows, values)
                     out[:, offset : offset + part.size] = values
                     offset += part.size
 
         if out.size:
             patiently(fill)
 
-    def _read_directly(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> bool:
+    def _read_directly(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> bool:
         extents = self._extents_of(tensor)
-        return extents is not None and extents.read(start, stop, out)
+        return extents is not None and extents.read(start, stop, rows, out)
 
     def announce(self, tensor: TensorInfo, start: int, stop: int) -> None:
         """Let the disk fetch these weights ahead of time."""
@@ -178,15 +186,18 @@ def prepared(dataset: h5py.h5d.DatasetID, snapshots: int) -> StackedDataset:
     return StackedDataset(dataset, path, tuple(chunk), packed)
 
 
-def read_slab(dataset: h5py.h5d.DatasetID, slab: Slab, out: npt.NDArray[np.generic]) -> None:
-    """Read the first rows of a slab into ``out`` (rows, n), which is C-contiguous.
+def read_slab(
+    dataset: h5py.h5d.DatasetID, slab: Slab, rows: range, out: npt.NDArray[np.generic]
+) -> None:
+    """Read some rows of a slab into ``out`` (len(rows), n), which is C-contiguous.
 
     Memory is described in the file's own rank: HDF5 copies such selections in whole runs, and
     element by element otherwise.
     """
     counts = (out.shape[0], *slab.count)
     where = dataset.get_space()
-    where.select_hyperslab((0, *slab.start), counts)
+    apart = (rows.step, *(1 for _ in slab.count))
+    where.select_hyperslab((rows.start, *slab.start), counts, apart)
     memory = h5py.h5s.create_simple(counts)
     if out.dtype == np.float32 and safety.stored_dtype(dataset) == "bfloat16":
         words = out.reshape(-1).view(np.uint16)[: out.size].reshape(counts)

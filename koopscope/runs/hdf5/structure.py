@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from koopscope.errors import KoopscopeError
-from koopscope.runs.stamps import Stamp, stamp_of
+from koopscope.runs.stamps import stamp_of
 
 
 class Closable(Protocol):
@@ -190,21 +190,22 @@ def walk_first(paths: Iterable[str | os.PathLike[str]], opener: Opener) -> None:
     """
     if not _walks_are_needed or OUT_OF_TIME is None:
         return
-    stamps = {path: stamp for path in paths if (stamp := stamp_of(path)) is not None}
-    unseen = {stamp.file: path for path, stamp in stamps.items() if _needs_walk(path, stamp)}
-    if not unseen:
+    names = {file: os.path.abspath(path) for path in paths if (file := _unseen(path)) is not None}
+    if not names:
         return
-    names = {file: os.path.abspath(path) for file, path in unseen.items()}
     for file in names.keys() & _endless:
         raise lost(names[file], OUT_OF_TIME)
     number = _walk(list(names.values()), opener)
     if number:
+        passed: list[tuple[int, int, int, int]] = []
         for file, name in names.items():
             alone = _walk([name], opener) if len(names) > 1 else number
             if alone == OUT_OF_TIME:
                 _endless.add(file)
             if alone:
+                _known.update(passed)
                 raise lost(name, alone)
+            passed.append(file)
         raise lost(next(iter(names.values())), number)
     _known.update(names)
 
@@ -232,21 +233,22 @@ def lost(path: str, number: int, what: str = "structure") -> KoopscopeError:
     )
 
 
-def _needs_walk(path: str | os.PathLike[str], stamp: Stamp) -> bool:
-    """Return whether a file is HDF5, or an archive that may hold some, and unknown as it is.
+def _unseen(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
+    """Identify an HDF5 file, or an archive that may hold one, that is unknown as it is.
 
     A file is opened for the answer once.
     """
-    if stamp.file in _known:
-        return False
+    stamp = stamp_of(path)
+    if stamp is None or stamp.file in _known:
+        return None
     with contextlib.suppress(OSError, ValueError):
         if os.path.isfile(path):
             with open(path, "rb") as file:
                 if file.read(8).startswith(_HDF5) and not str(path).endswith(".npz"):
-                    return True
+                    return stamp.file
                 if stamp.is_old and stamp_of(file.fileno()) == stamp:
                     _known.add(stamp.file)
-    return False
+    return None
 
 
 def _walk(names: list[str], opener: Opener) -> int:

@@ -71,8 +71,10 @@ class RunFile(StackedRun):
         while (counted := patiently(partial(self._open, opened, committed))) is not None:
             committed = counted
 
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (T, stop - start) with those weights of the flattened tensor.
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(rows), stop - start) with those weights of some snapshots.
 
         Raises
         ------
@@ -82,7 +84,7 @@ class RunFile(StackedRun):
         """
         if self._sketches is not None:
             super().with_weights("reading")
-        super().read(tensor, start, stop, out)
+        super().read_rows(tensor, start, stop, rows, out)
         self._content.check()
 
     def sketched(self, tensor: TensorInfo) -> TensorSketch:
@@ -293,7 +295,7 @@ class RunFile(StackedRun):
             values = np.full(snapshots, np.nan)
             rows = min(snapshots, member.shape[0])
             if rows:
-                read_slab(member, Slab((), ()), values[:rows, None])
+                read_slab(member, Slab((), ()), range(rows), values[:rows, None])
             yield name, values
 
     def _found_metrics(

@@ -118,7 +118,11 @@ class SketchWriter:
         return summed
 
     def write(self, row: int, changes: npt.NDArray[np.float32], facts: Float64) -> None:
-        """Write rows [n, width] and [n, tensors, facts] from ``row`` on."""
+        """Write rows [n, width] and [n, tensors, len(FACTS)] from ``row`` on.
+
+        A file that was begun with fewer facts stays as it is.
+        """
+        facts = facts[:, :, : self._group["facts"].shape[2]]
         for name, rows in (("values", changes), ("facts", facts)):
             dataset = self._group[name]
             dataset.resize(row + len(rows), axis=0)

@@ -26,7 +26,7 @@ from koopscope.runs.hdf5 import safety
 from koopscope.runs.hdf5.stacked import StackedDataset, StackedRun
 from koopscope.runs.native.sketch_layout import METHOD
 from koopscope.runs.run import FloatArray, RunDescription, Skipped, TensorInfo
-from koopscope.runs.sketches import FACTS, LEAST_NUMBERS, SketchInfo, TensorSketch
+from koopscope.runs.sketches import FACTS, LATER_FACTS, LEAST_NUMBERS, SketchInfo, TensorSketch
 from koopscope.runs.sketching.sketcher import numbers_of
 
 #: Bytes of sketches of neighbouring tensors that are read, and kept, at once.
@@ -80,7 +80,7 @@ class SketchTable:
         width = sum(each.numbers for each in self._entries.values())
         count = len(self._entries)
         self._values = self._dataset(found, "values", (width,), np.float32)
-        self._facts = self._dataset(found, "facts", (count, len(FACTS)), np.float64)
+        self._facts = self._dataset(found, "facts", (count, _columns(found)), np.float64)
         resolution = max(each.resolution for each in self._entries.values())
         self.info = SketchInfo(numbers, seed, tuple(self._kept(found).tolist()), resolution)
         self._held: tuple[int, int, Float64, Float64] | None = None
@@ -129,10 +129,12 @@ class SketchTable:
             width += self._by_row[stop].numbers
             stop += 1
         changes = np.empty((self.snapshots, width), np.float32)
-        facts = np.empty((self.snapshots, stop - entry.row, len(FACTS)))
+        facts = np.full((self.snapshots, stop - entry.row, len(FACTS)), np.nan)
+        recorded = np.empty((*facts.shape[:2], self._facts.shape[2]))
         with safety.hdf5_failures(self._path, "sketch"):
             _read(self._values, (entry.column,), changes)
-            _read(self._facts, (entry.row, 0), facts)
+            _read(self._facts, (entry.row, 0), recorded)
+        facts[:, :, : recorded.shape[2]] = recorded
         if not np.isfinite(changes).all():
             raise self._broken("its values are not finite")
         return entry.row, stop, np.cumsum(changes, axis=0, dtype=np.float64), facts
@@ -235,6 +237,14 @@ def _checked(entry: Mapping[str, Any], numbers: int) -> tuple[TensorInfo, int, f
     return info, entry["numbers"], resolution, held
 
 
+def _columns(found: Mapping[str, Any]) -> int:
+    """Return how many facts a file has: those of today, or without the later ones."""
+    facts = found.get("facts")
+    first = len(FACTS) - len(LATER_FACTS)
+    is_older = isinstance(facts, h5py.h5d.DatasetID) and facts.shape[2:] == (first,)
+    return first if is_older else len(FACTS)
+
+
 def _integer(group: h5py.h5g.GroupID, name: str) -> int | None:
     if not h5py.h5a.exists(group, name.encode()):
         return None
@@ -286,9 +296,11 @@ class KeptRun(StackedRun):
         self._tensors = dict(tensors)
         self._file = file
 
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: FloatArray) -> None:
-        """Fill ``out`` (kept snapshots, stop - start) with those weights."""
-        super().read(tensor, start, stop, out)
+    def read_rows(
+        self, tensor: TensorInfo, start: int, stop: int, rows: range, out: FloatArray
+    ) -> None:
+        """Fill ``out`` (len(rows), stop - start) with those weights of some kept snapshots."""
+        super().read_rows(tensor, start, stop, rows, out)
         self._check()
 
     def close(self) -> None:

@@ -24,11 +24,10 @@ from koopscope.runs.sketches import (
     DEFAULT_NUMBERS,
     FACTS,
     LEAST_NUMBERS,
+    SINCE_THE_START,
     SketchInfo,
 )
 from koopscope.runs.sketching.sketcher import Sketched, Sketcher, numbers_of
-
-_SINCE_THE_START = ("start", "moved", "twins")
 
 
 def sketch_info(sketch: int | bool, seed: int = 0) -> SketchInfo:
@@ -146,7 +145,7 @@ class SketchRecording:
             began = began or (first + place == 0 and moment == 1)
             neighbours = before is not None and moment == before + 1
             positions = self._filled(row, positions, changes[place], facts[place], warnings)
-            unknown = [*(() if began else _SINCE_THE_START)]
+            unknown = [*(() if began else SINCE_THE_START)]
             unknown += () if neighbours else BETWEEN_NEIGHBOURS
             for name in unknown:
                 facts[place, :, FACTS.index(name)] = np.nan

@@ -67,7 +67,7 @@ def read_steps(path: Path, member: safety.Member | None, committed: int) -> npt.
         raise refused(path, "/step", f"{missing} bytes of its {rows} entries were never written")
     steps = np.empty(rows, np.int64)
     if rows:
-        read_slab(dataset, Slab((), ()), steps[:, None])
+        read_slab(dataset, Slab((), ()), range(len(steps)), steps[:, None])
     wrong = np.flatnonzero(steps[1:] <= steps[:-1])
     if wrong.size:
         row = int(wrong[0])

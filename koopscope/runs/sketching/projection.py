@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._threads import cores
 from koopscope.runs.dtypes import widen_bfloat16
 from koopscope.runs.sketching.pattern import CELLS, TensorPattern
 
@@ -24,9 +23,6 @@ Values = npt.NDArray[Any]
 
 #: Stretches added up in float32 before float64 takes over: rounding stays near that of storage.
 _TOGETHER = 8
-
-#: Stretches from which on a second thread is worth its start.
-_WORTH_A_THREAD = 64
 
 #: Larger magnitudes overflow when squared and summed, as ``koopscope.spectra.accumulating`` has it.
 LARGEST = 1e145
@@ -58,7 +54,11 @@ _Piece = tuple[int, int, int, int, int, float]
 
 
 def sums_of(
-    flat: Values, dtype: str, runs: Sequence[tuple[int, int, int]], own: TensorPattern
+    flat: Values,
+    dtype: str,
+    runs: Sequence[tuple[int, int, int]],
+    own: TensorPattern,
+    workers: int = 1,
 ) -> Sums:
     """Return the cells of a flattened part.
 
@@ -72,10 +72,12 @@ def sums_of(
         As ``runs_of`` yields them.
     own
         The tensor's pattern.
+    workers
+        Threads that share the work.
     """
     pieces = _pieces(runs, own)
     wide = flat.dtype == np.float64
-    found = _added(flat, dtype, pieces, own, wide)
+    found = _added(flat, dtype, pieces, own, wide, workers)
     if not (math.isfinite(found.square) and math.isfinite(found.largest)) or not np.isfinite(
         found.cells.sum()
     ):
@@ -83,7 +85,7 @@ def sums_of(
         if bad:
             return Sums(np.zeros(own.cells), 0.0, 0.0, bad)
         # Finite numbers whose squares or sums leave float32.
-        found = _added(flat, dtype, pieces, own, True)
+        found = _added(flat, dtype, pieces, own, True, workers)
     if own.size <= CELLS:  # the cells are the weights, up to their signs
         return replace(found, square=float(found.cells @ found.cells))
     return found
@@ -106,9 +108,13 @@ def _pieces(runs: Sequence[tuple[int, int, int]], own: TensorPattern) -> list[_P
 
 
 def _added(
-    flat: Values, dtype: str, pieces: Sequence[_Piece], own: TensorPattern, wide: bool
+    flat: Values,
+    dtype: str,
+    pieces: Sequence[_Piece],
+    own: TensorPattern,
+    wide: bool,
+    workers: int,
 ) -> Sums:
-    workers = min(cores(), 1 + len(pieces) // _WORTH_A_THREAD)
     each = -(-len(pieces) // max(1, workers))
     each = max(1, each + -each % _TOGETHER)  # the same sums whatever the number of workers
     shares = [pieces[first : first + each] for first in range(0, len(pieces), each)]
@@ -145,28 +151,48 @@ def _worked(
     numbers = np.empty(longest, working)
     signs = own.pattern.signs
     square, largest = 0.0, 0.0
-    for number, (begin, inside, length, offset, turn, sign) in enumerate(pieces, 1):
-        words = flat[begin : begin + length]
-        values = words
-        if dtype == "bfloat16":
-            values = widen_bfloat16(words, numbers.view(np.float32)[:length])
-            if wide:
-                values = values.astype(np.float64)
-        elif words.dtype != working:
-            values = numbers[:length]
-            values[...] = words
-        first = offset + inside
-        product = np.multiply(values, signs[first : first + length], out=signed[:length])
-        _turned(some, product, (inside + turn) % CELLS, sign)
-        square += float(np.dot(values, values))
-        largest = max(largest, float(product.max()), -float(product.min()))
+    direct = dtype != "bfloat16" and flat.dtype == working
+    for first in range(0, len(pieces), _TOGETHER):
+        group = pieces[first : first + _TOGETHER]
+        if direct:
+            for begin, stop in _stretches(group):
+                square, largest = _measured(flat[begin:stop], square, largest)
+        for begin, inside, length, offset, turn, sign in group:
+            values = flat[begin : begin + length]
+            if not direct:
+                values = _widened(values, dtype, numbers[:length])
+                square, largest = _measured(values, square, largest)
+            at = offset + inside
+            product = np.multiply(values, signs[at : at + length], out=signed[:length])
+            _turned(some, product, (inside + turn) % CELLS, sign)
         if math.isnan(square):
             break
-        if number % _TOGETHER == 0:
-            total += some
-            some.fill(0.0)
-    total += some
+        total += some
+        some.fill(0.0)
     return Sums(total, square, largest, 0)
+
+
+def _stretches(group: Sequence[_Piece]) -> list[tuple[int, int]]:
+    """Return where the weights of neighbouring pieces begin and end, as few times as possible."""
+    begins = [piece[0] for piece in group]
+    ends = [piece[0] + piece[2] for piece in group]
+    if begins[1:] == ends[:-1]:
+        return [(begins[0], ends[-1])]
+    return list(zip(begins, ends, strict=True))
+
+
+def _measured(values: Values, square: float, largest: float) -> tuple[float, float]:
+    """Return a squared norm and a largest magnitude with those of further values."""
+    square += float(np.dot(values, values))
+    return square, max(largest, float(np.max(values)), -float(np.min(values)))
+
+
+def _widened(words: Values, dtype: str, out: Values) -> Values:
+    """Return words as numbers of the dtype of ``out``."""
+    if dtype == "bfloat16" and out.dtype == np.float32:
+        return widen_bfloat16(words, out)
+    out[...] = widen_bfloat16(words) if dtype == "bfloat16" else words
+    return out
 
 
 def _turned(cells: Values, product: Values, at: int, sign: float) -> None:

@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope._threads import product_threads
+from koopscope._threads import cores, product_threads
 from koopscope._types import Float64
-from koopscope.errors import KoopscopeError
-from koopscope.runs.dtypes import (
-    STORED_AS,
-    LeftOutError,
-    StoredArray,
-    as_stored,
-    values_problem,
-)
-from koopscope.runs.sketches import FACTS, SketchInfo
-from koopscope.runs.sketching.devices import Device, on_device
+from koopscope.runs.sketches import FACTS, LATER_FACTS, SketchInfo
+from koopscope.runs.sketching.boxes import Box, boxes_of
 from koopscope.runs.sketching.facts import Remembered, sampled_places
-from koopscope.runs.sketching.parts import Part, runs_of
 from koopscope.runs.sketching.pattern import CELLS, Pattern, TensorPattern
-from koopscope.runs.sketching.projection import Sums, sums_of
-from koopscope.runs.sketching.spread import parts_of
+from koopscope.runs.sketching.projection import Sums
+from koopscope.runs.sketching.unit_tables import UnitTable, unit_tables
 
 #: Bytes of cells that are remembered over all tensors, for exact facts.
 REMEMBERED_BYTES = 24 * 2**20
+
+#: Weights of a snapshot from which on threads are worth their start, and of a tensor from which on
+#: they share it.
+_WORTH_A_THREAD, _SHARED = 2**21, 2**23
 
 #: Fewest cells of a tensor that are remembered.
 _LEAST_ROOM = 256
@@ -115,6 +111,10 @@ def _sum(parts: Sequence[Sketched]) -> Sketched:
     )
 
 
+#: Where the facts on units are.
+_UNIT_COLUMNS = [FACTS.index(name) for name in LATER_FACTS]
+
+
 @dataclass
 class _Tensor:
     own: TensorPattern
@@ -139,6 +139,7 @@ class Sketcher:
         self._bytes = remembered_bytes
         self._room: int | None = None
         self._tensors: dict[str, _Tensor] = {}
+        self._units: dict[str, UnitTable] | None = None
         self._moment = 0
 
     @product_threads(1)  # threads of its own share the work; those of BLAS would wait by spinning
@@ -151,23 +152,53 @@ class Sketcher:
             Names to arrays, tensors, or the ``Part`` (or parts) of one that this process holds.
         """
         self._moment += 1
-        boxes = {name: _boxes(value) for name, value in tensors.items()}
+        boxes = {name: boxes_of(value) for name, value in tensors.items()}
         if self._room is None:
             sizes = [math.prod(box[0].shape) for box in boxes.values() if box]
             self._room = room_for(sizes, self._bytes)
-        found: dict[str, Any] = {}
-        for name, value in tensors.items():
-            box = boxes[name]
-            found[name] = self._sketched(name, box) if box else value
+        found = {**tensors, **self._all_sketched({n: box for n, box in boxes.items() if box})}
+        self._count_units(boxes, found)
         return found
 
-    def _sketched(self, name: str, boxes: list[_Box]) -> Sketched:
-        dtype, shape = boxes[0].dtype, boxes[0].shape
-        pairs = 2 if dtype.startswith("complex") else 1
-        known = self._tensors.get(name)
-        if known is None or known.own.size != pairs * math.prod(shape):
-            known = self._tensors[name] = self._begun(name, boxes, pairs)
-        sums = [box.sums(known.own, pairs) for box in boxes]
+    def _all_sketched(self, boxes: Mapping[str, Sequence[Box]]) -> dict[str, Sketched]:
+        """Sketch every tensor: threads share the largest, and take the others one each."""
+        for name, box in boxes.items():
+            self._begin(name, box)
+        workers = cores()
+        sizes = {
+            name: sum(math.prod(each.own_shape) for each in box) for name, box in boxes.items()
+        }
+        on_host = all(each.device is None for box in boxes.values() for each in box)
+        if workers == 1 or not on_host or sum(sizes.values()) < _WORTH_A_THREAD:
+            return {name: self._sketched(name, box) for name, box in boxes.items()}
+        large = [name for name, size in sizes.items() if size >= _SHARED]
+        found = {name: self._sketched(name, boxes[name], workers) for name in large}
+        # The longest first, so that no thread is left with one at the end.
+        rest = sorted(boxes.keys() - found.keys(), key=sizes.__getitem__, reverse=True)
+        with ThreadPoolExecutor(workers, thread_name_prefix="koopscope-sketch") as pool:
+            done = pool.map(lambda name: self._sketched(name, boxes[name]), rest)
+            found |= zip(rest, done, strict=True)
+        return found
+
+    def _count_units(self, boxes: Mapping[str, Sequence[Box]], found: Mapping[str, Any]) -> None:
+        """Add to each matrix' facts which of its units stand still."""
+        if self._units is None:
+            named = {name: box for name, box in boxes.items() if box}
+            self._units = unit_tables(named, self._pattern.signs)
+        for name, table in self._units.items():
+            sketched = found.get(name)
+            if isinstance(sketched, Sketched) and table.fits(boxes):
+                sketched.facts[_UNIT_COLUMNS] = table.counts(boxes)
+
+    def _begin(self, name: str, boxes: Sequence[Box]) -> None:
+        """Make ready for a tensor that is new, or of another shape than before."""
+        pairs, known = _pairs(boxes), self._tensors.get(name)
+        if known is None or known.own.size != pairs * math.prod(boxes[0].shape):
+            self._tensors[name] = self._begun(name, boxes, pairs)
+
+    def _sketched(self, name: str, boxes: Sequence[Box], workers: int = 1) -> Sketched:
+        known = self._tensors[name]
+        sums = [box.sums(known.own, _pairs(boxes), workers) for box in boxes]
         total = _total(sums)
         sample = np.concatenate(
             [box.sample(places) for box, places in zip(boxes, known.places, strict=True)]
@@ -175,8 +206,8 @@ class Sketcher:
         room = known.memory.room
         resolution = 0.0 if known.own.size <= room else math.sqrt(2.0 / room)
         return Sketched(
-            shape,
-            dtype,
+            boxes[0].shape,
+            boxes[0].dtype,
             known.own.reduced(total.cells),
             known.memory.facts(total, sample),
             resolution,
@@ -184,7 +215,7 @@ class Sketcher:
             self._moment,
         )
 
-    def _begun(self, name: str, boxes: list[_Box], pairs: int) -> _Tensor:
+    def _begun(self, name: str, boxes: Sequence[Box], pairs: int) -> _Tensor:
         own = self._pattern.tensor(name, pairs * math.prod(boxes[0].shape))
         places, rows = [], 0
         for box in boxes:
@@ -198,6 +229,11 @@ class Sketcher:
         return _Tensor(own, memory, places)
 
 
+def _pairs(boxes: Sequence[Box]) -> int:
+    """Return 2 for complex weights, which count as pairs of numbers."""
+    return 2 if boxes[0].dtype.startswith("complex") else 1
+
+
 def _total(sums: Sequence[Sums]) -> Sums:
     if len(sums) == 1:
         return sums[0]
@@ -209,77 +245,3 @@ def _total(sums: Sequence[Sums]) -> Sums:
         max(each.largest for each in sums),
         bad,
     )
-
-
-@dataclass(frozen=True)
-class _Box:
-    """A part of a tensor, as words on the host or on its device."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: tuple[int, ...]
-    own_shape: tuple[int, ...]
-    words: npt.NDArray[Any] | None
-    device: Device | None
-
-    def runs(self, pairs: int) -> list[tuple[int, int, int]]:
-        runs = runs_of(self.own_shape, self.shape, self.start)
-        return [(pairs * begin, pairs * where, pairs * length) for begin, where, length in runs]
-
-    def sums(self, own: TensorPattern, pairs: int) -> Sums:
-        if self.device is not None:
-            return self.device.sums_of(self.runs(pairs), own)
-        assert self.words is not None
-        flat = self.words.reshape(-1)
-        if pairs == 2:
-            flat = flat.view(flat.real.dtype)
-        return sums_of(flat, self.dtype, self.runs(pairs), own)
-
-    def sample(self, places: slice | npt.NDArray[np.intp]) -> npt.NDArray[Any]:
-        if self.device is not None:
-            return self.device.sampled(places)
-        assert self.words is not None
-        return self.words.reshape(-1)[places]
-
-
-def _boxes(value: Any) -> list[_Box]:
-    """Return a value's parts; none if other processes hold it, or if it is no tensor."""
-    try:
-        boxes = [_box(each) for each in parts_of(value)]
-    except LeftOutError:  # whoever plans the file says why
-        return []
-    if len({(box.dtype, box.shape) for box in boxes}) > 1:
-        raise KoopscopeError(
-            "parts of different tensors were given as those of one",
-            "give each part the whole tensor's shape, and all of them one dtype",
-        )
-    return boxes
-
-
-def _box(value: Any) -> _Box:
-    part = value if isinstance(value, Part) else None
-    inner = part.values if part is not None else value
-    device = on_device(inner)
-    if device is None:
-        if part is not None and 0 in getattr(inner, "shape", ()):
-            stored = _empty(inner)
-        else:
-            stored = as_stored(inner)
-        dtype, own_shape, words = stored.dtype, stored.words.shape, stored.words
-        if part is None:
-            return _Box(dtype, own_shape, (0,) * len(own_shape), own_shape, words, None)
-        return _Box(dtype, part.shape, part.start, own_shape, words, None)
-    dtype = str(inner.dtype).rpartition(".")[2]
-    own_shape = tuple(int(n) for n in inner.shape)
-    problem = values_problem(dtype, own_shape)
-    if problem and (part is None or dtype not in STORED_AS):
-        raise LeftOutError(problem)
-    shape, start = (part.shape, part.start) if part else (own_shape, (0,) * len(own_shape))
-    return _Box(dtype, shape, start, own_shape, None, device)
-
-
-def _empty(value: Any) -> StoredArray:
-    """Return the words of a part in which nothing lies: more processes than rows."""
-    dtype = str(getattr(value, "dtype", "float32")).rpartition(".")[2]
-    dtype = dtype if dtype in STORED_AS else "float32"
-    return StoredArray(dtype, np.empty(tuple(value.shape), STORED_AS[dtype]))

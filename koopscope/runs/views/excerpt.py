@@ -1,7 +1,7 @@
 """Some snapshots of a run, as a run.
 
-Reads whole columns of the run beneath, which is how its file is laid out, and keeps the rows of the
-window; does not close the run beneath.
+Reads the rows of the window alone where they lie evenly and the run beneath can; else whole
+columns, of which it keeps those rows. Does not close the run beneath.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Excerpt(Run):
     run
         The run beneath.
     window
-        Which of its snapshots: a slice without a step, or increasing indices.
+        Which of its snapshots: a slice, or increasing indices.
     width
         The widest block of weights that is read from the run beneath at once: all of its snapshots
         are held for the moment of the read.
@@ -47,11 +47,16 @@ class Excerpt(Run):
 
     def read(self, tensor: TensorInfo, start: int, stop: int, out: Floating) -> None:
         """Fill ``out`` (snapshots of the window, stop - start) with the weights of a tensor."""
-        shape = (self._run.description.snapshots, stop - start)
-        needed = shape[0] * shape[1] * out.dtype.itemsize
+        snapshots = self._run.description.snapshots
+        if isinstance(self._window, slice):
+            chosen = range(*self._window.indices(snapshots))
+            self._run.read_rows(tensor, start, stop, chosen, out)
+            return
+        needed = snapshots * (stop - start) * out.dtype.itemsize
         if self._rows.nbytes < needed:
             self._rows = np.empty(-(-needed // 8), np.float64)
-        rows = self._rows.view(out.dtype)[: shape[0] * shape[1]].reshape(shape)
+        rows = self._rows.view(out.dtype)[: snapshots * (stop - start)]
+        rows = rows.reshape(snapshots, stop - start)
         self._run.read(tensor, start, stop, rows)
         out[...] = rows[self._window]
 

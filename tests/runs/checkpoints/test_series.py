@@ -11,6 +11,7 @@ from koopscope.errors import KoopscopeError
 from koopscope.runs.checkpoints import series as series_module
 from koopscope.runs.detect.opening import group_sources, open_run
 from koopscope.runs.native.recorder import Recorder
+from koopscope.runs.run import Skipped
 from tests.series_files import trajectory, write_safetensors, write_series
 
 
@@ -321,3 +322,17 @@ def test_an_array_header_that_is_no_python_literal_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"(3,), }", b"(3(, } "))
     with pytest.raises(KoopscopeError, match=r"w of .*step_1\.npz cannot be read"):
         open_run([path])
+
+
+def test_a_numbered_folder_without_weights_is_named_among_what_was_skipped(tmp_path):
+    for step in (1, 2, 3):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        values = {name: array[step] for name, array in trajectory(4).items()}
+        write_safetensors(tmp_path / f"checkpoint-{step}" / "model.safetensors", values)
+    (tmp_path / "checkpoint-10").mkdir()
+    with h5py.File(tmp_path / "checkpoint-10" / "weights.h5", "w") as file:
+        file["w"] = np.ones(3)
+    with open_run(tmp_path) as run:
+        assert run.description.steps.tolist() == [1, 2, 3]
+        (skipped,) = run.description.skipped
+    assert skipped == Skipped("checkpoint-10", "a folder without weights that are read")

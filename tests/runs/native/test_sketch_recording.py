@@ -172,7 +172,7 @@ def test_what_cannot_be_sketched_never_ends_a_training(path, monkeypatch):
         raise RuntimeError("the device is lost")
 
     with monkeypatch.context() as broken:
-        broken.setattr("koopscope.runs.sketching.sketcher.sums_of", failing)
+        broken.setattr("koopscope.runs.sketching.boxes.sums_of", failing)
         with pytest.warns(match="the device is lost"):
             assert not recorder.snapshot(1, trajectory(2)[1])
     assert recorder.snapshot(2, trajectory(3)[2])

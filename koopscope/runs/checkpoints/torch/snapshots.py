@@ -27,7 +27,7 @@ from koopscope.runs.checkpoints.torch.description import Described, described
 from koopscope.runs.checkpoints.torch.modules import entries
 from koopscope.runs.checkpoints.torch.reading import Files, Piece, TorchReader, describing, place_of
 from koopscope.runs.checkpoints.torch.tensors import StoredTensor
-from koopscope.runs.checkpoints.torch.window import DamagedError, FileWindow, damage_of, opened
+from koopscope.runs.checkpoints.torch.window import FileWindow, damage_of
 
 #: A stable-baselines3 archive: its weights, and what says how far training was.
 _POLICY, _ABOUT_POLICY = "policy.pth", "data"
@@ -85,18 +85,20 @@ def sharded_torch_snapshot(index: Path, key: str | None = None) -> Snapshot:
         return snapshot_of(index, "sharded PyTorch", description, files)
 
 
-def is_torch(path: Path) -> bool:
-    """Return whether a file, whatever its name, begins like one that ``torch_snapshot`` reads."""
-    try:
-        with opened(path) as window:
-            head = window.read(0, min(512, window.size))
-            if head.startswith(ZIP):
-                with open_zip(window) as archive:
-                    names = archive.namelist()
-                return _POLICY in names or any(n.endswith("/data.pkl") for n in names)
-            return is_stream(head) or is_old_tar(window)
-    except (DamagedError, OSError):
-        return False
+def is_torch(window: FileWindow) -> bool:
+    """Return whether a file, whatever its name, begins like one that ``torch_snapshot`` reads.
+
+    Raises
+    ------
+    OSError, DamagedError
+        If it cannot be read as far as that takes.
+    """
+    head = window.read(0, min(512, window.size))
+    if head.startswith(ZIP):
+        with open_zip(window) as archive:
+            names = archive.namelist()
+        return _POLICY in names or any(n.endswith("/data.pkl") for n in names)
+    return is_stream(head) or is_old_tar(window)
 
 
 def snapshot_of(
