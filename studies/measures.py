@@ -114,16 +114,14 @@ def at_savings(curve: Sequence[tuple[float, StopScore]], saved: float) -> tuple[
     return min(enough, key=lambda point: point[1].saved)
 
 
-def by_run(
-    rows: Rows, score: np.ndarray, cases: Sequence[Case], earliest: int
-) -> dict[str, np.ndarray]:
+def by_run(rows: Rows, score: np.ndarray, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return, by run, the scores of its snapshots; infinite where there is none."""
-    names = np.array(rows.names)
+    names, at = np.array(rows.names), np.array(rows.at)
     found = {}
     for case in cases:
         values = np.full(case.analysis.window.snapshots, np.inf)
-        own = score[names == case.name]
-        values[earliest : earliest + len(own)] = own
+        own = names == case.name
+        values[at[own]] = score[own]
         found[case.name] = values
     return found
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from koopscope.diagnostics.convergence import LEAST_SNAPSHOTS
+from koopscope.diagnostics.statistics import rates
 from koopscope.diagnostics.statistics.editions import Edition
 from koopscope.diagnostics.statistics.start import (
     Beginning,
@@ -21,16 +22,20 @@ from studies.corpus import Case
 from studies.labels import UNCLEAR, state_at
 
 #: Ends of the shorter runs that a run also stands for, as shares of its snapshots, and their say.
-EARLIER = (0.5, 0.625, 0.75, 0.875)
-SAY_OF_EARLIER = 0.35
+EARLIER = (0.3, 0.4, 0.5, 0.5625, 0.625, 0.6875, 0.75, 0.8125, 0.875, 0.9375)
+SAY_OF_EARLIER = 0.2
 
 #: What a label close to its border has to say.
 SAY_OF_UNCLEAR = 0.4
 
 
+#: Statistics of a learning rate that was not recorded.
+_NO_RATE = {f"rate_{name}": float(v[-1]) for name, v in rates.course(None, 2).items()}
+
+
 @dataclass
 class Rows:
-    """Statistics by name [rows], and of which run and family each row is, with its say."""
+    """Statistics by name [rows], of which run, family and snapshot each row is, with its say."""
 
     values: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -39,10 +44,24 @@ class Rows:
     labels: list[str] = field(default_factory=list)
     targets: list[float] = field(default_factory=list)
     scored: list[bool] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
 
     def table(self, columns: Sequence[str]) -> np.ndarray:
         """Return [rows, columns]; what was not recorded is NaN."""
         return np.array([[row.get(name, np.nan) for name in columns] for row in self.values])
+
+    def as_if_no_rate(self) -> Rows:
+        """Return the rows as if no learning rate had been recorded."""
+        return replace(self, values=[{**row, **_NO_RATE} for row in self.values])
+
+    def and_(self, other: Rows) -> Rows:
+        """Return these rows and others after them."""
+        return Rows(
+            **{
+                each.name: [*getattr(self, each.name), *getattr(other, each.name)]
+                for each in fields(self)
+            }
+        )
 
     @property
     def statistics(self) -> list[str]:
@@ -92,6 +111,7 @@ def stop_rows(cases: Sequence[Case], courses: dict[str, Course], earliest: int) 
         inside = range(earliest, len(val) - 1, max(1, len(val) // 40))
         for t in inside:
             rows.values.append({name: float(values[t]) for name, values in everything.items()})
+            rows.at.append(t)
             rows.targets.append(float(np.log(max(to_come[t], 0.0) / scale + GAIN_FLOOR)))
             rows.names.append(case.name)
             rows.families.append(case.family)

@@ -15,7 +15,6 @@ import numpy as np
 
 from koopscope.analysis.analysis import Analysis
 from koopscope.diagnostics import convergence, depth, initialization, stability
-from koopscope.diagnostics.statistics.editions import EDITIONS
 from koopscope.diagnostics.statistics.start import snapshots_of_beginning
 from studies import corpus, frozen, measures
 from studies.corpus import Case
@@ -27,6 +26,8 @@ _SEEN = {
     "training": ("loss",),
     "validation": ("val_loss",),
     "losses": ("loss", "val_loss"),
+    "weights, rate": ("lr",),
+    "losses, rate": ("loss", "val_loss", "lr"),
 }
 
 
@@ -104,8 +105,8 @@ Verdicts = Mapping[str, Mapping[str, Said]]
 def ask_all(cases: Sequence[Case]) -> Verdicts:
     """Return, by edition and run, what is said."""
     return {
-        edition.name: {case.name: ask(seen(case.analysis, edition.name)) for case in cases}
-        for edition in EDITIONS
+        edition: {case.name: ask(seen(case.analysis, edition)) for case in cases}
+        for edition in _SEEN
     }
 
 
@@ -292,13 +293,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--tuning", action="store_true")
+    parser.add_argument(
+        "--added", choices=["only", "not"], help="the families that were added last, or the others"
+    )
     options = parser.parse_args()
     if options.corpus is None:
         cases = corpus.thaw(frozen.FROZEN)
     else:
-        from studies.yardstick.plan import HELD_OUT, TUNING
+        from studies.yardstick.plan import ADDED, HELD_OUT, TUNING
 
-        families = TUNING if options.tuning else HELD_OUT
+        families = set(TUNING if options.tuning else HELD_OUT)
+        if options.added is not None:
+            families = families & set(ADDED) if options.added == "only" else families - set(ADDED)
         cases = corpus.load(options.corpus / "runs", families)
     print(f"{len(cases)} runs of {len({case.family for case in cases})} families")
     verdicts = ask_all(cases)
@@ -312,7 +318,7 @@ def main() -> None:
             for edition in ("weights", "losses")
         },
     )
-    if options.corpus is not None:
+    if options.corpus is not None and options.added != "only":
         print_scale_table(cases, verdicts)
         print_stability_table(cases)
         if (options.corpus / "sweeps").exists():

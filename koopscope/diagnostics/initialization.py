@@ -299,10 +299,10 @@ DIAGNOSTIC = Diagnostic(
             "that are named."
         ),
         accuracy=(
-            "On 345 runs of 23 held-out families the score ranks bad starts above good ones "
+            "On 605 runs of 27 held-out families the score ranks bad starts above good ones "
             "with an AUROC of 0.91 with losses and 0.90 from the weights alone. Of the runs "
-            "called bad 43 of 51 were, of the suspect ones 37 of 53, of the healthy ones 36 of "
-            "224: docs/evidence/diagnostics.md."
+            "called bad 90 of 102 were, of the suspect ones 63 of 96, of the healthy ones 57 of "
+            "374: docs/evidence/diagnostics.md."
         ),
         cannot_tell=(
             "It cannot tell a task that takes long to start learning from a start that never "

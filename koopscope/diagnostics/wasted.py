@@ -118,6 +118,12 @@ def _verdict(evidence: WastedEvidence, first: int) -> Finding:
             else "judged by the weights alone, since no loss was recorded."
         )
         message = f"{share:.0%} of the budget came after it could stop at step {useful}: {seen}"
+        if evidence.stop_step is not None and evidence.stop_step < (useful or 0):
+            # Convergence names another step on the same screen: say why, and which one counts.
+            message += (
+                f" Convergence calls the stop at step {evidence.stop_step} already, from what was "
+                f"known there; looking back, yet more was still gained until step {useful}."
+            )
     wasteful = evidence.state == "wasted"
     return DIAGNOSTIC.finding(
         "warn" if wasteful else "pass",

@@ -82,7 +82,8 @@ class Geometry:
         return np.sqrt(np.maximum(between, 0.0))
 
 
-def _ratio(part: Float64, total: Float64) -> Float64:
+def over(part: Float64, total: Float64) -> Float64:
+    """Return part / total; 0 where the total is not positive."""
     return np.divide(part, total, out=np.zeros_like(part), where=total > 0.0)
 
 
@@ -90,7 +91,7 @@ def _log(values: Float64) -> Float64:
     return np.log(np.maximum(values, _FLOOR))
 
 
-def _bounded_log(part: Float64, whole: Float64) -> Float64:
+def bounded_log(part: Float64, whole: Float64) -> Float64:
     """Return log(part / whole) within +-4; 0 where either is nothing."""
     known = (part > 0.0) & (whole > 0.0)
     ratio = np.divide(part, whole, out=np.ones_like(part), where=known)
@@ -159,26 +160,26 @@ def course(geometry: Geometry) -> dict[str, Float64]:
     anchored = geometry.anchored
     both = anchored[t, half] - anchored[t, quarter] - anchored[half, half] + anchored[half, quarter]
     return {
-        "directness": _ratio(geometry.distance(t - window, t), path - path[t - window]),
-        "directness_all": _ratio(from_start, path),
-        "recent_share": _ratio(recent, from_start),
-        "half_share": _ratio(geometry.distance(t // 2, t), from_start),
-        "recent_directness": _ratio(recent, path - path[t - back]),
-        "turn": _ratio(along, recent * before),
-        "speed": _log(_ratio(now, _ratio(path, t.astype(float)))),
-        "speed_trend": _log(_ratio(now, earlier)),
+        "directness": over(geometry.distance(t - window, t), path - path[t - window]),
+        "directness_all": over(from_start, path),
+        "recent_share": over(recent, from_start),
+        "half_share": over(geometry.distance(t // 2, t), from_start),
+        "recent_directness": over(recent, path - path[t - back]),
+        "turn": over(along, recent * before),
+        "speed": _log(over(now, over(path, t.astype(float)))),
+        "speed_trend": _log(over(now, earlier)),
         "cosine": _mean_of_last(geometry.neighbours(1), t - 1, WINDOW - 1),
         "cosine_far": _mean_of_last(geometry.neighbours(NOW), t - NOW, WINDOW - NOW),
         "spread": _spread(geometry, t),
-        "travel": _log(_ratio(from_start, np.maximum(norms[0], _FLOOR * norms))),
-        "growth": _log(_ratio(norms, np.maximum(norms[0], _FLOOR * norms))),
-        "doubling": _bounded_log(last_half, before_half),
-        "doubling_turn": _ratio(both, last_half * before_half),
-        "diffusion": _bounded_log(recent, eighth),
-        "path_half": _ratio(path - path[half], path),
-        "path_quarter": _ratio(path - path[t - back], path),
-        "outward": _ratio(norms - norms[t - back], recent),
-        "step": _log(_ratio(recent, np.maximum(norms, _FLOOR * from_start))),
+        "travel": _log(over(from_start, np.maximum(norms[0], _FLOOR * norms))),
+        "growth": _log(over(norms, np.maximum(norms[0], _FLOOR * norms))),
+        "doubling": bounded_log(last_half, before_half),
+        "doubling_turn": over(both, last_half * before_half),
+        "diffusion": bounded_log(recent, eighth),
+        "path_half": over(path - path[half], path),
+        "path_quarter": over(path - path[t - back], path),
+        "outward": over(norms - norms[t - back], recent),
+        "step": _log(over(recent, np.maximum(norms, _FLOOR * from_start))),
     }
 
 
@@ -187,7 +188,7 @@ def _mean_of_last(values: Float64, stop: npt.NDArray[np.intp], count: int) -> Fl
     sums = np.concatenate([[0.0], np.cumsum(values)])
     high = np.clip(stop, 0, len(values))
     low = np.maximum(high - count, 0)
-    return _ratio(sums[high] - sums[low], (high - low).astype(float))
+    return over(sums[high] - sums[low], (high - low).astype(float))
 
 
 def _spread(geometry: Geometry, t: npt.NDArray[np.intp]) -> Float64:
@@ -208,4 +209,4 @@ def _spread(geometry: Geometry, t: npt.NDArray[np.intp]) -> Float64:
     along = np.concatenate([[0.0], cosines[0].cumsum()])
     trace = along[t] - along[np.maximum(t - WINDOW, 0)]
     size = np.clip(t, 1, WINDOW).astype(float)
-    return _ratio(np.square(trace), block * size)
+    return over(np.square(trace), block * size)

@@ -132,7 +132,7 @@ def short_table(rows: list[Row]) -> str:
         lines.append(
             f"| {name} | {cell(parts).partition(' (')[0]} "
             f"| {len(slower)} of {len(by_network(rows))} | {late} of {len(parts)} "
-            f"| {ratios[0]} times | {ratios[1]} times |"
+            f"| {ratios[0] or 'none'} | {ratios[1] or 'none'} |"
         )
     return "\n".join(lines)
 
@@ -191,7 +191,7 @@ def count_line(rows: list[Row]) -> str:
     seeds = sorted({int(row["seed"]) for row in rows})
     trainings = len({_key(row) for row in rows})
     return (
-        f"{networks} networks, each with SGD and Adam; {len(seeds)} seeds; "
+        f"{networks} networks, SGD and Adam; {len(seeds)} of 5 seeds; "
         f"{trainings} plain trainings, as many of every way."
     )
 
@@ -201,6 +201,7 @@ def tables() -> dict[str, str]:
     return {
         "count": count_line(rows),
         "short": short_table(rows),
+        "count-unseen": count_line([row for row in rows if row["tuning"] == "0"]),
         "short-unseen": short_table([row for row in rows if row["tuning"] == "0"]),
         "time": time_table(rows),
         "validation": ratio_table(rows, "held_out_at_end"),

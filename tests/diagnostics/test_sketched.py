@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 import koopscope
+from koopscope.analysis.analysis import Analysis
+from koopscope.analysis.settings import Settings
 from koopscope.diagnostics import convergence
 from koopscope.diagnostics.finding import Finding
 from koopscope.diagnostics.sketched import on_sketch
+from koopscope.diagnostics.statistics.rest_of_way import rest_of_way
 from koopscope.diagnostics.statistics.trajectory import course_of
 from koopscope.report.analysis_json import run_document
 from koopscope.report.envelope import schema
@@ -50,6 +53,21 @@ def test_the_rest_of_the_way_is_less_sure_on_a_sketch(sketched):
     assert lower < coarse["remaining"] < higher
     assert np.log(higher / lower) > np.log(high / low)
     assert lower < full["remaining"] < higher
+
+
+def test_the_rest_of_the_way_from_the_weights_lies_in_the_interval_of_the_sketch(tmp_path):
+    inside = []
+    for name in ("bfloat16", "cnn_adam", "dead_units", "frozen", "overfitting", "plateau", "spike"):
+        path = tmp_path / f"{name}.h5"
+        with open_run(SAMPLES / f"{name}.h5") as run:
+            known = rest_of_way(Analysis.of(run, Settings()))
+            tensors = run.description.tensors
+            convert_to_sketch(run, path, SketchInfo(16, 0), tensors=tensors, metrics={})
+        with open_run(path) as run:
+            found = rest_of_way(Analysis.of(run, Settings()))
+        assert np.log(found.high / found.low) > 0.0
+        inside.append(found.low <= known.part <= found.high)
+    assert sum(inside) >= 0.8 * len(inside)
 
 
 @pytest.mark.parametrize("name", ["dead_units", "mlp_sgd", "cnn_adam", "plateau"])

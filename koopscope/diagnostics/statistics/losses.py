@@ -25,6 +25,9 @@ _LEAST_GIVEN = 0.8
 WINDOWS = (3, 5, 10, 20)
 _NOISE_FROM = 16
 
+#: Values whose order is looked at.
+_ORDER_OF = 12
+
 #: A fall over its noise beyond this is as sure as it gets.
 _SURE = 30.0
 
@@ -90,6 +93,14 @@ def course(loss: Float64) -> dict[str, Float64]:
         Largest of the last quarter above the least so far, as log(x + 0.003).
     lowest_of_three
         1 where the loss is the lowest of the last three, else 0.
+    block, block_sure, block_bend
+        Mean of the quarter before the last minus that of the last quarter, as asinh(100 x); it
+        over its noise; how it compares to the decrease before, -1 .. 1.
+    best_half, best_quarter, best_eighth
+        By how much the least so far was bettered in the last half, quarter and eighth, as
+        asinh(100 x).
+    order
+        Of all pairs among the last 12 values, the share that rose minus the share that fell.
     """
     return _Loss.of(loss).statistics()
 
@@ -171,6 +182,29 @@ class _Loss:
             "floor": np.arcsinh(_least_of_last(values, 5) / scale),
             "peak": np.log(np.maximum(_largest(values, t) - least, 0.0) / scale + _RESOLUTION),
             "lowest_of_three": (values <= _least_of_last(values, 3)).astype(float),
+            **self._blocks(bends),
+            "order": _order(values, _ORDER_OF),
+        }
+
+    def _blocks(self, bends: Float64) -> dict[str, Float64]:
+        """Compare quarters of the snapshots so far, and the least of each part to the one before.
+
+        ``bends`` are the squares that noise is the mean of, by snapshot.
+        """
+        t, least, scale = self.t, self.least, self.scale
+        quarter = np.maximum(1, (t + 1) // 4)
+        ends = [t + 1 - k * quarter for k in range(4)]
+        last, before, earlier = (self.mean(ends[k + 1], ends[k]) for k in range(3))
+        squares = _mean(_summed(bends), np.maximum(t + 1 - 2 * quarter, 2), t + 1)
+        noise = np.sqrt(squares)
+        fall, fell = before - last, earlier - before
+        return {
+            "block": _signed(fall / scale),
+            "block_sure": _sure(fall, noise * np.sqrt(2.0 / quarter)),
+            "block_bend": _over(fall, np.abs(fall) + np.abs(fell) + 0.1 * noise),
+            "best_half": _signed((least[t // 2] - least) / scale),
+            "best_quarter": _signed((least[(3 * t) // 4] - least) / scale),
+            "best_eighth": _signed((least[(7 * t) // 8] - least) / scale),
         }
 
     def _slope(self) -> tuple[Float64, Float64]:
@@ -210,6 +244,19 @@ def _sure(fall: Float64, error: Float64) -> Float64:
 def _signed(values: Float64) -> Float64:
     """Return asinh(100 x): a logarithm of both signs that resolves a hundredth."""
     return np.arcsinh(100.0 * values)
+
+
+def _order(values: Float64, count: int) -> Float64:
+    """Return the share of rising minus that of falling pairs among the last ``count`` values."""
+    T = len(values)
+    sums, pairs = np.zeros(T), np.zeros(T)
+    for lag in range(1, min(count, T)):
+        signs = np.concatenate([np.zeros(lag), np.sign(values[lag:] - values[:-lag])])
+        low = np.maximum(np.arange(T) + 1 - (count - lag), lag)
+        high = np.maximum(np.arange(T) + 1, low)
+        sums += _summed(signs)[high] - _summed(signs)[low]
+        pairs += high - low
+    return _over(sums, pairs)
 
 
 def _largest(values: Float64, t: Indices) -> Float64:

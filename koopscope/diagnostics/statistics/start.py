@@ -16,6 +16,7 @@ from koopscope.diagnostics.statistics import losses
 from koopscope.diagnostics.statistics.editions import Edition, edition_for
 from koopscope.diagnostics.statistics.trajectory import trained_network
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.spectra import drift
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.geometry import Geometry, course
 from koopscope.spectra.start import TensorStart, summary, tensor_start
@@ -83,9 +84,9 @@ def beginning_of(analysis: Analysis, snapshots: int) -> Beginning | None:
         return None
     weights = summary(list(tensors.values()))
     weights.update(twins_median=float(np.median(twins)), twins_most=max(twins))
-    weights.update(
-        {name: float(v[-1]) for name, v in course(Geometry(network.window(0, snapshots))).items()}
-    )
+    begun = network.window(0, snapshots)
+    for statistics in (course(Geometry(begun)), drift.course(begun)):
+        weights.update({name: float(values[-1]) for name, values in statistics.items()})
     return Beginning(
         snapshots=snapshots,
         tensors=tensors,

@@ -7,16 +7,17 @@ and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from koopscope._types import Float64
 from koopscope.analysis.analysis import Analysis
 from koopscope.analysis.scope import Scope
-from koopscope.diagnostics.statistics import losses
+from koopscope.diagnostics.statistics import losses, rates
 from koopscope.diagnostics.statistics.editions import Edition, edition_for
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.spectra import drift
 from koopscope.spectra.geometry import WINDOW, Geometry, course
 from koopscope.spectra.gram import SnapshotGram, total
 from koopscope.spectra.remainder import remaining_course
@@ -44,12 +45,15 @@ class Course:
         Of the recorded losses, or ``None``.
     training_ratio
         Last training loss over the first, where both are positive.
+    rate
+        Of the recorded learning rate; those of a constant one where there is none.
     """
 
     weights: dict[str, Float64]
     validation: dict[str, Float64] | None
     training: dict[str, Float64] | None
     training_ratio: float | None = None
+    rate: dict[str, Float64] = field(default_factory=dict)
 
     @property
     def edition(self) -> Edition:
@@ -57,9 +61,10 @@ class Course:
         return edition_for(self.training is not None, self.validation is not None)
 
     def all(self) -> dict[str, Float64]:
-        """Return every statistic under one name each: ``val_*`` and ``loss_*`` for the losses."""
+        """Return every statistic under one name each: ``val_*``, ``loss_*`` and ``rate_*``."""
         joined = dict(self.weights)
-        for prefix, part in (("val_", self.validation), ("loss_", self.training)):
+        recorded = (("val_", self.validation), ("loss_", self.training), ("rate_", self.rate))
+        for prefix, part in recorded:
             joined.update({prefix + name: values for name, values in (part or {}).items()})
         return joined
 
@@ -116,6 +121,7 @@ def _course(analysis: Analysis) -> Course:
         return Course({}, None, None)
     weights = course(Geometry(network))
     weights["remaining"] = _remaining(network)
+    weights.update(drift.course(network))
     first, stop = analysis.window.first, analysis.window.stop
     metrics = analysis.description.metrics
     validation = losses.recorded(metrics, VALIDATION_LOSSES, first, stop)
@@ -125,6 +131,7 @@ def _course(analysis: Analysis) -> Course:
         None if validation is None else losses.course(validation),
         None if training is None else losses.course(training),
         None if training is None or training.min() <= 0.0 else float(training[-1] / training[0]),
+        rates.course(rates.recorded_rate(metrics, first, stop), network.snapshots),
     )
 
 

@@ -84,7 +84,7 @@ def trained_on_two(fails):
     for process in ranks:
         process.start()
     try:
-        found = sorted(answers.get(timeout=240) for _ in ranks)
+        found = sorted(answers.get(timeout=600) for _ in ranks)
     finally:
         for process in ranks:
             process.join(30)
