@@ -10,9 +10,10 @@ from os import PathLike
 import numpy as np
 
 from koopscope._threads import product_threads
+from koopscope.comparison.reading import read_beside, read_each
 from koopscope.comparison.results import Comparison
 from koopscope.comparison.sides import held_against
-from koopscope.comparison.subjects import Choice, Opener, Subjects, read_beside, read_each
+from koopscope.comparison.subjects import Choice, Opener, Subjects
 from koopscope.engine.source import ProgressListener
 from koopscope.errors import KoopscopeError
 from koopscope.runs.detect.opening import open_run

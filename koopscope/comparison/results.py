@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from koopscope._types import Complex128, Float64
 from koopscope._views import shown
+from koopscope.comparison.alignment import Alignment
 from koopscope.comparison.distances import Distance
 from koopscope.comparison.motions import Motions
 from koopscope.comparison.parting import Parting
@@ -100,6 +101,11 @@ class PairComparison:
         Which snapshots were held against each other.
     parting, motions
         Of two single runs of one network; else ``None``.
+    alignment
+        How hidden units of the second run were brought into the first's order before weights were
+        held against weights; ``None`` where they were not, or no unit may change places.
+    interval
+        90% interval of the distance that sketches leave; ``None`` where nothing was sketched.
     notes
         What a reader has to know, in sentences.
     """
@@ -119,6 +125,8 @@ class PairComparison:
     parting: Parting | None
     motions: Motions | None
     notes: tuple[str, ...]
+    alignment: Alignment | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def p_value(self) -> float | None:

@@ -17,8 +17,9 @@ from koopscope.comparison.distances import (
 from koopscope.comparison.motions import Motions, motions
 from koopscope.comparison.parting import ROUNDINGS, Parting, parting
 from koopscope.comparison.permutation import permutation_test
-from koopscope.comparison.reasons import decided, notes
+from koopscope.comparison.reasons import decided, notes, unless_sketch_decides
 from koopscope.comparison.results import LayerComparison, PairComparison, Side
+from koopscope.comparison.sketches import interval
 from koopscope.comparison.subjects import Beside, Subject, Subjects
 from koopscope.comparison.timeline import Timeline, timeline
 from koopscope.comparison.traits import COURSES, Traits, traits
@@ -46,21 +47,17 @@ def held_against(names: tuple[str, str], known: Subjects, size: int) -> PairComp
     """
     runs = known.runs
     when = timeline([run.description.steps for run in runs], [run.finite for run in runs])
-    networks = [_traits("network", run, run.network, when, k) for k, run in enumerate(runs)]
+    networks, whole, apart, matrix, level = _measured(known, when)
     members = known.layers()
-    layers = {
-        name: [_traits(name, run, own[k], when, k) for k, run in enumerate(runs)]
-        for name, own in members.items()
-    }
-    whole = _between(networks, "network")
-    apart = {name: _between(own, "layers") for name, own in layers.items()}
-    matrix, level = _matrix(whole, list(apart.values()), len(runs))
     between = float(matrix[:size, size:].mean())
     parted, layers_part = _parting(known.beside, runs) if known.beside else (None, {})
     several = min(size, len(runs) - size)
     test = permutation_test(matrix, size) if several >= FEWEST_REPEATS else None
     score = score_of_groups(test.contrast, level) if test else score_of_pair(between, level)
     verdict, rule, reason = decided(known, size, parted, test, score, between)
+    told = interval(known, lambda part: float(_measured(part, when)[3][:size, size:].mean()))
+    if told is not None and rule in ("yardstick", "permutation"):
+        verdict, reason = unless_sketch_decides(verdict, reason, told, between, score, level, test)
     return PairComparison(
         first=_side(names[0], runs[:size], networks[:size]),
         second=_side(names[1], runs[size:], networks[size:]),
@@ -79,13 +76,30 @@ def held_against(names: tuple[str, str], known: Subjects, size: int) -> PairComp
                 _mean(apart[name], size),
                 layers_part.get(name),
             )
-            for name in layers
+            for name in apart
         ),
         timeline=when,
         parting=parted,
         motions=_motions(known, when, networks),
         notes=tuple(notes(known, when, size)),
+        alignment=known.beside.alignment if known.beside else None,
+        interval=(usual_distances(told[0]), usual_distances(told[1])) if told else None,
     )
+
+
+def _measured(
+    known: Subjects, when: Timeline
+) -> tuple[list[Traits], Distances, dict[str, Distances], Float64, str]:
+    """Return the networks, their distances, those of layers, all between runs, and the level."""
+    runs = known.runs
+    networks = [_traits("network", run, run.network, when, k) for k, run in enumerate(runs)]
+    layers = {
+        name: [_traits(name, run, own[k], when, k) for k, run in enumerate(runs)]
+        for name, own in known.layers().items()
+    }
+    whole = _between(networks, "network")
+    apart = {name: _between(own, "layers") for name, own in layers.items()}
+    return networks, whole, apart, *_matrix(whole, list(apart.values()), len(runs))
 
 
 def _traits(

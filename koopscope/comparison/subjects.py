@@ -1,27 +1,22 @@
-"""The runs that are compared, read once: each one's Gram matrices, by the names of the first run.
-
-Two runs of one network are read side by side, block by block, so that every product between them
-is known as well. Holds Gram matrices, never a weight.
-"""
+"""What of each run is compared, and what was read of it: Gram matrices, never a weight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from koopscope.comparison.pairing import Pairing, paired
-from koopscope.comparison.timeline import Timeline, timeline
-from koopscope.engine.local import LocalPass, Plan
-from koopscope.engine.source import GramSource, ProgressListener
-from koopscope.engine.store import GramStore, SomeGrams
+from koopscope.comparison.alignment import Alignment
+from koopscope.comparison.pairing import Pairing
+from koopscope.comparison.timeline import Timeline
+from koopscope.engine.local import Plan
 from koopscope.errors import KoopscopeError
 from koopscope.runs.run import Run, RunDescription, TensorInfo, select_tensors, snapshots_between
 from koopscope.runs.views.excerpt import Excerpt
-from koopscope.runs.views.side_by_side import SideBySide, TensorDifference
+from koopscope.runs.views.side_by_side import TensorDifference
 from koopscope.spectra.gram import SnapshotGram, total
 
 Opener = Callable[[], Run]
@@ -112,21 +107,28 @@ class Beside:
         By the first's names.
     aligned
         The snapshots that ``differences`` are of.
+    alignment
+        How hidden units were brought into one order; ``None`` where none may change places.
     """
 
     pairing: Pairing
     joint: Mapping[str, SnapshotGram]
     differences: Mapping[str, TensorDifference]
     aligned: Timeline
+    alignment: Alignment | None = None
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """All runs of a comparison, the first run's pairing with each, and what was read beside."""
+    """All runs of a comparison, the first run's pairing with each, and what was read beside.
+
+    Remarks are sentences that a reader of the numbers has to know.
+    """
 
     runs: tuple[Subject, ...]
     pairings: tuple[Pairing, ...]
     beside: Beside | None = field(default=None)
+    remarks: tuple[str, ...] = ()
 
     @property
     def are_alike(self) -> bool:
@@ -146,84 +148,3 @@ class Subjects:
             found[layer] = [tuple(members)]
             found[layer] += [tuple(known[each.name] for each in members) for known in partners]
         return found
-
-
-def read_beside(
-    first: Run, second: Run, choice: Choice, on_progress: ProgressListener | None = None
-) -> Subjects:
-    """Read two runs in one pass over both."""
-    first, second = choice.seen(first), choice.seen(second)
-    tensors = choice.tensors(first.description), choice.tensors(second.description)
-    pairing = paired(*tensors, by_order=choice.by_order)
-    runs = (first, second)
-    steps = [run.description.steps for run in runs]
-    if not pairing.pairs:
-        own = [_own(run, each, on_progress) for run, each in zip(runs, tensors, strict=True)]
-        return Subjects(tuple(own), (pairing,))
-    aligned = timeline(steps, [np.ones(len(each), np.bool_) for each in steps])
-    view = SideBySide(first, second, pairing.pairs, (aligned.indices[0], aligned.indices[1]))
-    joint = LocalPass()(view, view.description.tensors, on_progress)
-    before, whole = len(steps[0]), len(steps[0]) + len(steps[1])
-    found = []
-    for k, (run, unpaired, rows) in enumerate(
-        (
-            (first, pairing.only_first, (0, before)),
-            (second, pairing.only_second, (before, whole)),
-        )
-    ):
-        grams: dict[str, SnapshotGram] | Mapping[str, SnapshotGram]
-        known = SomeGrams(joint, [one.name for one, _ in pairing.pairs], rows)
-        names = {pair[k].name: pair[0].name for pair in pairing.pairs}
-        rest = LocalPass()(run, unpaired, on_progress) if unpaired else GramStore(0)
-        grams = _Renamed(known, names, rest)
-        found.append(Subject(run.description, tensors[k], grams))
-    return Subjects(tuple(found), (pairing,), Beside(pairing, joint, view.differences, aligned))
-
-
-def read_each(
-    openers: Sequence[Opener],
-    choice: Choice,
-    progress: Callable[[Run], ProgressListener | None] = lambda run: None,
-    source: GramSource | None = None,
-) -> Subjects:
-    """Read any number of runs, one after the other; no weight is held against another run's."""
-    subjects, pairings = [], []
-    for opened in openers:
-        with opened() as run:
-            seen = choice.seen(run)
-            tensors = choice.tensors(seen.description)
-            subjects.append(_own(seen, tensors, progress(run), source))
-        if len(subjects) > 1:
-            pairings.append(paired(subjects[0].tensors, tensors, by_order=choice.by_order))
-    return Subjects(tuple(subjects), tuple(pairings))
-
-
-def _own(
-    run: Run,
-    tensors: tuple[TensorInfo, ...],
-    on_progress: ProgressListener | None,
-    source: GramSource | None = None,
-) -> Subject:
-    return Subject(run.description, tensors, (source or LocalPass())(run, tensors, on_progress))
-
-
-class _Renamed(Mapping[str, SnapshotGram]):
-    """Gram matrices of one run under its own names, some from a pass that knows others."""
-
-    def __init__(
-        self,
-        known: Mapping[str, SnapshotGram],
-        names: Mapping[str, str],
-        rest: Mapping[str, SnapshotGram],
-    ) -> None:
-        self._known, self._names, self._rest = known, names, rest
-
-    def __getitem__(self, name: str) -> SnapshotGram:
-        return self._known[self._names[name]] if name in self._names else self._rest[name]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._names
-        yield from self._rest
-
-    def __len__(self) -> int:
-        return len(self._names) + len(self._rest)

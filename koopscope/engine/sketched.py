@@ -18,7 +18,7 @@ from koopscope.engine.local import refuse_empty
 from koopscope.engine.sampled import MeasuredGrams
 from koopscope.engine.source import ProgressListener
 from koopscope.runs.run import Run, TensorInfo
-from koopscope.runs.sketches import LATER_FACTS, TensorSketch
+from koopscope.runs.sketches import BETWEEN_NEIGHBOURS, FACTS, LATER_FACTS, TensorSketch
 from koopscope.spectra.changes import ChangeCounts
 from koopscope.spectra.gram import SnapshotGram
 from koopscope.spectra.measured import GROUPS
@@ -45,16 +45,41 @@ def sketched_grams(
     refuse_empty(run)
     grams = MeasuredGrams(run.description.snapshots, counted_alike=True)
     for tensor in tensors:
-        sketch = run.sketched(tensor)
-        if sketch.whole:
-            grams.put(tensor, _described(products_of(sketch.values), sketch, tensor))
-        else:
-            groups = sketch_groups(sketch)
-            grams.put(tensor, [_described(group, sketch, tensor) for group in groups])
+        grams.put(tensor, _grams_of(run.sketched(tensor), tensor))
         if on_progress is not None:
             on_progress(run.volume([tensor]))
     grams.weights_read = grams.weights
     return grams
+
+
+def joint_grams(
+    sketches: Sequence[TensorSketch], tensor: TensorInfo
+) -> list[SnapshotGram] | SnapshotGram:
+    """Return the Gram matrix of several runs' snapshots of one tensor, one run after the other.
+
+    The sketches have one seed and one number of sums. Facts between neighbours, or from the start,
+    are not known across runs.
+    """
+    facts = [sketch.facts.copy() for sketch in sketches]
+    across = [FACTS.index(name) for name in (*BETWEEN_NEIGHBOURS, "start")]
+    for own in facts[1:]:
+        own[:1, across] = np.nan
+        own[1:2, FACTS.index("product")] = np.nan
+        own[:, FACTS.index("start")] = np.nan
+    joint = replace(
+        sketches[0],
+        values=np.concatenate([sketch.values for sketch in sketches]),
+        facts=np.concatenate(facts),
+        whole=all(sketch.whole for sketch in sketches),
+        resolution=max(sketch.resolution for sketch in sketches),
+    )
+    return _grams_of(joint, tensor)
+
+
+def _grams_of(sketch: TensorSketch, tensor: TensorInfo) -> list[SnapshotGram] | SnapshotGram:
+    if sketch.whole:
+        return _described(products_of(sketch.values), sketch, tensor)
+    return [_described(group, sketch, tensor) for group in sketch_groups(sketch)]
 
 
 Anchored = tuple[Float64, Float64, float]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from koopscope.comparison.alignment import Alignment
 from koopscope.comparison.distances import PARTS
 from koopscope.comparison.parting import Parting
 from koopscope.comparison.results import Comparison, PairComparison, Side
@@ -63,6 +64,7 @@ def _pair(pair: PairComparison) -> JsonObject:
         "reason": pair.reason,
         "p_value": pair.p_value,
         "distance": pair.distance,
+        "distance_interval": pair.interval,
         "level": pair.level,
         "score": {
             "same_beyond": pair.score.same_beyond,
@@ -92,6 +94,7 @@ def _pair(pair: PairComparison) -> JsonObject:
             for layer in pair.layers
         ],
         "motions": _motions(pair),
+        "alignment": _alignment(pair.alignment),
         "breaks_at_steps": [*pair.first.breaks_at_steps, *pair.second.breaks_at_steps],
         "notes": pair.notes,
     }
@@ -133,6 +136,35 @@ def _motions(pair: PairComparison) -> JsonObject | None:
             "final_cosine": found.final_cosine,
             "midpoint_norm": found.midpoint_norm,
         },
+    }
+
+
+def _alignment(found: Alignment | None) -> JsonObject | None:
+    if found is None:
+        return None
+    last = found.last
+    return {
+        "units": found.units,
+        "moved": found.moved,
+        "rescaled": found.rescaled,
+        "are_copies": found.are_copies,
+        "layers": [
+            {
+                "name": layer.name,
+                "units": layer.units,
+                "moved": layer.moved,
+                "rescaled": layer.rescaled,
+            }
+            for layer in found.layers
+        ],
+        "not_aligned": [{"name": name, "reason": why} for name, why in found.fixed.items()],
+        "last_weights_apart": {
+            "as_stored": last.as_stored,
+            "aligned": last.aligned,
+            "at_one_scale": last.at_one_scale,
+        }
+        if last is not None
+        else None,
     }
 
 
@@ -199,8 +231,23 @@ def _weights(pair: PairComparison, found: Parting, page: Page) -> list[str]:
             rows.append(
                 ("norm half way between them (proxy, no data)", percent(motion.midpoint_norm))
             )
+        rows += _of_units(pair.alignment)
         lines += table([[Cell(f"  {name}"), Cell(value, right=True)] for name, value in rows], page)
     return lines
+
+
+def _of_units(found: Alignment | None) -> list[tuple[str, str]]:
+    """Return how far the last weights around hidden units are apart in each order and scale."""
+    last = found.last if found is not None else None
+    if found is None or last is None or not found.moved:
+        return []
+    rows = [
+        ("last weights around hidden units apart, in lengths", f"{last.aligned:.3f}"),
+        ("  with units as they are stored", f"{last.as_stored:.3f}"),
+    ]
+    if last.at_one_scale is not None:
+        rows.append(("  with units at one scale (if ReLU or the like)", f"{last.at_one_scale:.3f}"))
+    return rows
 
 
 def _distance_picture(found: Parting, page: Page) -> list[str]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from koopscope._threads import product_threads
 from koopscope.comparison.distances import parts_of
-from koopscope.comparison.subjects import Choice, read_each
+from koopscope.comparison.reading import read_each
+from koopscope.comparison.subjects import Choice
 from koopscope.comparison.traits import Traits, traits
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.geometry import Geometry
