@@ -6,6 +6,7 @@ import pytest
 
 from koopscope.runs.checkpoints.contents import Contents
 from koopscope.runs.checkpoints.torch.description import described
+from koopscope.runs.checkpoints.torch.reading import Files
 from koopscope.runs.checkpoints.torch.tensors import Storage, StoredTensor
 from koopscope.runs.names import (
     COUNTERS,
@@ -65,5 +66,7 @@ def test_files_of_arrays_and_of_pytorch_read_the_same_counters(name):
     contents.add(name, (), "int64", lambda: 7.0)
     contents.add("fc.weight", (2, 2), "float32", None)
     tensor = StoredTensor(Storage("0", "float32", 4), "float32", 0, (2, 2), (2, 1))
-    found = described(Path("file"), {name: 7, "model": {"fc.weight": tensor}}, lambda _: ())
+    found = described(
+        Path("file"), {name: 7, "model": {"fc.weight": tensor}}, lambda _: (), Files()
+    )
     assert (contents.step, contents.unit) == (found.step, found.unit) == (7, COUNTERS[name])

@@ -11,12 +11,13 @@ import pytest
 
 import koopscope
 from koopscope.errors import KoopscopeError
-from koopscope.integrations.torch.candidates import HORIZONS, Record, Way
-from koopscope.integrations.torch.judging import Judge
 from tests.frameworks import framework
 
 torch = framework("torch")
 nn = torch.nn
+
+from koopscope.integrations.torch.candidates import HORIZONS, Record, Way  # noqa: E402
+from koopscope.integrations.torch.judging import Judge  # noqa: E402
 
 
 class Net(nn.Module):
@@ -264,7 +265,7 @@ def test_it_works_with_mixed_precision_gradient_scaling_and_a_schedule(dtype):
         with torch.autocast("cpu", dtype=low):
             return nn.functional.mse_loss(net(x).float(), y)
 
-    accelerator = koopscope.KoopmanAccelerator(net, optimizer, evaluate=loss)
+    accelerator = koopscope.KoopmanAccelerator(net, optimizer, evaluate=loss, average=0.0)
     first = float(loss().detach())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -291,7 +292,7 @@ def test_parameters_of_low_precision_jump_and_come_back_bit_for_bit():
     def loss():
         return ((net(x) - 1.0) ** 2).float().mean()
 
-    accelerator = koopscope.KoopmanAccelerator(net, optimizer, evaluate=loss)
+    accelerator = koopscope.KoopmanAccelerator(net, optimizer, evaluate=loss, average=0.0)
     for _ in range(60):
         optimizer.zero_grad()
         value = loss()

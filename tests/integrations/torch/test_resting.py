@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import koopscope
-from koopscope.integrations.torch.resting import RestingLayers
 from tests.frameworks import framework
 
 torch = framework("torch")
 nn = torch.nn
+
+from koopscope.integrations.torch.resting import RestingLayers  # noqa: E402
 
 
 def moved(net, name, amount):
