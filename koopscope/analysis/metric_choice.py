@@ -7,7 +7,7 @@ guess can be said. Reads names and which values were given; judges nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -17,6 +17,7 @@ import numpy as np
 from koopscope._types import Float64
 from koopscope.errors import KoopscopeError
 from koopscope.runs.names import TRAINING_LOSSES, VALIDATION_LOSSES
+from koopscope.runs.run import RunDescription
 
 Better = Literal["min", "max"]
 
@@ -63,6 +64,24 @@ class MetricChoice:
         """Return values turned so that lower is better."""
         turned: Float64 = values if self.better == "min" else -values
         return turned
+
+    def best_of(self, run: RunDescription) -> BestValue | None:
+        """Return the best value that a run recorded; ``None`` where it recorded none."""
+        values = np.asarray(run.metrics.get(self.name, ()), float)
+        known = np.flatnonzero(np.isfinite(values))
+        if not len(known):
+            return None
+        at = known[np.argmin(self.as_loss(values[known]))]
+        return BestValue(float(values[at]), int(run.steps[at]), float(values[known[-1]]))
+
+
+@dataclass(frozen=True)
+class BestValue:
+    """The best value of a metric, its step, and the last value."""
+
+    value: float
+    step: int
+    last: float
 
 
 def better_side(name: str) -> Better | None:
@@ -128,6 +147,13 @@ def training_choice(metrics: Mapping[str, Float64]) -> MetricChoice | None:
         if name in metrics and np.isfinite(metrics[name]).any():
             return MetricChoice(name, "min")
     return None
+
+
+def shared_choice(choices: Sequence[MetricChoice | None]) -> MetricChoice | None:
+    """Return the metric of all runs that have one, if that is one and the same for two or more."""
+    known = [choice for choice in choices if choice is not None]
+    kinds = {(choice.name, choice.better) for choice in known}
+    return known[0] if len(kinds) == 1 and len(known) > 1 else None
 
 
 def _guesses(metrics: Mapping[str, Float64]) -> Iterator[MetricChoice]:

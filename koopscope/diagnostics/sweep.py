@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from koopscope.analysis.metric_choice import Better, MetricChoice, training_choice
+from koopscope.analysis.metric_choice import (
+    Better,
+    MetricChoice,
+    shared_choice,
+    training_choice,
+)
 from koopscope.diagnostics import depth
 from koopscope.diagnostics.convergence import ConvergenceEvidence
 from koopscope.diagnostics.diagnosis import Diagnosis
@@ -105,8 +110,8 @@ def ranking(diagnoses: Sequence[Diagnosis]) -> Ranking | None:
     """
     if len(diagnoses) < 2:
         return None
-    choice = _shared([_validation(each) for each in diagnoses])
-    choice = choice or _shared([_training(each) for each in diagnoses])
+    choice = shared_choice([_validation(each) for each in diagnoses])
+    choice = choice or shared_choice([_training(each) for each in diagnoses])
     rows = sorted((_row(each, choice) for each in diagnoses), key=lambda row: _order(row, choice))
     runs = tuple(replace(row, rank=k) for k, row in enumerate(rows, start=1))
     return Ranking(
@@ -123,13 +128,6 @@ def _validation(diagnosis: Diagnosis) -> MetricChoice | None:
 
 def _training(diagnosis: Diagnosis) -> MetricChoice | None:
     return training_choice(diagnosis.analysis.description.metrics)
-
-
-def _shared(choices: Sequence[MetricChoice | None]) -> MetricChoice | None:
-    """Return the metric of all runs that have one, if that is one and the same for two or more."""
-    known = [choice for choice in choices if choice is not None]
-    kinds = {(choice.name, choice.better) for choice in known}
-    return known[0] if len(kinds) == 1 and len(known) > 1 else None
 
 
 def _row(diagnosis: Diagnosis, choice: MetricChoice | None) -> RankedRun:
@@ -156,12 +154,8 @@ def _best(
         return None, None, None
     if best is not None and best.choice.name == choice.name:
         return best.value, best.step, best.last
-    values = np.asarray(run.metrics.get(choice.name, ()), float)
-    known = np.flatnonzero(np.isfinite(values))
-    if not len(known):
-        return None, None, None
-    at = known[np.argmin(choice.as_loss(values[known]))]
-    return float(values[at]), int(run.steps[at]), float(values[known[-1]])
+    found = choice.best_of(run)
+    return (None, None, None) if found is None else (found.value, found.step, found.last)
 
 
 def _state(diagnosis: Diagnosis) -> str:

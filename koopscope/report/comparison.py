@@ -8,6 +8,7 @@ from typing import Any
 from koopscope.comparison.alignment import Alignment
 from koopscope.comparison.distances import PARTS
 from koopscope.comparison.parting import Parting
+from koopscope.comparison.recorded import RecordedMetric, recorded_metric
 from koopscope.comparison.results import Comparison, PairComparison, Side
 from koopscope.report.envelope import JsonObject, enveloped
 from koopscope.report.text.canvas import Canvas
@@ -20,6 +21,7 @@ from koopscope.report.text.terminal_style import (
     table,
     wrapped,
 )
+from koopscope.runs.run import RunDescription
 
 #: The style of each verdict.
 LOOKS = {"same": "pass", "different": "fail", "inconclusive": "inconclusive"}
@@ -47,6 +49,24 @@ def content(found: Comparison) -> dict[str, Any]:
         ],
         "comparison": {**_pair(found.foremost), "verdict": found.verdict},
         "pairs": [_pair(pair) for pair in found.pairs],
+        "recorded": _recorded(recorded_metric(_descriptions(found))),
+    }
+
+
+def _descriptions(found: Comparison) -> list[RunDescription]:
+    return [run for side in _sides(found) for run in side.runs]
+
+
+def _recorded(found: RecordedMetric | None) -> JsonObject | None:
+    if found is None:
+        return None
+    return {
+        "metric": found.choice.name,
+        "better": found.choice.better,
+        "runs": [
+            {"path": path, "value": best.value, "step": best.step, "last": best.last}
+            for path, best in found.runs
+        ],
     }
 
 
@@ -173,7 +193,20 @@ def render(found: Comparison, page: Page) -> str:
     sections = []
     for pair in found.pairs:
         sections += [section for section in _sections(pair, page) if section]
+    recorded = recorded_metric(_descriptions(found))
+    if recorded is not None:
+        sections.append(_losses(recorded, page))
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _losses(found: RecordedMetric, page: Page) -> list[str]:
+    name = found.choice.name
+    heads = ("Recorded, best first", f"best {name}", "at step", "last")
+    rows = [[Cell(head, "strong", right=k > 0) for k, head in enumerate(heads)]]
+    for path, best in found.runs:
+        numbers = (f"{best.value:.4g}", f"{best.step:,}", f"{best.last:.4g}")
+        rows.append([Cell(f"  {path}"), *(Cell(number, right=True) for number in numbers)])
+    return fitted_table(rows, page)
 
 
 def _sections(pair: PairComparison, page: Page) -> Iterator[list[str]]:

@@ -9,6 +9,8 @@ import pytest
 
 import koopscope
 from koopscope.errors import KoopscopeError
+from koopscope.report.comparison import document, render
+from koopscope.report.text.terminal_style import Page
 from koopscope.runs.detect.opening import open_run
 from koopscope.spectra.accumulating import gram_of
 from tests.comparison.systems import SHAPES, repeats, trained
@@ -179,3 +181,19 @@ def test_a_layer_may_be_called_network(tmp_path: Path) -> None:
     assert [layer.name for layer in found.layers] == ["network", "head"]
     assert found.layers[0].distance.value != found.network.value
     assert found.level == "layers"
+
+
+def test_losses_that_the_runs_share_rank_them(tmp_path: Path) -> None:
+    samples = Path(__file__).parents[2] / "sample_runs"
+    found = koopscope.compare(samples / "lr_too_high.h5", samples / "mlp_sgd.h5")
+    recorded = document(found)["recorded"]
+    assert recorded["metric"] == "val_loss"
+    assert [Path(run["path"]).name for run in recorded["runs"]] == ["mlp_sgd.h5", "lr_too_high.h5"]
+    for run in recorded["runs"]:
+        with open_run(run["path"]) as read:
+            values, steps = read.description.metrics["val_loss"], read.description.steps
+        assert run["value"] == values.min()
+        assert run["step"] == steps[values.argmin()]
+        assert run["last"] == values[-1]
+    losses = render(found, Page()).partition("best val_loss")[2]
+    assert losses.index("mlp_sgd.h5") < losses.index("lr_too_high.h5")
