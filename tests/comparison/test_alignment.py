@@ -19,6 +19,7 @@ from koopscope.runs.run import TensorInfo
 from koopscope.runs.views.realigned import AxisOrder, Realigned
 from tests.calling import called
 from tests.comparison.systems import trained
+from tests.frameworks import framework
 from tests.recorded import recorded
 
 Weights = Mapping[str, np.ndarray]
@@ -151,7 +152,7 @@ def normed(torch: Any) -> Any:
 
 def course(network: Callable[[Any], Any], seed: int, until: int = 60) -> tuple[Any, list[Weights]]:
     """Train a network; return it and its weights every fifth step."""
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     torch.manual_seed(seed)
     net = network(torch)
     x, y = torch.randn(128, 20), torch.randint(0, 3, (128,))
@@ -201,8 +202,7 @@ def recorded_course(path: Path, snapshots: Sequence[Weights]) -> Path:
 def test_a_trained_network_with_its_units_moved_is_the_same(
     tmp_path: Path, network: Callable[[Any], Any], scaled: bool
 ) -> None:
-    import torch
-
+    torch = framework("torch")
     net, snapshots = course(network, 0)
     others = [moved(each, scaled=scaled) for each in snapshots]
     # They compute the same.

@@ -7,7 +7,7 @@ import itertools
 import os
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from koopscope.runs.run import Run
 from koopscope.runs.views.averaged import PooledRun
 from koopscope.runs.views.excerpt import Excerpt
 from koopscope.runs.views.progression import evenly_spaced
+from koopscope.runs.views.realigned import AxisOrder, Realigned
 from koopscope.runs.views.side_by_side import SideBySide
 from tests.series_files import SHAPES, trajectory, write_series
 
@@ -326,6 +327,35 @@ class TestExcerpt(RunContract):
 
     def open(self, folder: Path) -> Run:
         return _closing(Excerpt(open_run(folder / "run.h5"), slice(2, 9), 2**20))
+
+
+class TestRealigned(RunContract):
+    """Rows of matrices backwards, the last ones twice as large."""
+
+    kind = "Realigned"
+
+    def write(self, folder: Path) -> Known:
+        whole = record(folder / "run.h5")
+        weights = dict(whole.weights)
+        for name, order in self.orders(folder).items():
+            (axis,) = order
+            scale = np.expand_dims(axis.scale, tuple(range(1, len(axis.shape))))
+            turned = weights[name][:, ::-1] * scale
+            weights[name] = turned.astype(weights[name].dtype)
+        return Known(weights, whole.steps, whole.metrics)
+
+    def open(self, folder: Path) -> Run:
+        return _closing(Realigned(open_run(folder / "run.h5"), self.orders(folder)))
+
+    def orders(self, folder: Path) -> Mapping[str, Sequence[AxisOrder]]:
+        with open_run(folder / "run.h5") as run:
+            shapes = {t.name: t.shape for t in run.description.tensors if len(t.shape) > 1}
+        assert shapes
+        found = {}
+        for name, shape in shapes.items():
+            scale = np.where(np.arange(shape[0]) == shape[0] - 1, 2.0, 1.0)
+            found[name] = [AxisOrder(shape, 0, np.arange(shape[0])[::-1].copy(), scale)]
+        return found
 
 
 class TestProgressionRun(RunContract):
